@@ -21,7 +21,7 @@ _HOMES = {
     "translate": "geotrans.pipeline",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names resolved by __getattr__
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ def make_geobox(shape: tuple[int, int], transform: Affine, crs: object | None) -
 def window_geobox(geobox: GeoBox, window: Window) -> GeoBox:
     """The grid of a window, which may reach beyond the grid it is counted in."""
     offset = Affine.translation(window.col_off, window.row_off)
-    return GeoBox(window.shape, geobox.affine * offset, geobox.crs)
+    return GeoBox(window.shape, geobox.affine @ offset, geobox.crs)
 
 
 def ground_anchor(geobox: GeoBox) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def ground_anchor(geobox: GeoBox) -> tuple[int, int]:
 
     Scenes cut from one lattice get anchors that differ by exactly their offset in pixels.
     """
-    col, row = ~geobox.affine * (0.0, 0.0)
+    col, row = ~geobox.affine @ (0.0, 0.0)
     return -round(row), -round(col)
 
 
@@ -46,10 +46,10 @@ def gsd_m(geobox: GeoBox) -> float | None:
         to_metre = geobox.crs.proj.axis_info[0].unit_conversion_factor
         scale = 1.0
         if geobox.crs.epsg == 3857:  # Web Mercator stretches by 1 / cos(latitude).
-            _, y = a * (geobox.shape[1] / 2, geobox.shape[0] / 2)
+            _, y = a @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
             scale = 1 / math.cosh(y / 6_378_137)
         return math.sqrt(abs(a.determinant)) * to_metre * scale
-    _, latitude = a * (geobox.shape[1] / 2, geobox.shape[0] / 2)
+    _, latitude = a @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
     narrowing = max(math.cos(math.radians(latitude)), 1e-6)
     return math.sqrt(abs(a.determinant) * narrowing) * _METRES_PER_DEGREE
 
@@ -75,7 +75,7 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
 
         projected = box(xmin, ymin, xmax, ymax, "EPSG:4326").to_crs(geobox.crs, resolution=math.inf)
         xmin, ymin, xmax, ymax = projected.boundingbox.bbox
-    corners = [~geobox.affine * (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
+    corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
     cols, rows = [c for c, _ in corners], [r for _, r in corners]
     # A corner that floating point left a hair beyond a pixel edge does not touch that pixel.
     left, top = math.floor(min(cols) + 1e-6), math.floor(min(rows) + 1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import overload
 
 from geotrans.errors import TilingError
@@ -177,7 +178,7 @@ def _ceil(position: int, align: int, anchor: int) -> int:
 
 
 def _steps(edges: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(b - a for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(b - a for a, b in pairwise(edges))
 
 
 def _edges(start: int, stop: int, tile: int, align: int, anchor: int) -> tuple[int, ...]:
@@ -194,6 +195,5 @@ def _edges(start: int, stop: int, tile: int, align: int, anchor: int) -> tuple[i
 def _window_size(edges: tuple[int, ...], halo: int, align: int, anchor: int) -> int:
     """Smallest multiple of `align` that holds every core of an axis with its halo."""
     return max(
-        _ceil(b + halo, align, anchor) - _floor(a - halo, align, anchor)
-        for a, b in zip(edges, edges[1:], strict=False)
+        _ceil(b + halo, align, anchor) - _floor(a - halo, align, anchor) for a, b in pairwise(edges)
     )

@@ -80,7 +80,7 @@ class Window:
 
 
 def reflected(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
-    """Where the pixels `start .. start + length` of an axis come from if it is mirrored at its ends.
+    """Where the pixels `start .. start + length` of an axis come from if its ends mirror it.
 
     The edge pixel is not repeated, and short axes are mirrored as often as it takes, so that the
     pixel found for a position never depends on the window that asks for it.
