@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geotrans.errors import TilingError
 from geotrans.grid.window import Window
@@ -14,7 +16,7 @@ from geotrans.grid.window import Window
 _METRES_PER_DEGREE = math.pi * 6_371_007 / 180
 
 
-def make_geobox(shape: tuple[int, int], transform: Affine, crs: object | None) -> GeoBox:
+def make_geobox(shape: tuple[int, int], transform: Affine, crs: Any) -> GeoBox:
     """A grid of `shape` `(height, width)`; `crs` is anything odc-geo understands, or None."""
     return GeoBox(shape, transform, crs)
 
@@ -71,10 +73,7 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
     if not (xmin < xmax and ymin < ymax):
         raise TilingError(f"bbox {xmin},{ymin},{xmax},{ymax} is empty; give xmin,ymin,xmax,ymax")
     if geobox.crs is not None:
-        from odc.geo.geom import box
-
-        projected = box(xmin, ymin, xmax, ymax, "EPSG:4326").to_crs(geobox.crs, resolution=math.inf)
-        xmin, ymin, xmax, ymax = projected.boundingbox.bbox
+        xmin, ymin, xmax, ymax = _project_bounds((xmin, ymin, xmax, ymax), 4326, geobox.crs.proj)
     corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
     cols, rows = [c for c, _ in corners], [r for _, r in corners]
     # A corner that floating point left a hair beyond a pixel edge does not touch that pixel.
@@ -83,10 +82,10 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
     asked = Window(left, top, max(1, right - left), max(1, bottom - top))
     window = asked.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     if window.is_empty:
-        extent = geobox.extent.boundingbox.bbox
+        extent = tuple(geobox.extent.boundingbox.bbox)
         where = ""
         if geobox.crs is not None:
-            extent = geobox.geographic_extent.boundingbox.bbox
+            extent = _project_bounds(extent, geobox.crs.proj, 4326)
             where = " in lon-lat degrees"
         found = ",".join(f"{v:.6g}" for v in extent)
         raise TilingError(
@@ -94,3 +93,9 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
             f"which covers {found}{where}; give a bbox that meets it"
         )
     return window
+
+
+def _project_bounds(bounds: tuple[float, ...], source: Any, target: Any) -> tuple[float, ...]:
+    """Bounds of the projected box, its edges followed and not only its corners."""
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    return tuple(transformer.transform_bounds(*bounds, densify_pts=21))

@@ -50,9 +50,10 @@ def _field(
     # Element by element on purpose: a matrix product may round differently for other shapes.
     i, j = node_rows - node_rows[0], node_cols - node_cols[0]
     down = row_weights[:, None]
-    lines = nodes[i] * (1 - down) + nodes[i + 1] * down
+    lines: npt.NDArray[np.float32] = nodes[i] * (1 - down) + nodes[i + 1] * down
     right = col_weights[None, :]
-    return lines[:, j] * (1 - right) + lines[:, j + 1] * right
+    field: npt.NDArray[np.float32] = lines[:, j] * (1 - right) + lines[:, j + 1] * right
+    return field
 
 
 def _nodes(

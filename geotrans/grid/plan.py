@@ -112,12 +112,8 @@ class TilePlan(Sequence[Tile]):
     @classmethod
     def from_json(cls, text: str) -> TilePlan:
         """The plan that `to_json` wrote."""
-        fields = json.loads(text)
-        area = Window(**fields.pop("area"))
-        return cls(
-            area=area,
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()},
-        )
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+        return cls(**{**fields, "area": Window(**fields["area"])})
 
 
 def plan_tiles(

@@ -85,7 +85,7 @@ class TaskSpec(_Frozen):
         created: ISO 8601 time of export, UTC.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION
     name: str
     title: str = ""
     source: tuple[BandSpec, ...]
