@@ -1,0 +1,5 @@
+"""`python -m geotrans` is `geotrans`."""
+
+from geotrans.cli.main import main
+
+main()

@@ -1,0 +1,134 @@
+"""The `geotrans` command: a table of commands, each imported when it is run, and one way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from geotrans.cli import console
+from geotrans.errors import EXIT_DONE, nearest
+
+# name: (module whose function `command` is the command, line in `geotrans --help`).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "translate": (
+        "geotrans.cli.translate",
+        "Translate a scene of any size into a cloud-optimised GeoTIFF.",
+    ),
+    "tasks": ("geotrans.cli.tasks", "List the tasks whose weights ship with geotrans."),
+    "inspect": ("geotrans.cli.inspect", "Say what a bundle or a product is."),
+    "render": ("geotrans.cli.render", "Draw vectors as a map raster in a task's style."),
+    "tile": ("geotrans.cli.tile", "Cut pairs of scenes into a patch cache to train from."),
+    "train": ("geotrans.cli.train", "Train a task from a configuration and export its bundle."),
+}
+
+
+def _loaded(name: str) -> Any:
+    """The command behind a name, with `-v` and `-q` added."""
+    import importlib
+
+    app = typer.Typer(add_completion=False)
+    app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
+    command = typer.main.get_command(app)
+    command.params.extend(_entry(name, _common_options).params)
+    return command
+
+
+def _entry(name: str, function: Any) -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=COMMANDS[name][1])(function)
+    return typer.main.get_command(app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from geotrans import __version__
+
+        typer.echo(f"geotrans {__version__}")
+        raise typer.Exit
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v", "--verbose", callback=console.set_verbose, expose_value=False,
+        help="Say more, and show tracebacks.",
+    ),
+]  # fmt: skip
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "-q", "--quiet", callback=console.set_quiet, expose_value=False,
+        help="Say nothing but errors and results.",
+    ),
+]  # fmt: skip
+
+
+def _common_options(verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Options every command has."""
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands from the table, and imports the one that is run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """An entry with name and help, enough for a list; None if there is no such command."""
+        return _entry(cmd_name, _common_options) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, and its arguments."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"no command '{args[0]}'{nearest(args[0], COMMANDS)}; see geotrans --help")
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, _loaded(str(name)), rest
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True)
+
+
+@app.callback()
+def geotrans(
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Translate georeferenced rasters between visual domains with GANs."""
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        args: Words after `geotrans`.
+
+    Returns:
+        The exit code; whatever went wrong has been told on stderr in one line.
+    """
+    console.start()
+    group = typer.main.get_command(app)
+    try:
+        with group.make_context("geotrans", list(args)) as context:
+            group.invoke(context)
+    except typer.Exit as left:
+        return left.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        return console.report(error)
+    return EXIT_DONE
+
+
+def main() -> None:
+    """Entry point of the `geotrans` script."""
+    if "_GEOTRANS_COMPLETE" in os.environ:
+        app()
+    sys.exit(run(sys.argv[1:]))
