@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from geotrans.errors import EXIT_FAILED, GeotransError, exit_code
+from geotrans.errors import EXIT_FAILED, EXIT_USAGE, GeotransError, exit_code
 
 _log = logging.getLogger("geotrans")
 _handler = logging.StreamHandler()
@@ -82,10 +82,10 @@ def report(error: BaseException) -> int:
         typer.echo(str(error) or "interrupted", err=True)
     elif isinstance(error, GeotransError):
         typer.echo(f"error: {error}", err=True)
-    elif hasattr(error, "format_message"):  # A usage error of typer, whatever click it stands on.
-        if message := " ".join(error.format_message().split()):  # Empty where help was shown.
-            typer.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
-        return int(error.exit_code)
+    elif tell := getattr(error, "format_message", None):  # typer's own, on whichever click.
+        message = " ".join(tell().split())
+        typer.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
+        return EXIT_USAGE
     else:
         hint = "" if is_verbose() else "; run again with -v to see where"
         typer.echo(f"error: {type(error).__name__}: {error}{hint}", err=True)

@@ -31,7 +31,7 @@ def _loaded(name: str) -> Any:
     """The command behind a name, with `-v` and `-q` added."""
     import importlib
 
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
     command = typer.main.get_command(app)
     command.params.extend(_entry(name, _common_options).params)
@@ -39,7 +39,7 @@ def _loaded(name: str) -> Any:
 
 
 def _entry(name: str, function: Any) -> Any:
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, help=COMMANDS[name][1])(function)
     return typer.main.get_command(app)
 
@@ -91,7 +91,8 @@ class LazyGroup(TyperGroup):
         return name, _loaded(str(name)), rest
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True)
+# Plain help: rich's takes longer to import than all the rest.
+app = typer.Typer(cls=LazyGroup, rich_markup_mode=None)
 
 
 @app.callback()
@@ -118,7 +119,7 @@ def run(args: Sequence[str]) -> int:
     console.start()
     group = typer.main.get_command(app)
     try:
-        with group.make_context("geotrans", list(args)) as context:
+        with group.make_context("geotrans", list(args) or ["--help"]) as context:
             group.invoke(context)
     except typer.Exit as left:
         return left.exit_code
