@@ -1,0 +1,298 @@
+r"""What to train from: the `data:` section of a training configuration.
+
+```yaml
+data:
+  splits: {train: santa_monica/aerial/train, val: santa_monica/aerial/val}
+  source: {vectors: santa_monica/streetmap.gpkg, style: santa_monica, margin: 64}
+  target: {bands: [red, green, blue, nir]}
+  place: (santa_monica)_\d{4}_(\d+)
+  group: _(\d{4})_
+```
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from geotrans.errors import ConfigError, SamplingError, nearest
+
+Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode", "lanczos"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RasterSide(_Strict):
+    """One side of the pairs, read from rasters.
+
+    Attributes:
+        files: Glob of the rasters from the data root, in which `{split}` stands for the split's
+            entry; None takes the split's entry itself as a folder or a glob.
+        bands: Names, or numbers from 1, in channel order; None takes all.
+        resampling: How this side gets onto the other's grid.
+    """
+
+    files: str | None = None
+    bands: tuple[str | int, ...] | None = Field(default=None, min_length=1)
+    resampling: Resampling = "bilinear"
+
+
+class MapSide(_Strict):
+    """One side of the pairs, drawn from vectors on the other side's grid.
+
+    Attributes:
+        vectors: Vector file, from the data root.
+        style: Name or path of a style.
+        margin: Map drawn beyond each side of a patch, px, so that a network can be shown real
+            surroundings instead of padding.
+    """
+
+    vectors: Path
+    style: str = "plain"
+    margin: int = Field(default=0, ge=0)
+
+
+class FolderSplits(_Strict):
+    """Splits that lie in folders of their own.
+
+    Attributes:
+        folders: Folder or glob by split, from the data root.
+    """
+
+    folders: dict[str, str] = Field(min_length=1)
+
+
+class PolygonSplits(_Strict):
+    """Splits drawn as polygons over scenes that share one folder.
+
+    Attributes:
+        scenes: Folder or glob of the scenes, from the data root.
+        polygons: Vector file, from the data root.
+        attribute: Column that names the split of a polygon.
+        gap_m: Ground left unused between two splits, m.
+    """
+
+    scenes: str
+    polygons: Path
+    attribute: str = "split"
+    gap_m: float = Field(default=0.0, ge=0)
+
+
+class BlockSplits(_Strict):
+    """Splits by square blocks of ground over scenes that share one folder.
+
+    Attributes:
+        scenes: Folder or glob of the scenes, from the data root.
+        block_m: Edge of a block, m.
+        shares: Share of the blocks by split; scaled to a sum of 1.
+        seed: Which of the equally good assignments.
+        gap_m: Ground left unused between two splits, m.
+    """
+
+    scenes: str
+    block_m: float = Field(gt=0)
+    shares: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    seed: int = 0
+    gap_m: float = Field(default=0.0, ge=0)
+
+
+def _side_kind(value: Any) -> str:
+    keys = value if isinstance(value, Mapping) else vars(value)
+    return "map" if "vectors" in keys else "rasters"
+
+
+def _splits_kind(value: Any) -> str:
+    keys = value if isinstance(value, Mapping) else vars(value)
+    return next((kind for kind in ("polygons", "block_m") if kind in keys), "folders")
+
+
+Side = Annotated[
+    Annotated[RasterSide, Tag("rasters")] | Annotated[MapSide, Tag("map")],
+    Discriminator(_side_kind),
+]
+Splits = Annotated[
+    Annotated[FolderSplits, Tag("folders")]
+    | Annotated[PolygonSplits, Tag("polygons")]
+    | Annotated[BlockSplits, Tag("block_m")],
+    Discriminator(_splits_kind),
+]
+
+
+class DataConfig(_Strict):
+    """Pairs of source and target, and the splits they fall into.
+
+    Attributes:
+        root: Folder that relative paths start from; None takes `GEOTRANS_DATA`, else
+            `../shared/data` beside the checkout.
+        splits: Folder or glob by split, or polygons, or blocks of ground.
+        source: What the network reads.
+        target: What it is to write.
+        grid: Side whose pixel grid both are read on; a drawn map takes the other's in any case.
+        pair: Pattern on file names, without suffix; scenes of the two sides whose matches agree
+            are a pair. None pairs by ground: each scene with the one that covers most of it.
+        place: Pattern on the grid scene's name; scenes whose matches agree show the same place.
+            None makes every scene a place.
+        group: Pattern on the grid scene's name for what a place may be seen under, as a year.
+        patch: Edge of a patch, px; None takes each scene as one patch.
+        stride: Distance between patches, px; None leaves no overlap.
+        min_valid: Share of pixels that must be valid on both sides to keep a patch; one without
+            any valid pixel is never kept.
+        cache: Folder of the patch cache; None keeps it among the user's cache files.
+    """
+
+    root: Path | None = None
+    splits: Splits
+    source: Side
+    target: Side
+    grid: Literal["source", "target"] = "target"
+    pair: re.Pattern[str] | None = None
+    place: re.Pattern[str] | None = None
+    group: re.Pattern[str] | None = None
+    patch: int | None = Field(default=None, ge=1)
+    stride: int | None = Field(default=None, ge=1)
+    min_valid: float = Field(default=0.0, ge=0.0, le=1.0)
+    cache: Path | None = None
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _plain_folders(cls, value: Any) -> Any:
+        """`{train: a, val: b}` is short for `{folders: {train: a, val: b}}`."""
+        if isinstance(value, Mapping) and not value.keys() & {"folders", "polygons", "block_m"}:
+            return {"folders": dict(value)}
+        return value
+
+    @model_validator(mode="after")
+    def _one_side_has_pixels(self) -> DataConfig:
+        if isinstance(self.source, MapSide) and isinstance(self.target, MapSide):
+            raise ValueError("source and target are both drawn from vectors; one must be rasters")
+        if self.stride is not None and self.patch is None:
+            raise ValueError("stride without patch; give the edge of a patch too")
+        return self
+
+    @property
+    def grid_side(self) -> Literal["source", "target"]:
+        """Side whose pixel grid both are read on."""
+        if isinstance(self.source, MapSide):
+            return "target"
+        return "source" if isinstance(self.target, MapSide) else self.grid
+
+    @property
+    def drawn_side(self) -> Literal["source", "target"] | None:
+        """Side that is drawn from vectors, if any."""
+        if isinstance(self.source, MapSide):
+            return "source"
+        return "target" if isinstance(self.target, MapSide) else None
+
+
+def data_root(config: DataConfig) -> Path:
+    """Folder that the relative paths of a configuration start from.
+
+    Raises:
+        SamplingError: If there is none.
+    """
+    if config.root is not None:
+        root, said_by = config.root.expanduser(), "data.root"
+    elif "GEOTRANS_DATA" in os.environ:
+        root, said_by = Path(os.environ["GEOTRANS_DATA"]).expanduser(), "GEOTRANS_DATA"
+    else:
+        import geotrans
+
+        root = Path(geotrans.__file__).parents[1].parent / "shared" / "data"
+        said_by = "the default, '../shared/data' beside the checkout"
+    if not root.is_dir():
+        raise SamplingError(
+            f"data root {root} ({said_by}) is no folder; set GEOTRANS_DATA or data.root"
+        )
+    return root
+
+
+def load_data_config(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
+    """The `data:` section of a configuration file.
+
+    Args:
+        path: YAML file; its other sections are left alone.
+        overrides: `data.key.key=value`, the value in YAML.
+
+    Raises:
+        ConfigError: If the file cannot be read or says something unknown.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
+        raise ConfigError(f"{path} has no section 'data:'; it says which pairs to read")
+    for override in overrides:
+        _override(content, override)
+    return validated(DataConfig, content["data"], where=f"{path}: data")
+
+
+def validated[Model: BaseModel](model: type[Model], value: Any, *, where: str) -> Model:
+    """A model from plain values.
+
+    Raises:
+        ConfigError: One line that names the first thing wrong and, for an unknown key, the
+            nearest known one.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        # An unknown key is often the misspelt form of a missing one, so it is told first.
+        problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
+        raise ConfigError(f"{where}{_told(model, problems[0])}") from error
+
+
+def _override(content: dict[str, Any], text: str) -> None:
+    keys, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"override '{text}' has no '='; write it as data.patch=256")
+    *parents, last = keys.split(".")
+    for key in parents:
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"override '{text}' reaches into '{key}', which is no section")
+    content[last] = yaml.safe_load(value)
+
+
+def _told(model: type[BaseModel], problem: Any) -> str:
+    # Tags of discriminated unions stand in the location, but not in the file.
+    location = [str(part) for part in problem["loc"] if part not in _TAGS]
+    where = "".join(f".{part}" for part in location)
+    if problem["type"] != "extra_forbidden":
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}"
+    known = sorted({name for part in _models(model) for name in part.model_fields})
+    return f"{where}: unknown key{nearest(location[-1], known)}"
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model and the models its fields hold."""
+    yield model
+    pending: list[Any] = [field.annotation for field in model.model_fields.values()]
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _models(annotation)
+        pending.extend(getattr(annotation, "__args__", ()))
+
+
+_TAGS = frozenset({"rasters", "map", "folders", "polygons", "block_m"})
