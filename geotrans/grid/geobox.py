@@ -12,6 +12,8 @@ from pyproj import Transformer
 from geotrans.errors import TilingError
 from geotrans.grid.window import Window
 
+Bounds = tuple[float, float, float, float]
+
 # Metres per degree along a meridian of a sphere with the WGS 84 authalic radius, 6 371 007 m.
 _METRES_PER_DEGREE = math.pi * 6_371_007 / 180
 
@@ -56,7 +58,7 @@ def gsd_m(geobox: GeoBox) -> float | None:
     return math.sqrt(abs(a.determinant) * narrowing) * _METRES_PER_DEGREE
 
 
-def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Window:
+def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
     """Pixels of a grid that a bounding box touches.
 
     Args:
@@ -82,7 +84,7 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
     asked = Window(left, top, max(1, right - left), max(1, bottom - top))
     window = asked.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     if window.is_empty:
-        extent = tuple(geobox.extent.boundingbox.bbox)
+        extent: Bounds = geobox.extent.boundingbox.bbox
         where = ""
         if geobox.crs is not None:
             extent = _project_bounds(extent, geobox.crs.proj, 4326)
@@ -95,7 +97,9 @@ def bbox_window(geobox: GeoBox, bbox: tuple[float, float, float, float]) -> Wind
     return window
 
 
-def _project_bounds(bounds: tuple[float, ...], source: Any, target: Any) -> tuple[float, ...]:
+def _project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
     """Bounds of the projected box, its edges followed and not only its corners."""
+    left, bottom, right, top = bounds
     transformer = Transformer.from_crs(source, target, always_xy=True)
-    return tuple(transformer.transform_bounds(*bounds, densify_pts=21))
+    projected: Bounds = transformer.transform_bounds(left, bottom, right, top)
+    return projected

@@ -1,0 +1,224 @@
+"""Scenes that GDAL reads: files of any raster format, by path, URL or GDAL name."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import warnings
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterioWindow
+
+from geotrans.errors import SceneError
+from geotrans.grid import Window
+from geotrans.scene.bands import common_name
+from geotrans.scene.base import Band, Patch, Scene, SceneInfo
+from geotrans.scene.crs import as_crs
+from geotrans.scene.handles import borrow, release
+from geotrans.scene.identity import SourceIdentity, identify_files, identify_url
+from geotrans.scene.remote import gdal_env, is_remote, is_url, without_secrets
+from geotrans.scene.valid import holds_values
+
+# `warnings.catch_warnings` swaps a process-wide list, so two threads must not do it at once.
+_opening = threading.Lock()
+
+
+class RasterScene(Scene):
+    """A scene behind a rasterio dataset, opened once for each thread that reads it."""
+
+    def __init__(self, uri: str) -> None:
+        self._key = uuid.uuid4().hex
+        self._path = uri
+        _check_path(uri)
+        with gdal_env(uri):
+            dataset = self._dataset(uri)
+            self._nodata = dict(zip(dataset.indexes, dataset.nodatavals, strict=True))
+            self._flags = dict(zip(dataset.indexes, dataset.mask_flag_enums, strict=True))
+            self._alpha = next(
+                (i for i, c in _colorinterps(dataset).items() if c == ColorInterp.alpha), None
+            )
+            self._files: list[str] = list(dataset.files)
+            super().__init__(_describe(uri, dataset))
+
+    @cached_property
+    def identity(self) -> SourceIdentity:
+        """Hash of the local file or files; etag, or size and time, of a remote one."""
+        if self.uri.startswith(("http://", "https://", "/vsicurl/")):
+            return identify_url(self.uri.removeprefix("/vsicurl/"))
+        files = [f for f in self._files if Path(f).is_file()]
+        if is_remote(self.uri) or not files:
+            return SourceIdentity("uri", self.public_uri)
+        return identify_files(files)
+
+    def close(self) -> None:
+        """Close the files of every thread; a later read opens them again."""
+        release(self._key)
+
+    def _dataset(self, uri: str | None = None) -> DatasetReader:
+        path = uri or self._path
+        return borrow(self._key, lambda: _open(path))
+
+    def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
+        smooth = out_shape != window.shape and self.colormap is None
+        resampling = Resampling.average if smooth else Resampling.nearest
+        indexes = [band.index for band in bands]
+        data = np.empty((len(bands), *out_shape), np.result_type(*(b.dtype for b in bands)))
+        part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            with gdal_env(self._path):
+                dataset = self._dataset()
+                dataset.read(indexes, out=data, window=part, resampling=resampling)
+                valid = holds_values(data, [self._nodata[i] for i in indexes])
+                for mask in self._masks(dataset, indexes, window=part, out_shape=out_shape):
+                    valid &= mask != 0
+        except (RasterioError, OSError) as error:
+            raise SceneError(
+                f"{self.public_uri} cannot be read at columns {window.col_off} to "
+                f"{window.col_end}, rows {window.row_off} to {window.row_end}: {_reason(error)}; "
+                "the file may be truncated or damaged"
+            ) from error
+        return Patch(data, valid)
+
+    def _masks(
+        self, dataset: DatasetReader, indexes: list[int], **options: Any
+    ) -> list[npt.NDArray[Any]]:
+        """Alpha and the masks GDAL keeps beside the bands; nodata values are compared already."""
+        masks = []
+        if self._alpha is not None:
+            masks.append(dataset.read(self._alpha, **options))
+        own = [
+            i
+            for i in indexes
+            if MaskFlags.all_valid not in (flags := self._flags[i])
+            and MaskFlags.alpha not in flags
+            and (MaskFlags.nodata not in flags or MaskFlags.per_dataset in flags)
+        ]
+        shared = [i for i in own if MaskFlags.per_dataset in self._flags[i]]
+        read = [i for i in own if i not in shared] + shared[:1]
+        masks.extend(dataset.read_masks(i, **options) for i in read)
+        return masks
+
+
+def _check_path(uri: str) -> None:
+    """Say what is wrong with a local path in words of its own, before GDAL says it in its."""
+    if is_url(uri):
+        return
+    path = Path(uri)
+    if not path.exists():
+        prefix = uri.partition(":")[0]
+        if ":" in uri and prefix.isupper():  # A GDAL name such as NETCDF:file.nc:variable.
+            return
+        raise SceneError(f"{uri}: no such file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SceneError(f"{uri} is empty (0 bytes)")
+
+
+def _open(uri: str) -> DatasetReader:
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(uri, sharing=False)
+    except (RasterioError, OSError) as error:
+        shown = without_secrets(uri)
+        if not is_url(uri) and Path(uri).is_dir():
+            raise SceneError(f"{shown} is a directory; give one raster in it") from error
+        raise SceneError(f"{shown} cannot be opened as a raster: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What GDAL said, in one line."""
+    text = " ".join(str(error.__cause__ or error).split())
+    return without_secrets(text) if "://" in text else text
+
+
+def _colorinterps(dataset: DatasetReader) -> dict[int, ColorInterp]:
+    return dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
+
+
+def _describe(uri: str, dataset: DatasetReader) -> SceneInfo:
+    shown = without_secrets(uri)
+    if dataset.count == 0:
+        inside = dataset.subdatasets
+        what = f"; open one of its {len(inside)} layers, such as {inside[0]}" if inside else ""
+        raise SceneError(f"{shown} holds no raster bands{what}")
+    bands = _bands(dataset)
+    if not bands:
+        raise SceneError(f"{shown} holds an alpha band and nothing else")
+    dtype = np.result_type(*(band.dtype for band in bands))
+    if np.issubdtype(dtype, np.complexfloating):
+        raise SceneError(f"{shown} holds complex values; save their magnitude or phase first")
+    geobox, notes = _locate(dataset)
+    flags = {flag for band in bands for flag in dataset.mask_flag_enums[band.index - 1]}
+    palette = len(bands) == 1 and bands[0].colorinterp == "palette"
+    return SceneInfo(
+        uri=uri,
+        name=_stem(uri),
+        geobox=geobox,
+        bands=bands,
+        dtype=dtype,
+        nodata=dataset.nodatavals[bands[0].index - 1],
+        maskable=flags != {MaskFlags.all_valid} or np.issubdtype(dtype, np.inexact),
+        colormap=dataset.colormap(bands[0].index) if palette else None,
+        tags=dataset.tags(),
+        crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,
+        notes=notes,
+    )
+
+
+def _bands(dataset: DatasetReader) -> tuple[Band, ...]:
+    colorinterps = _colorinterps(dataset)
+    names = {i: name or None for i, name in zip(dataset.indexes, dataset.descriptions, strict=True)}
+    return tuple(
+        Band(
+            index=i,
+            name=names[i],
+            common_name=dataset.tags(i).get("COMMON_NAME")
+            or common_name(names[i], [n for n in names.values() if n]),
+            colorinterp=colorinterps[i].name,
+            dtype=np.dtype(dataset.dtypes[i - 1]),
+            scale=dataset.scales[i - 1],
+            offset=dataset.offsets[i - 1],
+            units=dataset.units[i - 1] or None,
+        )
+        for i in dataset.indexes
+        if colorinterps[i] != ColorInterp.alpha
+    )
+
+
+def _locate(dataset: DatasetReader) -> tuple[GeoBox, tuple[str, ...]]:
+    """The grid of a dataset, and what is unusual about it."""
+    notes = []
+    transform, crs = dataset.transform, None
+    if abs(transform.determinant) == 0:
+        notes.append("its transform is not invertible and is left out: pixels are counted instead")
+        transform = Affine.identity()
+    if dataset.crs:
+        try:
+            crs = as_crs(dataset.crs)
+        except ValueError as error:
+            notes.append(f"its CRS is not understood and is left out ({error})")
+    elif dataset.gcps[0] or dataset.rpcs:
+        notes.append(
+            "no CRS: it is located by control points or a camera model only, which the product "
+            "does not carry over; orthorectify it first if the product must lie on a map"
+        )
+    else:
+        notes.append("no CRS: the product has none either, and the pixel size cannot be checked")
+    if transform.b or transform.d:
+        notes.append("rotated grid: translated on its own pixels, never warped")
+    return GeoBox(dataset.shape, transform, crs), tuple(notes)
+
+
+def _stem(uri: str) -> str:
+    path = uri.partition("?")[0] if is_url(uri) else uri
+    return PurePosixPath(path.rstrip("/")).stem or path
