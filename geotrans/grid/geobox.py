@@ -17,6 +17,10 @@ Bounds = tuple[float, float, float, float]
 # Metres per degree along a meridian of a sphere with the WGS 84 authalic radius, 6 371 007 m.
 _METRES_PER_DEGREE = math.pi * 6_371_007 / 180
 
+# Lattices start on whole pixels, halves (Landsat) or simple fractions of the CRS; rounding at any
+# of these would let floating point decide. Nothing lies at this phase.
+_PHASE = 0.381966
+
 
 def make_geobox(shape: tuple[int, int], transform: Affine, crs: Any) -> GeoBox:
     """A grid of `shape` `(height, width)`; `crs` is anything odc-geo understands, or None."""
@@ -35,7 +39,7 @@ def ground_anchor(geobox: GeoBox) -> tuple[int, int]:
     Scenes cut from one lattice get anchors that differ by exactly their offset in pixels.
     """
     col, row = ~geobox.affine @ (0.0, 0.0)
-    return -round(row), -round(col)
+    return -math.floor(row + _PHASE), -math.floor(col + _PHASE)
 
 
 def gsd_m(geobox: GeoBox) -> float | None:

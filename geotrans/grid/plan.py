@@ -112,8 +112,18 @@ class TilePlan(Sequence[Tile]):
     @classmethod
     def from_json(cls, text: str) -> TilePlan:
         """The plan that `to_json` wrote."""
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
-        return cls(**{**fields, "area": Window(**fields["area"])})
+        fields = json.loads(text)
+        height, width = fields["window_shape"]
+        row, col = fields["anchor"]
+        return cls(
+            area=Window(**fields["area"]),
+            row_edges=tuple(fields["row_edges"]),
+            col_edges=tuple(fields["col_edges"]),
+            window_shape=(height, width),
+            halo=fields["halo"],
+            align=fields["align"],
+            anchor=(row, col),
+        )
 
 
 def plan_tiles(

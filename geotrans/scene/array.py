@@ -87,7 +87,9 @@ def _computed(data: Any) -> npt.NDArray[Any]:
 
 def _middles(part: slice, n: int) -> npt.NDArray[np.intp]:
     """Positions in the middles of `n` equal steps."""
-    return (part.start + (np.arange(n) + 0.5) * ((part.stop - part.start) / n)).astype(np.intp)
+    steps = (np.arange(n, dtype=np.float64) + 0.5) * ((part.stop - part.start) / n)
+    middles: npt.NDArray[np.intp] = (part.start + steps).astype(np.intp)
+    return middles
 
 
 def _spatial_dims(array: xr.DataArray) -> tuple[str, str]:

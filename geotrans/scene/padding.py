@@ -106,11 +106,11 @@ def _grow_rings(
 ) -> None:
     """Fill `values` `(C, N)` and `known` `(N,)` in place, one ring at a time."""
     steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
-    open_pixels = np.flatnonzero(inside & ~known)
-    touching = np.zeros(open_pixels.size, bool)
+    touching = np.zeros_like(known)
+    unknown = np.flatnonzero(inside & ~known)
     for step in steps:
-        touching |= known[open_pixels + step]
-    ring = open_pixels[touching]
+        touching[unknown] |= known[unknown + step]
+    ring = np.flatnonzero(touching)
     for _ in range(n_rings):
         if ring.size == 0:
             return
@@ -123,8 +123,10 @@ def _grow_rings(
             count += known[neighbours]
         values[:, ring] = total / count
         known[ring] = True
-        candidates = np.unique(np.concatenate([ring + step for step in steps]))
-        ring = candidates[inside[candidates] & ~known[candidates]]
+        touching[:] = False
+        for step in steps:
+            touching[ring + step] = True
+        ring = np.flatnonzero(touching & inside & ~known)
 
 
 def _read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None) -> Patch:
