@@ -1,0 +1,8 @@
+"""Networks: torch only, no geography."""
+
+from geotrans.models.folding import fold
+from geotrans.models.patchgan import PatchGAN, Verdict
+from geotrans.models.receptive import receptive_halo
+from geotrans.models.registry import GENERATORS, build
+
+__all__ = ["GENERATORS", "PatchGAN", "Verdict", "build", "fold", "receptive_halo"]

@@ -1,0 +1,64 @@
+"""Generators by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from geotrans.errors import ConfigError, nearest
+from geotrans.models.resnet import ResNet
+from geotrans.models.unet import UNet
+
+
+class Identity(nn.Module):
+    """Gives back what it gets; for checks of geometry."""
+
+    align = 1
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if in_channels != out_channels:
+            raise ConfigError(f"identity cannot turn {in_channels} channels into {out_channels}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same patches."""
+        return x
+
+
+GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "identity": Identity,
+    "resnet": ResNet,
+    "unet": UNet,
+}
+
+
+def build(arch: str, in_channels: int, out_channels: int, **args: Any) -> nn.Module:
+    """A generator with fresh weights.
+
+    Args:
+        arch: Name in `GENERATORS`.
+        in_channels: Channels of the input, noise included.
+        out_channels: Channels of the output.
+        **args: Arguments of the architecture.
+
+    Raises:
+        ConfigError: If the name or an argument is not known; names the nearest.
+    """
+    if arch not in GENERATORS:
+        raise ConfigError(
+            f"generator '{arch}' is not known{nearest(arch, GENERATORS)}; "
+            f"there are {', '.join(GENERATORS)}"
+        )
+    known = [
+        p for p in inspect.signature(GENERATORS[arch]).parameters if not p.endswith("channels")
+    ]
+    for name in args:
+        if name not in known:
+            raise ConfigError(
+                f"generator '{arch}' has no argument '{name}'{nearest(name, known)}; "
+                f"it has {', '.join(known) or 'none'}"
+            )
+    return GENERATORS[arch](in_channels, out_channels, **args)
