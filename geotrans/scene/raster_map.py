@@ -15,7 +15,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 
-from geotrans.scene.style import Style, StyleLayer, load_style, palette
+from geotrans.scene.style import BLANK, Style, StyleLayer, load_style, palette
 from geotrans.scene.vectors import Features, VectorSource
 
 # Samples per pixel edge.
@@ -54,32 +54,44 @@ class MapRenderer:
         self.style = load_style(style)
         self.crs = pyproj.CRS.from_user_input(str(crs))
         self.palette = palette(self.style)
-        self._colors = np.array([color for _, color in self.palette], dtype=np.uint8)
+        self._colors = np.zeros((256, 3), dtype=np.uint8)
+        self._colors[: len(self.palette)] = [color for _, color in self.palette]
         self._ground = [self._ground_shapes(layer) for layer in self.style.layers]
         self._coats: dict[tuple[float, ...], list[_Coat]] = {}
 
     def read(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """The anti-aliased map on a grid, RGB, shape `(3, H, W)`."""
-        samples = self._samples(geobox)
-        height, width = geobox.shape
-        cells = samples.reshape(height, SAMPLES, width, SAMPLES).swapaxes(1, 2)
-        cells = cells.reshape(height, width, SAMPLES * SAMPLES)
+        """The anti-aliased map on a grid, RGB, shape `(3, H, W)`; 0 where it is blank."""
+        cells, mixed = self._cells(geobox)
         image = self._colors[cells[:, :, 0]]
-        mixed = (cells != cells[:, :, :1]).any(axis=2)
-        image[mixed] = np.rint(self._colors[cells[mixed]].mean(axis=1)).astype(np.uint8)
+        inner = cells[mixed]
+        shown = inner != BLANK
+        sums = (self._colors[inner] * shown[:, :, None]).sum(axis=1, dtype=np.uint16)
+        n_shown = shown.sum(axis=1, keepdims=True)
+        mean = np.rint(sums / np.maximum(n_shown, 1)).astype(np.uint8)
+        mean[2 * n_shown[:, 0] < shown.shape[1]] = 0
+        image[mixed] = mean
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """The class that covers most of each pixel, by index, shape `(H, W)`."""
-        samples = self._samples(geobox)
-        height, width = geobox.shape
-        cells = samples.reshape(height, SAMPLES, width, SAMPLES).swapaxes(1, 2)
-        cells = cells.reshape(height, width, SAMPLES * SAMPLES)
+        """The class that covers most of each pixel, by index, shape `(H, W)`; `BLANK` for none."""
+        cells, mixed = self._cells(geobox)
         result = cells[:, :, 0].copy()
-        mixed = (cells != cells[:, :, :1]).any(axis=2)
-        counts = (cells[mixed][:, :, None] == np.arange(len(self.palette))).sum(axis=1)
-        result[mixed] = counts.argmax(axis=1)
+        inner = cells[mixed]
+        counts = (inner[:, :, None] == np.arange(len(self.palette))).sum(axis=1)
+        blank = 2 * counts.sum(axis=1) < inner.shape[1]
+        result[mixed] = np.where(blank, BLANK, counts.argmax(axis=1))
         return result
+
+    def valid(self, geobox: GeoBox) -> npt.NDArray[np.bool_]:
+        """Where the map shows something on at least half of a pixel, shape `(H, W)`."""
+        return self.classes(geobox) != BLANK
+
+    def _cells(self, geobox: GeoBox) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Classes of the samples of each pixel, `(H, W, SAMPLES ** 2)`, and where they differ."""
+        height, width = geobox.shape
+        cells = self._samples(geobox).reshape(height, SAMPLES, width, SAMPLES).swapaxes(1, 2)
+        cells = cells.reshape(height, width, SAMPLES * SAMPLES)
+        return cells, (cells != cells[:, :, :1]).any(axis=2)
 
     def _samples(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
         """Class of every sample, shape `(SAMPLES * H, SAMPLES * W)`."""

@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from geotrans.errors import ConfigError, nearest
 
+# Class index of ground that a style leaves blank.
+BLANK = 255
 # Two classes closer than this in every channel are one class to a blur.
 MIN_CONTRAST = 20
 
@@ -56,8 +58,9 @@ class StyleLayer(_Frozen):
         layer: Layer of the vector source; not needed where it has only one.
         where: Values a feature must have, by field or OSM tag. `"*"` is any value.
         unless: Values a feature must not have.
-        class_name: Class painted (`class` in YAML).
-        width_m: Width on the ground that lines get, m; None paints areas.
+        class_name: Class painted (`class` in YAML); None leaves the place blank.
+        width_m: Width on the ground that lines get, m; areas grow by half of it on each side.
+            None paints areas as they are.
         over: Classes this layer may cover; all unless given.
     """
 
@@ -66,7 +69,7 @@ class StyleLayer(_Frozen):
     layer: str | None = None
     where: dict[str, Words] = Field(default_factory=dict)
     unless: dict[str, Words] = Field(default_factory=dict)
-    class_name: str = Field(alias="class")
+    class_name: str | None = Field(alias="class")
     width_m: Annotated[float, Field(gt=0)] | None = None
     over: Words | None = None
 
@@ -82,14 +85,14 @@ class Style(_Frozen):
     Attributes:
         name: Word after `--style`.
         title: One line for a list of styles.
-        background: Class of the ground that no layer covers.
+        background: Class of the ground that no layer covers; None leaves it blank.
         classes: Classes of the map; their order is the class index.
         layers: Coats of paint, first to last.
     """
 
     name: str
     title: str = ""
-    background: str
+    background: str | None
     classes: tuple[MapClass, ...] = Field(min_length=1, max_length=255)
     layers: tuple[StyleLayer, ...] = Field(min_length=1)
 
@@ -103,7 +106,7 @@ class Style(_Frozen):
             *(layer.class_name for layer in self.layers),
             *(word for layer in self.layers for word in layer.over or ()),
         ):
-            if word not in names:
+            if word is not None and word not in names:
                 raise ValueError(f"class '{word}' is not among the classes{nearest(word, names)}")
         for a, b in itertools.combinations(self.classes, 2):
             contrast = max(abs(x - y) for x, y in zip(a.color, b.color, strict=True))
@@ -114,9 +117,9 @@ class Style(_Frozen):
                 )
         return self
 
-    def index(self, class_name: str) -> int:
-        """Class index of a class."""
-        return [c.name for c in self.classes].index(class_name)
+    def index(self, class_name: str | None) -> int:
+        """Class index of a class; `BLANK` for None."""
+        return BLANK if class_name is None else [c.name for c in self.classes].index(class_name)
 
 
 def palette(style: Style) -> tuple[tuple[str, Color], ...]:
@@ -176,12 +179,44 @@ def _parse(content: Mapping[str, Any], where: str) -> Style:
     fields = dict(content)
     parent = fields.pop("extends", None)
     if parent is not None:
-        inherited = load_style(parent).model_dump(by_alias=True)
+        merged = fields.pop("merge", None) or {}
+        inherited = _merge(load_style(parent), merged, where).model_dump(by_alias=True)
         fields = {**inherited, **fields}
     try:
         return Style.model_validate(fields)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_line(error)}") from error
+
+
+def _merge(style: Style, merged: Mapping[str, str], where: str) -> Style:
+    """A style with some classes joined to others."""
+    names = [c.name for c in style.classes]
+    for word in (*merged, *merged.values()):
+        if word not in names or word in merged.values() and word in merged:
+            raise ConfigError(
+                f"{where}: merge: '{word}' is not a class of {style.name} that stays"
+                f"{nearest(word, names)}"
+            )
+
+    def renamed(name: str | None) -> str | None:
+        return name if name is None else merged.get(name, name)
+
+    return style.model_copy(
+        update={
+            "background": renamed(style.background),
+            "classes": tuple(c for c in style.classes if c.name not in merged),
+            "layers": tuple(
+                layer.model_copy(
+                    update={
+                        "class_name": renamed(layer.class_name),
+                        "over": layer.over
+                        and tuple(dict.fromkeys(merged.get(n, n) for n in layer.over)),
+                    }
+                )
+                for layer in style.layers
+            ),
+        }
+    )
 
 
 def _first_line(error: ValidationError) -> str:
