@@ -24,8 +24,9 @@ def receptive_halo(net: nn.Module, in_channels: int) -> int:
     """
     probe = _linear(fold(copy.deepcopy(net))).double()
     align = int(getattr(net, "align", 1))
-    # A strip as narrow as the network allows shows one axis as well as a square would.
-    strips = (lambda size: (size, align)), (lambda size: (align, size))
+    # A narrow strip shows one axis as well as a square would; mirrored padding needs some width.
+    narrow = align * -(-16 // align)
+    strips = (lambda size: (size, narrow)), (lambda size: (narrow, size))
     return max(_reach(probe, in_channels, align, strip) for strip in strips)
 
 
@@ -33,7 +34,7 @@ def _reach(
     probe: nn.Module, in_channels: int, align: int, strip: Callable[[int], tuple[int, int]]
 ) -> int:
     """Reach along the long axis of a strip, which grows until the whole reach shows."""
-    size = 8 * align
+    size = 8 * max(align, 8)
     while True:
         x = torch.ones(1, in_channels, *strip(size), dtype=torch.float64, requires_grad=True)
         y = probe(x)
