@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
+from geotrans.metrics.checks import FloatArray
 
 N_DRAWS = 2000
 LEVEL = 0.95
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +116,5 @@ def mean(
 ) -> Interval:
     """Mean of one value per image; images without a value (NaN) are left out."""
     values = np.asarray(values, np.float64)
-    known = np.isfinite(values)
+    known = ~np.isnan(values)
     return ratio(np.where(known, values, 0), known, places, n_draws=n_draws, seed=seed)

@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
+from geotrans.metrics.checks import FloatArray
 from geotrans.metrics.interval import N_DRAWS, Interval
 
 WINDOW_PX = 128
 STRIDE_PX = 64
 SCALE = 1000.0
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class KernelDistance(Interval):

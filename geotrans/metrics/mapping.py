@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import UsageError
+from geotrans.metrics.checks import BoolArray, FloatArray, same_shape, valid_of
 
 # Half the least distance between two colours of a style is 10; 16 forgives anti-aliased edges and
 # nothing else (METHODS section 7).
@@ -19,7 +19,6 @@ LEVELS = 16
 
 Color = tuple[int, int, int]
 UInt8Array = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -35,12 +34,12 @@ def palette_counts(
 ) -> tuple[IntArray, IntArray]:
     """Pixels within `levels` of the target, and pixels looked at, per image."""
     images, target = np.asarray(images), np.asarray(target)
-    _same_shape(images.shape, target.shape)
+    same_shape(images, target)
     close = np.ones((*images.shape[:-3], *images.shape[-2:]), np.bool_)
     for channel in range(images.shape[-3]):  # one at a time: a third of the memory
         difference = np.subtract(images[..., channel, :, :], target[..., channel, :, :], dtype="i2")
         close &= np.abs(difference) <= levels
-    looked_at = _valid(valid, close.shape)
+    looked_at = valid_of(valid, close.shape)
     return _count(close & looked_at), _count(looked_at)
 
 
@@ -84,15 +83,15 @@ def confusion(
 ) -> IntArray:
     """Pixels by true class (rows) and class found (columns), `(n_classes, n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
-    _same_shape(classes.shape, target.shape)
-    looked_at = _valid(valid, classes.shape)
+    same_shape(classes, target)
+    looked_at = valid_of(valid, classes.shape)
     pairs = target[looked_at].astype(np.int64) * n_classes + classes[looked_at]
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def class_iou(
     classes: UInt8Array, target: UInt8Array, *, n_classes: int, valid: BoolArray | None = None
-) -> npt.NDArray[np.float64]:
+) -> FloatArray:
     """Intersection over union of each class, NaN for a class in neither map."""
     table = confusion(classes, target, n_classes=n_classes, valid=valid)
     both = np.diag(table)
@@ -132,8 +131,8 @@ def road_counts(
 ) -> tuple[IntArray, IntArray]:
     """Road pixels in both maps, and in either, per image."""
     classes, target = np.asarray(classes), np.asarray(target)
-    _same_shape(classes.shape, target.shape)
-    looked_at = _valid(valid, classes.shape)
+    same_shape(classes, target)
+    looked_at = valid_of(valid, classes.shape)
     found = np.isin(classes, list(roads)) & looked_at
     true = np.isin(target, list(roads)) & looked_at
     return _count(found & true), _count(found | true)
@@ -149,14 +148,3 @@ def _count(pixels: BoolArray) -> IntArray:
 
 def _share(part: IntArray, whole: IntArray) -> float:
     return float(part.sum() / whole.sum()) if whole.sum() else float("nan")
-
-
-def _valid(valid: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
-    if valid is None:
-        return np.ones(shape, np.bool_)
-    return np.broadcast_to(np.asarray(valid, np.bool_), shape)
-
-
-def _same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if found != expected:
-        raise UsageError(f"asked to compare {found} with {expected}; the shapes must be equal")

@@ -1,0 +1,44 @@
+"""What metrics ask of the arrays they compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.errors import UsageError
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+
+# Rec. 601, on stored values: the luma of a grey-scale copy.
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+    """Ask that two arrays can be compared element by element."""
+    if images.shape != target.shape:
+        raise UsageError(
+            f"asked to compare arrays of shape {images.shape} and {target.shape}; "
+            "they must be of one shape"
+        )
+
+
+def stack_of(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
+    """Ask for `(N, C, H, W)`, with `channels` channels if said."""
+    if images.ndim != 4 or channels not in (None, images.shape[1]):
+        raise UsageError(f"asked for images (N, {channels or 'C'}, H, W), found {images.shape}")
+
+
+def valid_of(valid: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
+    """Pixels to look at, `(..., H, W)`; all of them unless given."""
+    if valid is None:
+        return np.ones(shape, np.bool_)
+    return np.broadcast_to(np.asarray(valid, np.bool_), shape)
+
+
+def luma(images: npt.NDArray[Any]) -> FloatArray:
+    """Luma of red, green, blue images, `(..., 3, H, W)` to `(..., H, W)`, in grey levels."""
+    weighted: FloatArray = np.einsum("c,...chw->...hw", _LUMA, images)
+    return weighted

@@ -1,0 +1,133 @@
+"""Texture without a truth beside it: how much contrast, and whether it repeats.
+
+One value per image, for `interval.mean`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.errors import UsageError
+from geotrans.metrics.checks import BoolArray, FloatArray, luma, stack_of, valid_of
+
+# Standard deviation of the blur that is taken away: patterns up to about 100 px stay, the layout
+# of blocks and streets goes.
+HIGH_PASS_PX = 16.0
+
+_N_DIRECTIONS = 180
+_STEP_PX = 0.5
+
+
+def contrast(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -> FloatArray:
+    """Standard deviation of the luma of each image, grey levels.
+
+    Args:
+        images: Red, green, blue, `(N, 3, H, W)`.
+        valid: Pixels to look at, `(N, H, W)`; all unless given.
+    """
+    stack_of(images, channels=3)
+    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    values = zip(luma(images), seen, strict=True)
+    return np.array(
+        [grey[looked_at].std() if looked_at.any() else np.nan for grey, looked_at in values]
+    )
+
+
+def repetition(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -> FloatArray:
+    """How strongly each image repeats itself: the highest second peak of its autocorrelation.
+
+    The autocorrelation of the luma, low frequencies removed, is 1 at lag 0. A peak elsewhere
+    counts by how far it rises above the lowest point, but not below 0, on the straight way to it
+    from the centre: along a street the autocorrelation stays high without ever falling, and that
+    is a line, not a pattern. Lags reach to half the shorter side.
+
+    Args:
+        images: Red, green, blue, `(N, 3, H, W)`.
+        valid: Pixels to look at, `(N, H, W)`; all unless given.
+
+    Returns:
+        0 to about 1: 1 for wallpaper, 0 for one grey, `(N,)`.
+    """
+    stack_of(images, channels=3)
+    if min(images.shape[2:]) < 4 * HIGH_PASS_PX:
+        raise UsageError(
+            f"a pattern is looked for in at least {4 * HIGH_PASS_PX:.0f} px, found {images.shape}"
+        )
+    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    values = zip(luma(images), seen, strict=True)
+    return np.array([_second_peak(grey, looked_at) for grey, looked_at in values])
+
+
+def autocorrelation(grey: FloatArray, valid: BoolArray) -> FloatArray:
+    """Autocorrelation of one plane, low frequencies removed, at lags up to half its size.
+
+    Args:
+        grey: `(H, W)`.
+        valid: Pixels that count, `(H, W)`.
+
+    Returns:
+        `(2 * (H // 2) + 1, 2 * (W // 2) + 1)`, lag 0 in the middle, where it is 1; all 0 for a
+        plane of one grey.
+    """
+    height, width = grey.shape
+    weight = _blur(valid.astype(np.float64))
+    mean = _blur(np.where(valid, grey, 0)) / np.maximum(weight, 1e-9)
+    rest = np.where(valid, grey - mean, 0)
+    rest = np.where(valid, rest - rest[valid].mean(), 0)
+    shape = (2 * height, 2 * width)  # zeros all round, so that nothing wraps
+    pairs, sums = (
+        np.fft.irfft2(np.abs(np.fft.rfft2(plane, shape)) ** 2, shape)
+        for plane in (valid.astype(np.float64), rest)
+    )
+    rows, cols = (np.arange(-(size // 2), size // 2 + 1) for size in (height, width))
+    lags = np.ix_(rows, cols)
+    variance = sums[0, 0] / pairs[0, 0]
+    if variance < 1e-6:
+        return np.zeros((len(rows), len(cols)))
+    # Few pairs say little: a lag at which less than an eighth of them is left counts as 0.
+    enough = pairs[lags] >= pairs[0, 0] / 8
+    return np.where(enough, sums[lags] / np.maximum(pairs[lags], 1) / variance, 0)
+
+
+def _second_peak(grey: FloatArray, valid: BoolArray) -> float:
+    if not valid.any():
+        return float("nan")
+    plane = autocorrelation(grey, valid)
+    rays = _polar(plane)
+    lowest = np.minimum.accumulate(rays, axis=1)
+    return float((rays - np.maximum(lowest, 0)).max())
+
+
+def _polar(plane: FloatArray) -> FloatArray:
+    """Values along rays from the middle of a plane, `(directions, radii)`, half a turn of them."""
+    middle = np.array(plane.shape) // 2
+    radii = np.arange(0, middle.min(), _STEP_PX)
+    angles = np.arange(_N_DIRECTIONS) * np.pi / _N_DIRECTIONS
+    row, col = (
+        np.outer(part, radii) + centre
+        for part, centre in zip((np.sin(angles), np.cos(angles)), middle, strict=True)
+    )
+    i, j = (
+        np.minimum(at.astype(int), size - 2)
+        for at, size in zip((row, col), plane.shape, strict=True)
+    )
+    down, right = row - i, col - j
+    upper = plane[i, j] * (1 - right) + plane[i, j + 1] * right
+    lower = plane[i + 1, j] * (1 - right) + plane[i + 1, j + 1] * right
+    blended: FloatArray = upper * (1 - down) + lower * down
+    return blended
+
+
+def _blur(plane: npt.NDArray[Any]) -> FloatArray:
+    """Gaussian blur, mirrored at the edges."""
+    for axis in (0, 1):
+        size = plane.shape[axis]
+        mirrored = np.concatenate([plane, np.flip(plane, axis)], axis)
+        passed = np.exp(-2 * (np.pi * HIGH_PASS_PX * np.fft.rfftfreq(2 * size)) ** 2)
+        passed = np.expand_dims(passed, 1 - axis)
+        spectrum = np.fft.rfft(mirrored, axis=axis) * passed
+        plane = np.take(np.fft.irfft(spectrum, 2 * size, axis=axis), np.arange(size), axis)
+    return plane
