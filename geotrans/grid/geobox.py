@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
+from pyproj import Proj, Transformer
 
 from geotrans.errors import TilingError
 from geotrans.grid.window import Window
@@ -45,21 +46,34 @@ def ground_anchor(geobox: GeoBox) -> tuple[int, int]:
 def gsd_m(geobox: GeoBox) -> float | None:
     """Ground sampling distance at the middle of the grid, m; None without a CRS.
 
-    The geometric mean of both pixel edges; degrees are measured on a sphere at the middle latitude.
+    The geometric mean of both pixel edges; degrees are measured on a sphere at the middle latitude,
+    and a projection that stretches the ground there, such as Mercator, is corrected for.
     """
     if geobox.crs is None:
         return None
-    a = geobox.affine
-    if not geobox.crs.geographic:
-        to_metre = geobox.crs.proj.axis_info[0].unit_conversion_factor
-        scale = 1.0
-        if geobox.crs.epsg == 3857:  # Web Mercator stretches by 1 / cos(latitude).
-            _, y = a @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
-            scale = 1 / math.cosh(y / 6_378_137)
-        return math.sqrt(abs(a.determinant)) * to_metre * scale
-    _, latitude = a @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
-    narrowing = max(math.cos(math.radians(latitude)), 1e-6)
-    return math.sqrt(abs(a.determinant) * narrowing) * _METRES_PER_DEGREE
+    nominal = math.sqrt(abs(geobox.affine.determinant))
+    x, y = geobox.affine @ (geobox.shape[1] / 2, geobox.shape[0] / 2)
+    if geobox.crs.geographic:
+        narrowing = max(math.cos(math.radians(y)), 1e-6)
+        return nominal * math.sqrt(narrowing) * _METRES_PER_DEGREE
+    to_metre: float = geobox.crs.proj.axis_info[0].unit_conversion_factor
+    return nominal * to_metre / _stretch(geobox.crs, x, y)
+
+
+def _stretch(crs: CRS, x: float, y: float) -> float:
+    """Lengths in a projected CRS at a place per length on the ground.
+
+    Projections made for surveying keep it within a percent of 1, and their nominal pixel size is
+    the one people mean; others, such as Mercator, stretch the ground by any factor.
+    """
+    if not crs.projected:  # A building's or a camera's own axes.
+        return 1.0
+    to_lon_lat = Transformer.from_crs(crs.proj, crs.proj.geodetic_crs, always_xy=True)
+    lon, lat = to_lon_lat.transform(x, y)
+    if not (math.isfinite(lon) and math.isfinite(lat)):
+        return 1.0
+    scale = math.sqrt(Proj(crs.proj).get_factors(lon, lat).areal_scale)
+    return scale if math.isfinite(scale) and abs(scale - 1) > 0.01 else 1.0
 
 
 def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
@@ -73,13 +87,24 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
         The smallest window inside the grid that holds every pixel the box touches.
 
     Raises:
-        TilingError: If the box is inside out or does not meet the grid.
+        TilingError: If the box is inside out, not finite or does not meet the grid.
     """
     xmin, ymin, xmax, ymax = bbox
     if not (xmin < xmax and ymin < ymax):
         raise TilingError(f"bbox {xmin},{ymin},{xmax},{ymax} is empty; give xmin,ymin,xmax,ymax")
+    if not all(math.isfinite(v) for v in bbox):
+        raise TilingError(f"bbox {xmin},{ymin},{xmax},{ymax} is not finite")
+    covered: Bounds = geobox.extent.boundingbox.bbox
     if geobox.crs is not None:
-        xmin, ymin, xmax, ymax = _project_bounds((xmin, ymin, xmax, ymax), 4326, geobox.crs.proj)
+        covered = _project_bounds(covered, geobox.crs.proj, 4326)
+        projected = _project_bounds(bbox, 4326, geobox.crs.proj)
+        if not all(math.isfinite(v) for v in projected):
+            # The box reaches where the projection has no place; only what is covered matters.
+            left, bottom, right, top = _shared_bounds(bbox, covered)
+            if not (left < right and bottom < top):
+                raise _outside(bbox, covered, geobox)
+            projected = _project_bounds((left, bottom, right, top), 4326, geobox.crs.proj)
+        xmin, ymin, xmax, ymax = projected
     corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
     cols, rows = [c for c, _ in corners], [r for _, r in corners]
     # A corner that floating point left a hair beyond a pixel edge does not touch that pixel.
@@ -88,17 +113,26 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
     asked = Window(left, top, max(1, right - left), max(1, bottom - top))
     window = asked.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     if window.is_empty:
-        extent: Bounds = geobox.extent.boundingbox.bbox
-        where = ""
-        if geobox.crs is not None:
-            extent = _project_bounds(extent, geobox.crs.proj, 4326)
-            where = " in lon-lat degrees"
-        found = ",".join(f"{v:.6g}" for v in extent)
-        raise TilingError(
-            f"bbox {','.join(f'{v:.6g}' for v in bbox)} lies outside the scene, "
-            f"which covers {found}{where}; give a bbox that meets it"
-        )
+        raise _outside(bbox, covered, geobox)
     return window
+
+
+def _outside(bbox: Bounds, covered: Bounds, geobox: GeoBox) -> TilingError:
+    units = "" if geobox.crs is None else " in lon-lat degrees"
+    asked, found = (",".join(f"{v:.6g}" for v in bounds) for bounds in (bbox, covered))
+    return TilingError(
+        f"bbox {asked} lies outside the scene, which covers {found}{units}; "
+        "give a bbox that meets it"
+    )
+
+
+def _shared_bounds(one: Bounds, other: Bounds) -> Bounds:
+    return (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
 
 
 def _project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
