@@ -105,7 +105,8 @@ class PatchSet:
             asked for if this side was drawn.
         target: Stored values, the same.
         valid: True where both sides hold a value, shape `(N, H, W)`.
-        classes: Index of the drawn map's class, shape `(N, H, W)`; None if no side was drawn.
+        classes: Index of the drawn map's class, shape `(N, H, W)`, 255 where it shows nothing;
+            None if no side was drawn.
         records: Where each patch comes from.
     """
 

@@ -32,7 +32,7 @@ from pydantic import (
 
 from geotrans.errors import ConfigError, SamplingError, nearest
 
-Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode", "lanczos"]
+Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average"]
 
 
 class _Strict(BaseModel):
@@ -47,11 +47,13 @@ class RasterSide(_Strict):
             entry; None takes the split's entry itself as a folder or a glob.
         bands: Names, or numbers from 1, in channel order; None takes all.
         resampling: How this side gets onto the other's grid.
+        units: `"dn"` for stored values, else a physical unit, to which scale and offset lead.
     """
 
     files: str | None = None
     bands: tuple[str | int, ...] | None = Field(default=None, min_length=1)
     resampling: Resampling = "bilinear"
+    units: str = "dn"
 
 
 class MapSide(_Strict):

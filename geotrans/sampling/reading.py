@@ -1,0 +1,220 @@
+"""Both sides of a pair, window by window on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from geotrans.errors import BandError
+from geotrans.grid import Window, window_geobox
+from geotrans.scene.bands import match_bands
+from geotrans.scene.base import Band, Scene
+from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
+from geotrans.scene.radiometry import to_units
+from geotrans.scene.style import BLANK
+from geotrans.scene.warped import on_grid
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+
+
+class Renderer(Protocol):
+    """What draws a map on any grid of one CRS, such as `geotrans.scene.raster_map.MapRenderer`."""
+
+    @property
+    def palette(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
+        """Name and colour of each class, by class index."""
+
+    def read(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
+        """The map as RGB, shape `(3, H, W)`."""
+
+    def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
+        """Class index of each pixel, shape `(H, W)`; `BLANK` where the map shows nothing."""
+
+
+@dataclass(frozen=True)
+class PairPatch:
+    """One window of both sides.
+
+    Attributes:
+        source: Values without holes, shape `(C, H, W)`.
+        target: The same of the target.
+        valid: Where both sides hold a measurement inside the scene, shape `(H, W)`.
+        classes: Class index of the drawn side, shape `(H, W)`, `BLANK` where it shows nothing;
+            None if no side is drawn.
+    """
+
+    source: Array
+    target: Array
+    valid: Bools
+    classes: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class SceneSide:
+    """A side that is read from a scene, on any grid.
+
+    Attributes:
+        scene: Where the pixels are.
+        bands: Which of its bands, in channel order.
+        names: What they are called.
+        units: `"dn"`, or the unit that scale and offset lead to.
+    """
+
+    scene: Scene
+    bands: tuple[Band, ...]
+    names: tuple[str, ...]
+    units: str = "dn"
+
+    @classmethod
+    def open(
+        cls,
+        scene: Scene,
+        geobox: GeoBox,
+        *,
+        wanted: Sequence[str | int] | None = None,
+        resampling: str = "bilinear",
+        units: str = "dn",
+        option: str = "bands",
+    ) -> SceneSide:
+        """A scene on a grid.
+
+        Args:
+            scene: What to read.
+            geobox: Grid to read it on.
+            wanted: Names, or numbers from 1, in channel order; None takes all bands.
+            resampling: How it gets onto the grid.
+            units: `"dn"` for stored values, else a physical unit.
+            option: What `wanted` is called where it was given.
+
+        Raises:
+            BandError: If the scene has no such band.
+        """
+        bands = scene.select(None if wanted is None else _positions(scene, wanted, option))
+        names = [band.name or band.common_name or f"band{band.index}" for band in bands]
+        for i, word in enumerate(wanted or ()):
+            if isinstance(word, str):
+                names[i] = word
+        return cls(on_grid(scene, geobox, resampling=resampling), bands, tuple(names), units)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        stored = np.result_type(*(band.dtype for band in self.bands))
+        return stored if self.units == "dn" else np.dtype(np.float32)
+
+    def read(self, window: Window) -> tuple[Array, Bools, None]:
+        """Values without holes, which of them were measured, and no classes."""
+        patch = read_padded(self.scene, window, [band.index for band in self.bands])
+        if self.units == "dn":
+            return patch.data, patch.valid, None
+        wanted = [_Wanted(name, units=self.units) for name in self.names]
+        return to_units(patch.data, self.bands, wanted), patch.valid, None
+
+
+@dataclass(frozen=True)
+class DrawnSide:
+    """A side that is drawn from vectors.
+
+    Attributes:
+        renderer: What draws it.
+        geobox: Grid of the pair.
+        margin: Map beyond each side of a window, px.
+    """
+
+    renderer: Renderer
+    geobox: GeoBox
+    margin: int = 0
+
+    names = ("red", "green", "blue")
+    units = "dn"
+    dtype = np.dtype(np.uint8)
+
+    def read(self, window: Window) -> tuple[Array, Bools, npt.NDArray[np.uint8]]:
+        """The map with its margin, and where it shows what, without the margin.
+
+        Where it shows nothing it is filled as a scene is, so that a network learns from the same
+        borders it meets when it translates.
+        """
+        reach = self.margin + FILL_RADIUS
+        wide = window_geobox(self.geobox, window.grown(reach))
+        classes = self.renderer.classes(wide)
+        image = self.renderer.read(wide)
+        shown = classes != BLANK
+        if not shown.all():
+            image = fill_gaps(image, shown, n_rings=FILL_RADIUS)
+        part = Window(0, 0, window.width, window.height).shifted(rows=reach, cols=reach)
+        classes = np.ascontiguousarray(classes[part.slices])
+        image = np.ascontiguousarray(image[:, *part.grown(self.margin).slices])
+        return image, classes != BLANK, classes
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """Both sides of one pair.
+
+    Attributes:
+        geobox: The common grid.
+        source: Where the source comes from.
+        target: Where the target comes from.
+    """
+
+    geobox: GeoBox
+    source: SceneSide | DrawnSide
+    target: SceneSide | DrawnSide
+
+    def read(self, window: Window) -> PairPatch:
+        """The same pixels of both sides; beyond the scene they are mirrored and not valid.
+
+        Raises:
+            SceneError: If a file cannot be read.
+        """
+        source, source_valid, source_classes = self.source.read(window)
+        target, target_valid, target_classes = self.target.read(window)
+        valid = source_valid & target_valid & inside(window, self.geobox)
+        classes = target_classes if source_classes is None else source_classes
+        return PairPatch(source, target, valid, classes)
+
+    def close(self) -> None:
+        """Let go of open files."""
+        for side in (self.source, self.target):
+            if isinstance(side, SceneSide):
+                side.scene.close()
+
+
+def inside(window: Window, geobox: GeoBox) -> Bools:
+    """Which pixels of a window lie in a grid, shape `(H, W)`."""
+    held = np.zeros(window.shape, bool)
+    part = window.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
+    held[part.relative_to(window).slices] = not part.is_empty
+    return held
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    name: str
+    common_name: str | None = None
+    units: str = "dn"
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def _positions(scene: Scene, wanted: Sequence[str | int], option: str) -> list[int]:
+    """Position of each wanted band, counted from 1."""
+    names = [word for word in wanted if isinstance(word, str)]
+    found: Mapping[str, int] = {}
+    if names:
+        try:
+            matched = match_bands(scene, [_Wanted(name) for name in names])
+        except BandError as error:
+            has = ", ".join(f"{b.index} ({b.name or b.colorinterp})" for b in scene.bands)
+            raise BandError(
+                f"{option} asks for {', '.join(map(str, wanted))}; {scene.name} has {has}; "
+                "name its bands, or give their numbers"
+            ) from error
+        found = dict(zip(names, matched, strict=True))
+    return [found[word] if isinstance(word, str) else word for word in wanted]

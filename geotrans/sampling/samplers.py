@@ -1,0 +1,249 @@
+"""torchgeo samplers that are exact on the pixel grid of each scene.
+
+They take any torchgeo dataset. A yielded `SceneWindow` is the pair of slices torchgeo indexes by,
+and remembers the scene and the pixels it stands for, which our own datasets read without
+rounding a coordinate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import SpatialSampler
+
+from geotrans.errors import SamplingError
+from geotrans.grid import Window, window_geobox
+from geotrans.sampling.pairs import Skipped
+from geotrans.sampling.splits import Regions, footprint_shape, scene_placements
+from geotrans.sampling.windows import WindowDraw, grid_windows
+
+
+class SceneWindow(tuple[slice, slice]):
+    """`(x, y)` slices in the CRS of a dataset that know which pixels they are.
+
+    Attributes:
+        scene: Row of the dataset's index.
+        window: Pixels of that scene.
+        core: The part of the window that a grid counts to it; the window itself elsewhere.
+    """
+
+    scene: int
+    window: Window
+    core: Window
+
+    def __new__(
+        cls, x: slice, y: slice, *, scene: int, window: Window, core: Window | None = None
+    ) -> SceneWindow:
+        """Slices with what they stand for."""
+        index = super().__new__(cls, (x, y))
+        index.scene, index.window, index.core = scene, window, core or window
+        return index
+
+    def __reduce__(self) -> Any:
+        return _scene_window, (*self, self.scene, self.window, self.core)
+
+
+def _scene_window(x: slice, y: slice, scene: int, window: Window, core: Window) -> SceneWindow:
+    return SceneWindow(x, y, scene=scene, window=window, core=core)
+
+
+class _SceneSampler(SpatialSampler):
+    """What the samplers share: the grid of each scene, and their share of the windows."""
+
+    def __init__(
+        self, dataset: GeoDataset, *, size: int | tuple[int, int], rank: int, world_size: int
+    ) -> None:
+        super().__init__(dataset)
+        self.size = (size, size) if isinstance(size, int) else size
+        if min(self.size) < 1:
+            raise SamplingError(f"asked for windows of {size} px; the edge must be at least 1")
+        if not 0 <= rank < world_size:
+            raise SamplingError(f"rank {rank} of {world_size}; ranks count from 0")
+        self.rank = rank
+        self.world_size = world_size
+        self.crs = None if dataset.index.crs is None else CRS(dataset.index.crs)
+        self.geoboxes = scene_geoboxes(dataset)
+
+    def _index(self, scene: int, window: Window, core: Window | None = None) -> SceneWindow:
+        grid = window_geobox(self.geoboxes[scene], window)
+        left, bottom, right, top = footprint_shape(grid, self.crs).bounds
+        return SceneWindow(
+            slice(left, right), slice(bottom, top), scene=scene, window=window, core=core
+        )
+
+
+class RandomWindows(_SceneSampler):
+    """Random windows, each a function of (seed, epoch, index) alone.
+
+    No state is carried from draw to draw, so the sequence is the same for any number of workers,
+    goes on exactly where a run stopped, and is dealt out exactly to any number of ranks.
+
+    Example:
+        >>> sampler = RandomWindows(dataset, size=256, length=1000, seed=7)
+        >>> for epoch in range(10):
+        ...     sampler.set_epoch(epoch)
+        ...     for batch in DataLoader(dataset, batch_size=8, sampler=sampler): ...
+    """
+
+    strategy: Literal["random", "sequential"] = "random"
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        *,
+        size: int | tuple[int, int],
+        length: int | None = None,
+        seed: int = 0,
+        roi: Any = None,
+        by_area: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Find the windows there are.
+
+        Args:
+            dataset: Any torchgeo dataset.
+            size: Edge of a window, or `(height, width)`, px of each scene.
+            length: Windows of an epoch over all ranks, rounded up to a multiple of `world_size`;
+                None takes as many as would cover the scenes.
+            seed: Which of the equally good sequences.
+            roi: Shape in the dataset's CRS that windows must lie in with every pixel, as a
+                split's.
+            by_area: Whether a scene is drawn in proportion to its pixels, or as often as any other.
+            rank: This process, from 0.
+            world_size: Processes that share an epoch.
+
+        Raises:
+            SamplingError: If no scene has room for a window.
+        """
+        super().__init__(dataset, size=size, rank=rank, world_size=world_size)
+        regions = None if roi is None else Regions({"roi": roi}, self.crs)
+        placements = [
+            scene_placements(geobox, self.size, regions=regions, split="roi")
+            for geobox in self.geoboxes
+        ]
+        self._draw = WindowDraw(placements, seed=seed, by_area=by_area)
+        small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
+        for i, places in enumerate(placements):
+            if not len(places):
+                small.add(f"scene {i}")
+        small.warn(len(placements))
+        if length is None:
+            usable = sum(places.n_px for places in placements if len(places))
+            length = max(1, usable // (self.size[0] * self.size[1]))
+        self._per_rank = -(-length // world_size)
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """Choose the epoch, and how many of this rank's windows to leave out at its beginning."""
+        if not 0 <= start <= self._per_rank:
+            raise SamplingError(f"start {start} of an epoch of {self._per_rank} windows")
+        self.epoch = epoch
+        self.start = start
+
+    def at(self, epoch: int, index: int) -> SceneWindow:
+        """The window of one draw, whatever was drawn before."""
+        return self._index(*self._draw(epoch, index))
+
+    def __len__(self) -> int:
+        """Windows this rank has left in the epoch."""
+        return self._per_rank - self.start
+
+    def __iter__(self) -> Iterator[SceneWindow]:
+        """Windows of the epoch."""
+        for i in range(self.start, self._per_rank):
+            yield self.at(self.epoch, i * self.world_size + self.rank)
+
+
+class GridWindows(_SceneSampler):
+    """Windows of one size whose cores cover every pixel of every scene exactly once.
+
+    Windows at the far edges are moved inward, so that all hold real pixels; where a scene is
+    smaller than a window, the rest is mirrored and not valid. The core of each window says which
+    of its pixels are new.
+    """
+
+    strategy: Literal["random", "sequential"] = "sequential"
+
+    def __init__(
+        self,
+        dataset: GeoDataset,
+        *,
+        size: int | tuple[int, int],
+        halo: int = 0,
+        roi: Any = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Lay the grids.
+
+        Args:
+            dataset: Any torchgeo dataset.
+            size: Edge of a window, or `(height, width)`, px of each scene.
+            halo: Pixels around each core, px.
+            roi: Shape in the dataset's CRS; windows that do not lie in it with every pixel are
+                left out.
+            rank: This process, from 0.
+            world_size: Processes that share the windows; none is repeated to make them even.
+
+        Raises:
+            SamplingError: If a window leaves no core inside the halo, or none lies in `roi`.
+        """
+        super().__init__(dataset, size=size, rank=rank, world_size=world_size)
+        regions = None if roi is None else Regions({"roi": roi}, self.crs)
+        cells = [
+            (scene, cell)
+            for scene, geobox in enumerate(self.geoboxes)
+            for cell in grid_windows((geobox.shape[0], geobox.shape[1]), self.size, halo=halo)
+            if regions is None or regions.contains("roi", window_geobox(geobox, cell.window))
+        ]
+        if not cells:
+            raise SamplingError(
+                f"asked for windows of {self.size[0]} x {self.size[1]} px; none lies in roi; "
+                "ask for smaller windows or a larger region"
+            )
+        self._cells = cells[rank::world_size]
+
+    def __len__(self) -> int:
+        """Windows of this rank."""
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[SceneWindow]:
+        """Windows scene by scene, row by row."""
+        for scene, cell in self._cells:
+            yield self._index(scene, cell.window, cell.core)
+
+
+def scene_geoboxes(dataset: GeoDataset) -> Sequence[GeoBox]:
+    """Pixel grid of each scene of a dataset.
+
+    Our own datasets say it; of any other it is the footprint at the dataset's resolution.
+
+    Raises:
+        SamplingError: If a footprint is no upright rectangle of whole pixels.
+    """
+    known: Sequence[GeoBox] | None = getattr(dataset, "geoboxes", None)
+    if known is not None:
+        return known
+    x_res, y_res = dataset.res
+    geoboxes = []
+    for number, shape in enumerate(dataset.index.geometry):
+        left, bottom, right, top = shape.bounds
+        n_cols, n_rows = (right - left) / x_res, (top - bottom) / y_res
+        whole = abs(n_cols - round(n_cols)) < 1e-3 and abs(n_rows - round(n_rows)) < 1e-3
+        box_area = (right - left) * (top - bottom)
+        if not whole or abs(shape.area - box_area) > 1e-6 * box_area:
+            raise SamplingError(
+                f"scene {number} of the dataset has no upright grid of its resolution "
+                f"{x_res:g} x {y_res:g}, as one that is reprojected; "
+                "use geotrans.sampling.PairedScenes, which keeps the grid of each scene"
+            )
+        transform = Affine(x_res, 0, left, 0, -y_res, top)
+        geoboxes.append(GeoBox((round(n_rows), round(n_cols)), transform, dataset.index.crs))
+    return geoboxes
