@@ -3,6 +3,6 @@
 from geotrans.models.folding import fold
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
-from geotrans.models.registry import GENERATORS, build
+from geotrans.models.registry import GENERATORS, alignment, build
 
-__all__ = ["GENERATORS", "PatchGAN", "Verdict", "build", "fold", "receptive_halo"]
+__all__ = ["GENERATORS", "PatchGAN", "Verdict", "alignment", "build", "fold", "receptive_halo"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -62,3 +62,8 @@ def build(arch: str, in_channels: int, out_channels: int, **args: Any) -> nn.Mod
                 f"it has {', '.join(known) or 'none'}"
             )
     return GENERATORS[arch](in_channels, out_channels, **args)
+
+
+def alignment(net: nn.Module) -> int:
+    """Stride of a generator, px: windows must start on its multiples to agree."""
+    return int(cast(int, net.align))
