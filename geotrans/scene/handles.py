@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
@@ -45,6 +46,14 @@ def release(key: Hashable) -> None:
         dataset = shelf.datasets.pop(key, None)
         if dataset is not None:
             dataset.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is open before the interpreter takes rasterio apart, or each complains."""
+    for shelf in list(_shelves):
+        while shelf.datasets:
+            shelf.datasets.popitem()[1].close()
 
 
 def _own_shelf() -> _Shelf:

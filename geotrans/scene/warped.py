@@ -133,8 +133,8 @@ def _resample(
         resampling=Resampling[resampling],
         tolerance=0,
         # Left to itself, GDAL derives the kernel's width from each window.
-        XSCALE=repr(1 / scale[0]),
-        YSCALE=repr(1 / scale[1]),
+        XSCALE=f"{1 / scale[0]:.12g}",
+        YSCALE=f"{1 / scale[1]:.12g}",
     )
     weight = warped[-1]
     valid = weight >= 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 
 METRES_PER_DEGREE = math.pi * 6_371_007 / 180
 
@@ -114,6 +116,7 @@ def write_scene(
         fields["crs"] = crs
         fields["transform"] = transform or _transform(crs, gsd_m, origin, rotation)
     with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(path, "w", **fields) as file,
     ):
