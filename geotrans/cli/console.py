@@ -93,7 +93,7 @@ def report(error: BaseException) -> int:
 
 
 @contextmanager
-def progress(label: str, *, total: int, unit: str = "px") -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int, *, unit: str = "px") -> Iterator[Callable[[int], None]]:
     """A bar on stderr while something runs, if stderr is a terminal and nobody asked for quiet.
 
     Args:

@@ -195,12 +195,14 @@ class Scene(ABC):
             )
         return self._read(window, self.select(bands), window.shape)
 
-    def overview(self, max_px: int, bands: Sequence[int] | None = None) -> Patch:
-        """The whole scene, decimated so that its longer edge is at most `max_px`."""
-        height, width = self.shape
-        factor = max(1.0, max(height, width) / max_px)
-        out_shape = max(1, round(height / factor)), max(1, round(width / factor))
-        return self._read(Window.whole(self.shape), self.select(bands), out_shape)
+    def overview(
+        self, max_px: int, bands: Sequence[int] | None = None, *, window: Window | None = None
+    ) -> Patch:
+        """The scene, or a window of it, decimated so that its longer edge is at most `max_px`."""
+        window = Window.whole(self.shape) if window is None else window
+        factor = max(1.0, max(window.shape) / max_px)
+        out_shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
+        return self._read(window, self.select(bands), out_shape)
 
     def select(self, bands: Sequence[int] | None = None) -> tuple[Band, ...]:
         """The bands at these positions, counted from 1; all unless given."""

@@ -1,0 +1,132 @@
+"""Parts seen as one raster: a GDAL virtual raster that names them and copies no pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import rasterio
+from rasterio.enums import MaskFlags
+
+from geotrans.grid import Tile
+from geotrans.mosaicking.job import Job
+from geotrans.mosaicking.layout import LayoutBand
+from geotrans.mosaicking.parts import Parts
+
+# What GDAL calls the types of a GeoTIFF.
+_DTYPES = {
+    "uint8": "Byte",
+    "int8": "Int8",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "float32": "Float32",
+    "float64": "Float64",
+}
+
+_XMP = "{XMP packet}"
+
+
+def has_gaps(job: Job, parts: Parts) -> bool:
+    """Whether any pixel of the finished parts is invalid."""
+    if not job.scene.maskable:
+        return False
+    for tile in job.plan:
+        if parts.is_empty(tile):
+            return True
+        with rasterio.open(parts.path(tile)) as part:
+            if MaskFlags.all_valid not in part.mask_flag_enums[0]:
+                return True
+    return False
+
+
+def write_vrt(
+    job: Job, parts: Parts, *, tags: Mapping[str, str], xmp: str, is_masked: bool
+) -> Path:
+    """Describe the mosaic of all parts.
+
+    Args:
+        job: What was translated; every tile of its plan must be finished.
+        parts: Where they lie.
+        tags: Tags of the product's default domain.
+        xmp: Its XMP packet.
+        is_masked: Whether the product gets a mask band.
+
+    Returns:
+        The virtual raster, in the folder of the parts.
+    """
+    height, width = job.geobox.shape
+    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    if job.scene.crs_wkt:
+        _add(root, "SRS", job.scene.crs_wkt)
+    if not job.geobox.affine.is_identity:
+        numbers = (repr(float(c)) for c in job.geobox.affine.to_gdal())
+        _add(root, "GeoTransform", ", ".join(numbers))
+    metadata = _add(root, "Metadata")
+    for key, value in tags.items():
+        _add(metadata, "MDI", value, key=key)
+    _add(root, "Metadata", _XMP, domain="xml:XMP", format="xml")
+    tiles = [tile for tile in job.plan if not parts.is_empty(tile)]
+    for number, band in enumerate(job.layout.bands, 1):
+        _add_band(root, job, parts, tiles, band=band, number=number)
+    if is_masked:
+        mask = _add(_add(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        for tile in tiles:
+            _add_source(mask, job, parts, tile, band="mask,1")
+    path = parts.folder / "mosaic.vrt"
+    # The packet goes in as it is: ElementTree would move its namespaces to the root.
+    path.write_text(ET.tostring(root, encoding="unicode").replace(_XMP, xmp, 1))
+    return path
+
+
+def _add_band(
+    root: ET.Element, job: Job, parts: Parts, tiles: list[Tile], *, band: LayoutBand, number: int
+) -> None:
+    layout = job.layout
+    element = _add(root, "VRTRasterBand", dataType=_DTYPES[layout.dtype], band=str(number))
+    _add(element, "Description", band.name)
+    _add(element, "ColorInterp", band.colorinterp.capitalize())
+    if layout.nodata is not None:
+        _add(element, "NoDataValue", repr(float(layout.nodata)))
+    if (band.scale, band.offset) != (1.0, 0.0):
+        _add(element, "Scale", repr(float(band.scale)))
+        _add(element, "Offset", repr(float(band.offset)))
+    if band.units:
+        _add(element, "UnitType", band.units)
+    if layout.classes:
+        table = _add(element, "ColorTable")
+        names = _add(element, "CategoryNames")
+        for one in layout.classes:
+            red, green, blue = (str(c) for c in one.color)
+            _add(table, "Entry", c1=red, c2=green, c3=blue, c4="255")
+            _add(names, "Category", one.name)
+    for tile in tiles:
+        _add_source(element, job, parts, tile, band=str(number))
+
+
+def _add_source(element: ET.Element, job: Job, parts: Parts, tile: Tile, *, band: str) -> None:
+    place = job.place(tile)
+    source = _add(element, "SimpleSource")
+    _add(source, "SourceFilename", parts.path(tile).name, relativeToVRT="1")
+    _add(source, "SourceBand", band)
+    size = {"xSize": str(place.width), "ySize": str(place.height)}
+    # With these GDAL opens a part when it is read, and not every part at the start.
+    _add(
+        source,
+        "SourceProperties",
+        RasterXSize=size["xSize"],
+        RasterYSize=size["ySize"],
+        DataType="Byte" if band.startswith("mask") else _DTYPES[job.layout.dtype],
+        BlockXSize="512",
+        BlockYSize="512",
+    )
+    _add(source, "SrcRect", xOff="0", yOff="0", **size)
+    _add(source, "DstRect", xOff=str(place.col_off), yOff=str(place.row_off), **size)
+
+
+def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
+    child = ET.SubElement(parent, tag, attributes)
+    child.text = text
+    return child

@@ -1,0 +1,142 @@
+"""How large a tile may be, and how many at a time, under a memory budget."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from geotrans.errors import TilingError, UsageError
+from geotrans.grid import Window
+from geotrans.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from geotrans.inference import Translator
+
+# Edge of the window a network is fastest at on a CPU, halo included, px.
+WINDOW_PX = 1152
+
+# Tiles at a time in one process: one is read, one computed, one written.
+IN_FLIGHT = 3
+
+# Of GDAL's block cache, bytes; its default is a twentieth of the machine.
+GDAL_CACHE_BYTES = 64 * 2**20
+
+# What a tile holds beside the network: source and product, their masks, copies on the way.
+_COPIES = 4
+_PROBE_PX = 384
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def default_tile(spec: TaskSpec, *, window_px: int = WINDOW_PX) -> int:
+    """Core edge whose window, halo included, is as large as `window_px`, px.
+
+    A network with a wide halo gets larger windows, or it would mostly compute halo.
+    """
+    halo = math.ceil(spec.halo / spec.align) * spec.align
+    core = max(window_px - 2 * halo, halo, spec.align)
+    return core // spec.align * spec.align
+
+
+def tile_within(
+    n_bytes: int, spec: TaskSpec, translator: Translator, *, dtype: str, workers: int
+) -> int:
+    """Largest core edge that keeps each process inside its share of a budget, px.
+
+    Args:
+        n_bytes: Memory for everything together.
+        spec: The task.
+        translator: The network; one small window of it is measured.
+        dtype: Type of the source's values.
+        workers: Processes that translate.
+
+    Raises:
+        TilingError: If not even the smallest useful tile fits.
+    """
+    base = resident_bytes() + GDAL_CACHE_BYTES
+    # Processes of their own leave one more that only waits.
+    share = n_bytes if workers == 1 else (n_bytes - base) // workers
+    per_px = network_bytes_per_px(translator, spec, dtype) + tile_bytes_per_px(spec, dtype)
+    window_px = math.isqrt(max(0, int((share - base) / per_px)))
+    halo = math.ceil(spec.halo / spec.align) * spec.align
+    smallest = 2 * halo + max(spec.align, halo // 2, 64)
+    if window_px < smallest:
+        needed = base + per_px * smallest**2
+        needed = needed if workers == 1 else base + workers * needed
+        raise TilingError(
+            f"--memory {n_bytes / 1e6:.0f}MB is too little for task '{spec.name}' with {workers} "
+            f"worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
+        )
+    return default_tile(spec, window_px=min(window_px, WINDOW_PX))
+
+
+def tile_bytes_per_px(spec: TaskSpec, dtype: str) -> float:
+    """Memory of tiles on their way in and out, bytes a pixel of one window."""
+    source = len(spec.source) * np.dtype(dtype).itemsize
+    target = len(spec.target) * spec.scale**2
+    return IN_FLIGHT * _COPIES * (source + target + 1) + 4 * spec.channels_in
+
+
+def network_bytes_per_px(translator: Translator, spec: TaskSpec, dtype: str) -> float:
+    """Memory the network takes while it works, bytes a pixel of its window; measured."""
+    edge = max(_PROBE_PX, spec.align) // spec.align * spec.align
+    patch = np.zeros((len(spec.source), edge, edge), dtype)
+    window = Window(0, 0, edge, edge)
+    translator(patch, window=window, anchor=(0, 0))  # The first pass also loads kernels.
+    with PeakMemory() as peak:
+        translator(patch, window=window, anchor=(0, 0))
+    return max(peak.n_bytes, 1) / edge**2
+
+
+class PeakMemory:
+    """How far this process grows while a block of code runs, sampled a thousand times a second."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._before = resident_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.001):
+            self.n_bytes = max(self.n_bytes, resident_bytes() - self._before)
+
+
+def resident_bytes() -> int:
+    """Memory this process holds, bytes."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def parse_bytes(text: str | int) -> int:
+    """`"1.5GB"`, `"800m"` or a plain number of bytes.
+
+    Raises:
+        UsageError: If it is none of these.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", str(text).lower())
+    try:
+        n_bytes = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    except ValueError:
+        n_bytes = 0
+    if n_bytes <= 0:
+        raise UsageError(f"memory '{text}' is no size; give one such as 1.5GB")
+    return n_bytes

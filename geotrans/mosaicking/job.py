@@ -1,0 +1,154 @@
+"""One tile at a time: everything a process needs to translate any tile of a scene."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geotrans.errors import BundleError
+from geotrans.grid import Tile, TilePlan, Window, make_geobox, window_geobox
+from geotrans.mosaicking.layout import As, Layout
+from geotrans.scene import Patch, Scene, read_padded, to_units
+from geotrans.tasks import Bundle, TaskSpec
+
+if TYPE_CHECKING:
+    from geotrans.inference import Translator
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene, a plan to translate it by, and the weights; small enough to be sent around.
+
+    Attributes:
+        scene: Source.
+        bands: Positions of the bands the task reads, in channel order.
+        plan: Which pixels are computed together.
+        bundle: The task and its weights.
+        layout: What the product's pixels are.
+        device: Where the network runs.
+        precision: Arithmetic of the network.
+        seed: Which of the equally plausible pictures.
+        as_: Colours or classes.
+        threads: Threads of the network in one process; None leaves them to torch.
+    """
+
+    scene: Scene
+    bands: tuple[int, ...]
+    plan: TilePlan
+    bundle: Bundle
+    layout: Layout
+    device: str
+    precision: str
+    seed: int = 0
+    as_: As = "rgb"
+    threads: int | None = None
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task."""
+        return self.bundle.spec
+
+    @cached_property
+    def geobox(self) -> GeoBox:
+        """Pixel grid of the product."""
+        area, scale = window_geobox(self.scene.geobox, self.plan.area), self.layout.scale
+        if scale == 1:
+            return area
+        height, width = area.shape
+        finer = area.affine @ Affine.scale(1 / scale)
+        return make_geobox((height * scale, width * scale), finer, area.crs)
+
+    @property
+    def n_px(self) -> int:
+        """Pixels of the product."""
+        height, width = self.geobox.shape
+        return int(height * width)
+
+    def place(self, tile: Tile) -> Window:
+        """Where the core of a tile lies in the product."""
+        core, scale = tile.core.relative_to(self.plan.area), self.layout.scale
+        return _scaled(core, scale)
+
+    @cached_property
+    def fill_values(self) -> tuple[float, ...]:
+        """Stored value of each band that the network sees as 0, for the depth of a gap."""
+        bands = self.scene.select(self.bands)
+        return tuple(
+            sum(want.value_range) / 2
+            if want.units == "dn"
+            else (sum(want.value_range) / 2 - band.offset) / band.scale
+            for band, want in zip(bands, self.spec.source, strict=True)
+        )
+
+
+def translate_tile(job: Job, tile: Tile) -> Patch | None:
+    """Read, translate and crop one tile.
+
+    Args:
+        job: What to do.
+        tile: Which part of it.
+
+    Returns:
+        The core as the product stores it; None if nothing in it is valid.
+    """
+    patch = read_padded(job.scene, tile.read, job.bands, fill_value=job.fill_values)
+    core = tile.core.relative_to(tile.read)
+    valid = patch.valid[core.slices]
+    if not valid.any():
+        return None
+    data = patch.data
+    if any(want.units != "dn" for want in job.spec.source):
+        data = to_units(data, job.scene.select(job.bands), job.spec.source)
+    made = translator_of(job)(data, window=tile.read, anchor=job.plan.anchor)
+    rows, cols = _scaled(core, job.layout.scale).slices
+    return job.layout.settle(made[:, rows, cols], valid)
+
+
+_translators: dict[tuple[object, ...], Translator] = {}
+_making = threading.Lock()
+
+
+def translator_of(job: Job) -> Translator:
+    """This process's one translator for a job, made on first use."""
+    with _making:
+        if _settings(job) not in _translators:
+            from geotrans.inference import Translator
+
+            bundle = Bundle.open(job.bundle.path)
+            if bundle.sha256 != job.bundle.sha256:
+                raise BundleError(f"{bundle.path} changed while it was in use; start again")
+            translator = Translator(
+                bundle, device=job.device, precision=job.precision, seed=job.seed, as_=job.as_
+            )
+            _remember(job, translator)
+            if job.threads is not None:
+                import torch
+
+                torch.set_num_threads(job.threads)
+        return _translators[_settings(job)]
+
+
+def adopt(job: Job, translator: Translator) -> None:
+    """Make `translator` this process's one for a job."""
+    with _making:
+        _remember(job, translator)
+
+
+def _remember(job: Job, translator: Translator) -> None:
+    _translators.clear()  # A process works on one job at a time, and weights are large.
+    _translators[_settings(job)] = translator
+
+
+def _settings(job: Job) -> tuple[object, ...]:
+    return job.bundle.sha256, job.device, job.precision, job.seed, job.as_, job.threads
+
+
+def _scaled(window: Window, scale: int) -> Window:
+    return Window(
+        window.col_off * scale, window.row_off * scale, window.width * scale, window.height * scale
+    )

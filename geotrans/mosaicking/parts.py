@@ -1,0 +1,229 @@
+"""Finished tiles on disk: what lets a killed run go on, and workers be independent of one writer.
+
+`scene_task.tif.parts/` holds `run.json`, which says what the tiles are tiles of, and a small
+GeoTIFF for every finished tile, or an empty file where nothing was valid. A tile appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+
+from geotrans import __version__
+from geotrans.errors import OutputError
+from geotrans.grid import Tile, TilePlan, window_geobox
+from geotrans.mosaicking.job import Job
+from geotrans.scene import Patch
+
+_RUN = "run.json"
+
+# Scratch: fast beats small.
+_PROFILE = {
+    "driver": "GTiff",
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "compress": "zstd",
+    "zstd_level": 1,
+    "interleave": "pixel",
+}
+
+
+def fingerprint(job: Job) -> dict[str, Any]:
+    """What decides the pixels of a product, by the words a user knows it by."""
+    return {
+        "geotrans": __version__,
+        "source": str(job.scene.identity),
+        "task": job.spec.name,
+        "weights": job.bundle.sha256,
+        "bands": list(job.bands),
+        "as": job.as_,
+        "seed": job.seed,
+        "precision": job.precision,
+        "device": job.device.partition(":")[0],
+        "tiles": json.loads(job.plan.to_json()),
+        "layout": json.loads(json.dumps(asdict(job.layout))),
+    }
+
+
+class Parts:
+    """The folder of finished tiles beside a product.
+
+    Args:
+        folder: Where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def beside(cls, product: Path) -> Parts:
+        """The parts of a product."""
+        return cls(product.with_name(f"{product.name}.parts"))
+
+    def recorded(self) -> dict[str, Any] | None:
+        """Fingerprint of the run whose parts lie here, if there is one."""
+        try:
+            found = json.loads((self.folder / _RUN).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, job: Job, *, overwrite: bool) -> None:
+        """Make the folder ready for a job: a new one, or one that holds parts of the same run.
+
+        Args:
+            job: What is going to be written.
+            overwrite: Discard parts of another run.
+
+        Raises:
+            OutputError: If parts of another run lie there, or the folder cannot be written.
+        """
+        asked, found = fingerprint(job), self.recorded()
+        if found is None and self.folder.exists() and any(self.folder.iterdir()):
+            found = {}
+        if found is not None and found != asked:
+            if not overwrite:
+                raise OutputError(
+                    f"{self.folder} holds parts of another run ({_difference(found, asked)}); "
+                    "finish that one with its own options, or discard them with --overwrite"
+                )
+            self.discard()
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._replace(_RUN, json.dumps(asked, indent=1).encode())
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder.parent} cannot be written: {error.strerror}; choose another -o"
+            ) from error
+
+    def path(self, tile: Tile) -> Path:
+        """File of a tile that holds something valid."""
+        return self.folder / f"r{tile.row:05d}_c{tile.col:05d}.tif"
+
+    def write(self, job: Job, tile: Tile, patch: Patch | None) -> None:
+        """Write a finished tile.
+
+        Args:
+            job: What it is a tile of.
+            tile: Which one.
+            patch: Its core as the product stores it; None if nothing in it is valid.
+
+        Raises:
+            OutputError: If the disk is full or gone.
+        """
+        path = self.path(tile)
+        try:
+            if patch is None:
+                self._replace(path.with_suffix(".empty").name, b"")
+            else:
+                self._replace(path.name, _encode(job, tile, patch))
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
+
+    def finished(self, job: Job) -> set[tuple[int, int]]:
+        """Cells of the plan whose tiles are here and whole."""
+        return {
+            (tile.row, tile.col)
+            for tile in job.plan
+            if self.is_empty(tile) or _is_whole(self.path(tile), job.place(tile).shape)
+        }
+
+    def is_empty(self, tile: Tile) -> bool:
+        """Whether a tile is finished and holds nothing valid."""
+        return self.path(tile).with_suffix(".empty").exists()
+
+    def discard(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            raise OutputError(f"{self.folder} cannot be removed")
+
+    def _replace(self, name: str, content: bytes) -> None:
+        temporary = self.folder / f"{name}.{os.getpid()}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(self.folder / name)
+
+
+def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
+    """The tile plan of a recorded run; None if it cannot be read."""
+    try:
+        return TilePlan.from_json(json.dumps(recorded["tiles"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _encode(job: Job, tile: Tile, patch: Patch) -> bytes:
+    """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
+    geobox = window_geobox(job.geobox, job.place(tile))
+    height, width = geobox.shape
+    profile = {
+        **_PROFILE,
+        "height": height,
+        "width": width,
+        "count": len(patch.data),
+        "dtype": job.layout.dtype,
+        "crs": job.scene.crs_wkt,
+        "transform": geobox.affine,
+        "nodata": job.layout.nodata,
+    }
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), MemoryFile() as memory:
+        with memory.open(**profile) as part:
+            part.write(patch.data)
+            if job.layout.nodata is None and not patch.valid.all():
+                part.write_mask(patch.valid)
+        return bytes(memory.getbuffer())
+
+
+def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a part can be opened; GDAL finds the directory of a cut one beyond its end."""
+    if not path.exists():
+        return False
+    try:
+        with rasterio.open(path) as part:
+            return bool(part.shape == shape)
+    except RasterioError:
+        return False
+
+
+def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What tells two runs apart, in one line."""
+    if not found:
+        return "its run.json cannot be read"
+    told = []
+    for key in asked:
+        before, now = found.get(key), asked[key]
+        if before == now:
+            continue
+        if key == "tiles":
+            before, now = (_tiles(v) for v in (before, now))
+        if key == "layout" or before == now:
+            told.append(f"another {key}")
+        else:
+            told.append(f"{key} {_short(before)}, now {_short(now)}")
+    return "; ".join(told)
+
+
+def _tiles(plan: Any) -> str:
+    try:
+        area, window = plan["area"], plan["window_shape"]
+        return f"{area['width']} x {area['height']} px in windows of {window[1]} x {window[0]} px"
+    except (KeyError, TypeError, IndexError):
+        return "unknown"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 48 else f"{text[:20]}…"

@@ -1,0 +1,87 @@
+"""Where a product goes, and everything that can be known to be wrong with it before any work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from geotrans.errors import OutputError, UsageError
+from geotrans.scene import Scene
+
+# No picture gets smaller than this share of its pixels' bytes, parts and product together; less
+# free space than that is no use beginning with.
+_SMALLEST_SHARE = 0.02
+
+_SUFFIXES = (".tif", ".tiff")
+
+
+def destination(
+    scene: Scene, task: str, out: str | os.PathLike[str] | None, *, overwrite: bool
+) -> Path:
+    """File of the product.
+
+    Args:
+        scene: The source.
+        task: Name of the task.
+        out: File asked for, or a directory to put the default name in. The default is
+            `<stem>_<task>.tif` beside the source, or in the current directory if the source is no
+            local file.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        UsageError: If the name is no GeoTIFF's.
+        OutputError: If it cannot be written there.
+    """
+    source = Path(scene.uri)
+    name = f"{scene.name}_{task}.tif"
+    if out is None:
+        path = source.with_name(name) if source.is_file() else Path.cwd() / name
+    else:
+        path = Path(out).expanduser()
+        path = path / name if path.is_dir() else path
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"the product is a GeoTIFF; {path} must end in .tif")
+    _check_folder(path.parent)
+    if path.exists():
+        if source.exists() and path.samefile(source):
+            raise OutputError(f"{path} is the source itself; choose another -o")
+        if not overwrite:
+            raise OutputError(f"{path} exists; replace it with --overwrite or choose another -o")
+        if not path.is_file():
+            raise OutputError(f"{path} exists and is no file; choose another -o")
+    return path
+
+
+def check_space(path: Path, n_bytes: int) -> None:
+    """Refuse to begin where the disk is as good as full.
+
+    Args:
+        path: File of the product.
+        n_bytes: Size of its pixels, not compressed.
+
+    Raises:
+        OutputError: If not even a picture of one colour would fit.
+    """
+    free = shutil.disk_usage(path.parent).free
+    needed = int(n_bytes * _SMALLEST_SHARE)
+    if free < max(needed, 2**16):
+        raise OutputError(
+            f"{path.parent} has {megabytes(free)} free; the product has {megabytes(n_bytes)} of "
+            f"pixels before compression, and needs at least {megabytes(needed)}"
+        )
+
+
+def megabytes(n_bytes: float) -> str:
+    """A size for people."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise OutputError(f"output directory {folder} does not exist; make it first")
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is no directory; choose another -o")
+    # access() looks at the rights of a file system as well; root passes over those of a folder.
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"output directory {folder} is read-only; choose another -o")

@@ -1,0 +1,147 @@
+"""What a translation would be, measured on one tile: `geotrans translate --plan`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from geotrans.grid import Tile, gsd_m
+from geotrans.mosaicking import Job
+from geotrans.mosaicking.budget import (
+    GDAL_CACHE_BYTES,
+    PeakMemory,
+    resident_bytes,
+    tile_bytes_per_px,
+)
+from geotrans.mosaicking.job import translate_tile
+from geotrans.product.cog import measure_cog
+from geotrans.product.destination import megabytes
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a translation would be.
+
+    Attributes:
+        source: The scene.
+        task: The task.
+        output: The product's file.
+        bands: Position in the scene of each band the task reads.
+        gsd_m: Ground sampling distance, m; None without a CRS.
+        shape: `(height, width)` of the product, px.
+        n_tiles: Tiles to translate.
+        window: `(height, width)` of what the network sees of each, px.
+        halo: Context on each side of a core, px.
+        overhead: Pixels computed per pixel of the product.
+        device: Where the network runs.
+        precision: Arithmetic it runs in.
+        seed: Which of the equally plausible pictures.
+        workers: Processes that translate.
+        raw_bytes: Size of the product's pixels.
+        output_bytes: Size of the product, measured on one tile; overviews included.
+        memory_bytes: Largest memory of all processes, measured on one tile.
+        seconds: Time it takes, measured on one tile.
+    """
+
+    source: str
+    task: str
+    output: str
+    bands: dict[str, int]
+    gsd_m: float | None
+    shape: tuple[int, int]
+    n_tiles: int
+    window: tuple[int, int]
+    halo: int
+    overhead: float
+    device: str
+    precision: str
+    seed: int
+    workers: int
+    raw_bytes: int
+    output_bytes: int
+    memory_bytes: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """A line for each thing a user wants to know."""
+        height, width = self.shape
+        size = "unknown" if self.gsd_m is None else f"{self.gsd_m:.4g} m"
+        bands = ", ".join(f"{name} = band {index}" for name, index in self.bands.items())
+        window = f"{self.window[1]} x {self.window[0]}"
+        lines = {
+            "scene": f"{self.source}: {width} x {height} px of {size}",
+            "task": f"{self.task}, {self.precision} on {self.device}, seed {self.seed}",
+            "bands": bands,
+            "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
+            f"{self.overhead:.2f} px computed per px",
+            "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
+            f"worker{'s' * (self.workers > 1)}",
+            "time": f"about {_duration(self.seconds)}",
+            "output": f"{self.output}: about {megabytes(self.output_bytes)} "
+            f"({megabytes(self.raw_bytes)} of pixels)",
+        }
+        return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
+
+
+def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int) -> Survey:
+    """Translate one tile in the middle of the plan, keep nothing of it, and extrapolate.
+
+    Args:
+        job: What would be done.
+        path: File it would make.
+        options: Creation options of the product.
+        workers: Processes that would translate.
+    """
+    tile = _middle(job)
+    translate_tile(job, tile)  # The first pass also loads kernels.
+    before = resident_bytes()
+    with PeakMemory() as peak:
+        started = time.perf_counter()
+        patch = translate_tile(job, tile)
+        tile_seconds = time.perf_counter() - started
+    place, raw_bytes = job.place(tile), job.n_px * job.layout.bytes_per_px
+    cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
+    share = job.n_px / (place.width * place.height)
+    height, width = job.plan.window_shape
+    waiting = tile_bytes_per_px(job.spec, str(job.scene.dtype)) * height * width
+    one_process = before + peak.n_bytes + GDAL_CACHE_BYTES + waiting
+    return Survey(
+        source=job.scene.public_uri,
+        task=job.spec.name,
+        output=str(path),
+        bands=dict(zip((b.name for b in job.spec.source), job.bands, strict=True)),
+        gsd_m=gsd_m(job.scene.geobox),
+        shape=(job.geobox.shape[0], job.geobox.shape[1]),
+        n_tiles=len(job.plan),
+        window=job.plan.window_shape,
+        halo=job.plan.halo,
+        overhead=round(job.plan.overhead, 3),
+        device=job.device,
+        precision=job.precision,
+        seed=job.seed,
+        workers=workers,
+        raw_bytes=raw_bytes,
+        output_bytes=math.ceil(cog_bytes * share),
+        memory_bytes=math.ceil(one_process if workers == 1 else before + workers * one_process),
+        seconds=len(job.plan) * tile_seconds + share * cog_seconds,
+    )
+
+
+def _middle(job: Job) -> Tile:
+    return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
