@@ -1,0 +1,32 @@
+"""What geotrans can do: tasks, the one-file bundles they come in, and their cards."""
+
+from geotrans.tasks.bundle import Bundle, read_spec, save_bundle
+from geotrans.tasks.card import render_card
+from geotrans.tasks.registry import find_task, list_tasks, load_bundle, shipped_bundles
+from geotrans.tasks.spec import (
+    SCHEMA_VERSION,
+    BandSpec,
+    GeneratorSpec,
+    NoiseSpec,
+    PaletteClass,
+    Score,
+    TaskSpec,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "BandSpec",
+    "Bundle",
+    "GeneratorSpec",
+    "NoiseSpec",
+    "PaletteClass",
+    "Score",
+    "TaskSpec",
+    "find_task",
+    "list_tasks",
+    "load_bundle",
+    "read_spec",
+    "render_card",
+    "save_bundle",
+    "shipped_bundles",
+]

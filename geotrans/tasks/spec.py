@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
+
+_Level = Annotated[int, Field(ge=0, le=255)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _check_dtype(name: str, dtype: str) -> None:
+    with suppress(TypeError):
+        if np.dtype(dtype).kind in "uif":
+            return
+    raise ValueError(f"band '{name}' has the unknown dtype '{dtype}'")
 
 
 class BandSpec(_Frozen):
@@ -27,8 +39,17 @@ class BandSpec(_Frozen):
     name: str
     common_name: str | None = None
     dtype: str = "uint8"
-    value_range: tuple[float, float] = (0.0, 255.0)
+    value_range: tuple[_Finite, _Finite] = (0.0, 255.0)
     units: str = "dn"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"band '{self.name}' has the empty value range {low:g} to {high:g}")
+        if self.dtype != "source":
+            _check_dtype(self.name, self.dtype)
+        return self
 
 
 class GeneratorSpec(_Frozen):
@@ -45,14 +66,39 @@ class NoiseSpec(_Frozen):
         scales: Distance between independent values, px, one channel each.
     """
 
-    scales: tuple[int, ...]
+    scales: tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class PaletteClass(_Frozen):
     """One class of a map: what it is called and the colour `(red, green, blue)` it is drawn in."""
 
     name: str
-    color: tuple[int, int, int]
+    color: tuple[_Level, _Level, _Level]
+
+
+class Score(_Frozen):
+    """A held-out score, beside what is reached without this network.
+
+    Attributes:
+        value: The score.
+        low: Lower end of its 95 % confidence interval.
+        high: Upper end of it.
+        better: Which way is better.
+        baselines: The same score of other methods, by name, such as `"no network"`.
+        split: What it was measured on.
+    """
+
+    value: _Finite
+    low: _Finite | None = None
+    high: _Finite | None = None
+    better: Literal["higher", "lower"] | None = None
+    baselines: dict[str, _Finite] = Field(default_factory=dict)
+    split: str = ""
+
+
+def _as_score(value: Any) -> Any:
+    """A plain number where a score is meant."""
+    return {"value": value} if isinstance(value, int | float) else value
 
 
 class TaskSpec(_Frozen):
@@ -65,6 +111,7 @@ class TaskSpec(_Frozen):
         target: Bands the product has, in channel order.
         gsd_m: Smallest and largest ground sampling distance seen in training, m; None if any.
         generator: The network.
+        inverse: The network of the way back, where the bundle carries one.
         norm: Normalisation of the network; `"instance"` is calibrated once per scene.
         halo: Context each pixel needs on each side, px; computed from the network.
         align: Stride of the network, px.
@@ -79,36 +126,55 @@ class TaskSpec(_Frozen):
         data: Training data and where it comes from.
         licence: Licence of the weights.
         version: Version of the weights.
-        metrics: Held-out scores by name.
+        metrics: Held-out scores by name; a plain number is a score without further detail.
+        limits: What the task cannot do, Markdown.
+        reproduce: Command that trains the weights anew.
         training: The resolved training configuration.
-        card: The card, Markdown.
+        card: What else a user should know, Markdown; part of the card `render_card` writes.
+        samples: Picture of held-out samples, a file beside the card.
         created: ISO 8601 time of export, UTC.
     """
 
     schema_version: int = SCHEMA_VERSION
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     title: str = ""
-    source: tuple[BandSpec, ...]
-    target: tuple[BandSpec, ...]
-    gsd_m: tuple[float, float] | None = None
+    source: tuple[BandSpec, ...] = Field(min_length=1)
+    target: tuple[BandSpec, ...] = Field(min_length=1)
+    gsd_m: tuple[_Finite, _Finite] | None = None
     generator: GeneratorSpec
+    inverse: GeneratorSpec | None = None
     norm: Literal["batch", "instance", "none"] = "batch"
     halo: int = Field(ge=0)
     align: int = Field(ge=1)
     scale: int = Field(default=1, ge=1)
     noise: NoiseSpec | None = None
-    palette: tuple[PaletteClass, ...] | None = None
-    source_palette: tuple[PaletteClass, ...] | None = None
+    palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=2, max_length=256)
+    source_palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=1)
     style: dict[str, Any] | None = None
-    nodata: float | Literal["source"] | None = None
+    nodata: _Finite | Literal["source"] | None = None
     place: str = ""
     data: str = ""
     licence: str = ""
     version: str = "0"
-    metrics: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Annotated[Score, BeforeValidator(_as_score)]] = Field(default_factory=dict)
+    limits: str = ""
+    reproduce: str = ""
     training: dict[str, Any] = Field(default_factory=dict)
     card: str = ""
+    samples: str = ""
     created: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1]:
+            raise ValueError(f"gsd_m {self.gsd_m[0]:g} to {self.gsd_m[1]:g} is no range")
+        if self.palette is not None and any(b.dtype != "uint8" for b in self.target):
+            raise ValueError("a target with a palette is written in uint8")
+        if self.palette is not None and len(self.target) != 3:
+            raise ValueError("a target with a palette has the bands red, green and blue")
+        if any(band.dtype == "source" for band in self.source):
+            raise ValueError("a source band needs a dtype of its own")
+        return self
 
     @property
     def channels_in(self) -> int:

@@ -1,0 +1,57 @@
+"""Tasks by name: the bundles that ship with geotrans, and any other by its path."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+
+from geotrans.errors import TaskError, nearest
+from geotrans.tasks.bundle import Bundle, read_spec
+from geotrans.tasks.spec import TaskSpec
+
+SUFFIX = ".safetensors"
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Files of the bundles that ship with geotrans, by name of the task."""
+    zoo = Path(str(resources.files("geotrans.tasks"))) / "zoo"
+    return {path.stem: path for path in sorted(zoo.glob(f"*{SUFFIX}"))}
+
+
+def list_tasks() -> list[TaskSpec]:
+    """Tasks that ship with geotrans, by name."""
+    return [read_spec(path) for path in shipped_bundles().values()]
+
+
+def find_task(name_or_path: str | PathLike[str]) -> Path:
+    """The bundle of a task.
+
+    Args:
+        name_or_path: Name of a shipped task, or a bundle file.
+
+    Raises:
+        TaskError: If it is neither; names the nearest shipped task.
+    """
+    shipped = shipped_bundles()
+    text = os.fspath(name_or_path)
+    if text in shipped:
+        return shipped[text]
+    path = Path(text)
+    if path.is_file() or path.suffix == SUFFIX or path.name != text:
+        return path
+    raise TaskError(
+        f"no task '{text}': there is no such bundle file, and geotrans ships "
+        f"{', '.join(shipped) or 'none'}{nearest(text, shipped)}"
+    )
+
+
+def load_bundle(name_or_path: str | PathLike[str]) -> Bundle:
+    """A bundle by the name of its task or by its path.
+
+    Raises:
+        TaskError: If there is no such task.
+        BundleError: If the file is missing, damaged, foreign or too new.
+    """
+    return Bundle.open(find_task(name_or_path))
