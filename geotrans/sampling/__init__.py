@@ -1,0 +1,66 @@
+"""Which pixels to look at: pairs, windows, splits by place, the patch cache."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, PatchSet, write_cache
+    from geotrans.sampling.config import DataConfig, load_data_config
+    from geotrans.sampling.datasets import PairedScenes
+    from geotrans.sampling.samplers import GridWindows, RandomWindows, SceneWindow
+    from geotrans.sampling.splits import Regions, block_regions, check_disjoint, polygon_regions
+    from geotrans.sampling.tiling import ensure_cache, tile
+
+# Imported on first use: a cache is read with numpy alone, and only datasets need torchgeo.
+_HOMES = {
+    "DataConfig": "config",
+    "GridWindows": "samplers",
+    "Manifest": "cache",
+    "PairedScenes": "datasets",
+    "PatchCache": "cache",
+    "PatchRecord": "cache",
+    "PatchSet": "cache",
+    "RandomWindows": "samplers",
+    "Regions": "splits",
+    "SceneWindow": "samplers",
+    "block_regions": "splits",
+    "check_disjoint": "splits",
+    "ensure_cache": "tiling",
+    "load_data_config": "config",
+    "polygon_regions": "splits",
+    "tile": "tiling",
+    "write_cache": "cache",
+}
+
+__all__ = [
+    "DataConfig",
+    "GridWindows",
+    "Manifest",
+    "PairedScenes",
+    "PatchCache",
+    "PatchRecord",
+    "PatchSet",
+    "RandomWindows",
+    "Regions",
+    "SceneWindow",
+    "block_regions",
+    "check_disjoint",
+    "ensure_cache",
+    "load_data_config",
+    "polygon_regions",
+    "tile",
+    "write_cache",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'geotrans.sampling' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"geotrans.sampling.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -117,22 +117,22 @@ class BlockSplits(_Strict):
 
 def _side_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
-    return "map" if "vectors" in keys else "rasters"
+    return "(map)" if "vectors" in keys else "(rasters)"
 
 
 def _splits_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
-    return next((kind for kind in ("polygons", "block_m") if kind in keys), "folders")
+    return next((f"({kind})" for kind in ("polygons", "block_m") if kind in keys), "(folders)")
 
 
 Side = Annotated[
-    Annotated[RasterSide, Tag("rasters")] | Annotated[MapSide, Tag("map")],
+    Annotated[RasterSide, Tag("(rasters)")] | Annotated[MapSide, Tag("(map)")],
     Discriminator(_side_kind),
 ]
 Splits = Annotated[
-    Annotated[FolderSplits, Tag("folders")]
-    | Annotated[PolygonSplits, Tag("polygons")]
-    | Annotated[BlockSplits, Tag("block_m")],
+    Annotated[FolderSplits, Tag("(folders)")]
+    | Annotated[PolygonSplits, Tag("(polygons)")]
+    | Annotated[BlockSplits, Tag("(block_m)")],
     Discriminator(_splits_kind),
 ]
 
@@ -272,12 +272,15 @@ def _override(content: dict[str, Any], text: str) -> None:
         content = content.setdefault(key, {})
         if not isinstance(content, dict):
             raise ConfigError(f"override '{text}' reaches into '{key}', which is no section")
-    content[last] = yaml.safe_load(value)
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{text}' is not YAML after '='") from error
 
 
 def _told(model: type[BaseModel], problem: Any) -> str:
-    # Tags of discriminated unions stand in the location, but not in the file.
-    location = [str(part) for part in problem["loc"] if part not in _TAGS]
+    # Tags of discriminated unions, in brackets, stand in the location but not in the file.
+    location = [str(part) for part in problem["loc"] if not str(part).startswith("(")]
     where = "".join(f".{part}" for part in location)
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
@@ -295,6 +298,3 @@ def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _models(annotation)
         pending.extend(getattr(annotation, "__args__", ()))
-
-
-_TAGS = frozenset({"rasters", "map", "folders", "polygons", "block_m"})

@@ -159,14 +159,19 @@ class PairReader:
     """Both sides of one pair.
 
     Attributes:
-        geobox: The common grid.
+        grid: Scene whose grid is the common one.
         source: Where the source comes from.
         target: Where the target comes from.
     """
 
-    geobox: GeoBox
+    grid: Scene
     source: SceneSide | DrawnSide
     target: SceneSide | DrawnSide
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The common grid."""
+        return self.grid.geobox
 
     def read(self, window: Window) -> PairPatch:
         """The same pixels of both sides; beyond the scene they are mirrored and not valid.

@@ -8,6 +8,7 @@ rounding a coordinate.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from affine import Affine
@@ -28,28 +29,34 @@ class SceneWindow(tuple[slice, slice]):
 
     Attributes:
         scene: Row of the dataset's index.
+        uri: What that scene was opened from; empty if the dataset does not say.
         window: Pixels of that scene.
         core: The part of the window that a grid counts to it; the window itself elsewhere.
     """
 
     scene: int
+    uri: str
     window: Window
     core: Window
 
     def __new__(
-        cls, x: slice, y: slice, *, scene: int, window: Window, core: Window | None = None
+        cls,
+        x: slice,
+        y: slice,
+        *,
+        scene: int,
+        uri: str = "",
+        window: Window,
+        core: Window | None = None,
     ) -> SceneWindow:
         """Slices with what they stand for."""
         index = super().__new__(cls, (x, y))
-        index.scene, index.window, index.core = scene, window, core or window
+        index.scene, index.uri = scene, uri
+        index.window, index.core = window, core or window
         return index
 
     def __reduce__(self) -> Any:
-        return _scene_window, (*self, self.scene, self.window, self.core)
-
-
-def _scene_window(x: slice, y: slice, scene: int, window: Window, core: Window) -> SceneWindow:
-    return SceneWindow(x, y, scene=scene, window=window, core=core)
+        return partial(SceneWindow, **vars(self)), tuple(self)
 
 
 class _SceneSampler(SpatialSampler):
@@ -68,12 +75,18 @@ class _SceneSampler(SpatialSampler):
         self.world_size = world_size
         self.crs = None if dataset.index.crs is None else CRS(dataset.index.crs)
         self.geoboxes = scene_geoboxes(dataset)
+        self.uris = _uris(dataset, len(self.geoboxes))
 
     def _index(self, scene: int, window: Window, core: Window | None = None) -> SceneWindow:
         grid = window_geobox(self.geoboxes[scene], window)
         left, bottom, right, top = footprint_shape(grid, self.crs).bounds
         return SceneWindow(
-            slice(left, right), slice(bottom, top), scene=scene, window=window, core=core
+            slice(left, right),
+            slice(bottom, top),
+            scene=scene,
+            uri=self.uris[scene],
+            window=window,
+            core=core,
         )
 
 
@@ -218,6 +231,12 @@ class GridWindows(_SceneSampler):
         """Windows scene by scene, row by row."""
         for scene, cell in self._cells:
             yield self._index(scene, cell.window, cell.core)
+
+
+def _uris(dataset: GeoDataset, n_scenes: int) -> Sequence[str]:
+    if "filepath" in dataset.index.columns:
+        return [str(uri) for uri in dataset.index.filepath]
+    return [""] * n_scenes
 
 
 def scene_geoboxes(dataset: GeoDataset) -> Sequence[GeoBox]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geotrans.errors import SamplingError, SceneError, nearest
 from geotrans.grid import Window, window_geobox
@@ -87,19 +88,28 @@ def _check_ground(every: list[tuple[str, Footprint]], crs: CRS | None) -> None:
         if shared > ROUNDING * smaller:
             raise SamplingError(
                 f"'{scene.name}' ({split}) and '{other_scene.name}' ({other_split}) share "
-                f"{100 * shared / smaller:.2g} % of their ground; keep places that overlap in one "
+                f"{100 * shared / smaller:.3g} % of their ground; keep places that overlap in one "
                 "split"
             )
 
 
 def footprint_shape(geobox: GeoBox, crs: CRS | None) -> Any:
     """Polygon of a grid in a CRS; in the units of the grid if either has none."""
-    extent = geobox.extent
-    if crs is None or geobox.crs is None or geobox.crs == crs:
-        return extent.geom
-    # An edge that is straight in one CRS is a curve in another.
-    longest = max(extent.boundingbox.span_x, extent.boundingbox.span_y)
-    return extent.to_crs(crs, resolution=longest / 32).geom
+    return project(geobox.extent.geom, geobox.crs, crs, n_steps=32)
+
+
+def project(shape: Any, source: CRS | None, target: CRS | None, *, n_steps: int = 256) -> Any:
+    """A shape in another CRS; as it is if either has none.
+
+    An edge that is straight in one CRS is a curve in another, so edges are cut into steps of the
+    longer side of the shape's box over `n_steps`.
+    """
+    if source is None or target is None or source == target:
+        return shape
+    left, bottom, right, top = shape.bounds
+    dense = shapely.segmentize(shape, max(right - left, top - bottom) / n_steps)
+    transformer = Transformer.from_crs(source.proj, target.proj, always_xy=True)
+    return shapely.transform(dense, transformer.transform, interleaved=False)
 
 
 class Regions:
@@ -145,7 +155,7 @@ class Regions:
         from rasterio.features import rasterize
 
         label = 1 + list(self.shapes).index(split)
-        shapes = [(self._shape_on(geobox, name), i + 1) for i, name in enumerate(self.shapes)]
+        shapes = [(self.shape_in(name, geobox.crs), i + 1) for i, name in enumerate(self.shapes)]
         height, width = geobox.shape
         for row in range(0, height, STRIP):
             strip = window_geobox(geobox, Window(0, row, width, min(STRIP, height - row)))
@@ -153,15 +163,9 @@ class Regions:
             labels = rasterize(shapes, out_shape=strip.shape, transform=strip.affine, dtype="uint8")
             yield labels == label
 
-    def _shape_on(self, geobox: GeoBox, name: str) -> Any:
-        if self.crs is None or geobox.crs is None or geobox.crs == self.crs:
-            return self.shapes[name]
-        from odc.geo.geom import Geometry
-
-        shape = self.shapes[name]
-        left, bottom, right, top = shape.bounds
-        step = max(right - left, top - bottom) / 256
-        return Geometry(shape, self.crs).to_crs(geobox.crs, resolution=step).geom
+    def shape_in(self, split: str, crs: CRS | None) -> Any:
+        """Shape of a split's ground in a CRS; as it is if either has none."""
+        return project(self.shapes[split], self.crs, crs)
 
 
 def scene_placements(

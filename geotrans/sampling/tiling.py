@@ -90,7 +90,7 @@ class PairedData:
         is_target = self.config.grid_side == "target"
         scenes = (off_grid, on_grid) if is_target else (on_grid, off_grid)
         return PairReader(
-            pair.grid.geobox,
+            pair.grid,
             self._side(self.config.source, scenes[0], pair.grid, "data.source.bands"),
             self._side(self.config.target, scenes[1], pair.grid, "data.target.bands"),
         )

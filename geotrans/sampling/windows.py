@@ -191,6 +191,11 @@ def grid_windows(
             f"windows of {size[0]} x {size[1]} px leave no core inside a halo of {halo} px; "
             "ask for larger windows or a smaller halo"
         )
+    if stride is not None and not 1 <= stride <= min(size) - 2 * halo:
+        raise SamplingError(
+            f"a stride of {stride} px between windows of {size[0]} x {size[1]} px with a halo of "
+            f"{halo} px leaves gaps; give 1 to {min(size) - 2 * halo}"
+        )
     down, across = (
         _grid_axis(whole, part, halo, stride) for whole, part in zip(shape, size, strict=True)
     )
