@@ -1,8 +1,27 @@
 """Networks: torch only, no geography."""
 
+from geotrans.models.allocator import keep_freed_memory
 from geotrans.models.folding import fold
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
 from geotrans.models.registry import GENERATORS, alignment, build
 
-__all__ = ["GENERATORS", "PatchGAN", "Verdict", "alignment", "build", "fold", "receptive_halo"]
+__all__ = [
+    "GENERATORS",
+    "PatchGAN",
+    "Verdict",
+    "alignment",
+    "build",
+    "fold",
+    "keep_freed_memory",
+    "receptive_halo",
+]
+    "GENERATORS",
+    "PatchGAN",
+    "Verdict",
+    "alignment",
+    "build",
+    "fold",
+    "keep_freed_memory",
+    "receptive_halo",
+]

@@ -1,0 +1,71 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geotrans.errors import BundleError, ConfigError, OutputError
+
+# Settings a run may be continued under with another value: how long, where and how it is watched.
+_FREE = {
+    "data.cache",
+    "data.root",
+    "training.accelerator",
+    "training.devices",
+    "training.evaluate_every",
+    "training.max_minutes",
+    "training.precision",
+    "training.steps",
+}
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint; it appears whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        torch.save(state, part)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write checkpoint {path}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint of the same configuration; executes no code from the file.
+
+    Raises:
+        BundleError: If the file is damaged or no checkpoint.
+        ConfigError: If it belongs to another configuration; names the first difference.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise BundleError(
+            f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); start without --resume"
+        ) from error
+    if not isinstance(state, dict) or "config" not in state:
+        raise BundleError(f"{path} is no checkpoint of geotrans; start without --resume")
+    for key, old, new in _differences(state["config"], config):
+        raise ConfigError(
+            f"checkpoint {path} was written with {key} = {old}, this run has {new}; "
+            "use the same configuration or another output folder"
+        )
+    return state
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for name in sorted({*old, *new}):
+            path = f"{key}.{name}" if key else name
+            if path in _FREE:
+                continue
+            found += _differences(old.get(name), new.get(name), path)
+        return found
+    return [] if old == new else [(key, old, new)]

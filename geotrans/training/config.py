@@ -1,0 +1,242 @@
+"""Typed training configuration: what a run is, in one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from geotrans.errors import ConfigError
+from geotrans.sampling.config import DataConfig, validated
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaskConfig(_Strict):
+    """What the bundle will say about itself.
+
+    Attributes:
+        name: Word after `--task`.
+        title: One line for a list of tasks.
+        source: Source bands to read, by name; None takes all.
+        target: Target bands to write, by name; None takes all.
+        palette: Whether the target is a map of classes; the network then writes one score a class.
+        iou_groups: Classes scored together by name of the score, as `road: [alley, street]`.
+        noise: Scales of the ground-anchored noise channels, px; none if empty.
+        gsd_tolerance: Factor around the training data's sampling distance that is still accepted.
+        place: Where the data lies.
+        data: What the data is and where it comes from.
+        licence: Licence of the weights.
+        limits: What the task cannot do.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str = ""
+    source: tuple[str, ...] | None = None
+    target: tuple[str, ...] | None = None
+    palette: bool = False
+    iou_groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    noise: tuple[int, ...] = ()
+    gsd_tolerance: float = Field(default=1.25, ge=1)
+    place: str = ""
+    data: str = ""
+    licence: str = "Apache-2.0"
+    limits: str = ""
+
+
+class GeneratorConfig(_Strict):
+    """The generator: name in the registry and arguments."""
+
+    arch: str = "unet"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class CriticConfig(_Strict):
+    """The PatchGAN critic; its arguments are those of `models.PatchGAN`."""
+
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=3, ge=1)
+    scales: int = Field(default=1, ge=1)
+    norm: Literal["spectral", "none"] = "spectral"
+
+
+class LossConfig(_Strict):
+    """Weight of each loss by name; a weight of 0 leaves the loss out.
+
+    Attributes:
+        gan: Adversarial loss of the patch critic.
+        gan_kind: `"hinge"` or `"least_squares"`.
+        feature: Matching of the critic's activations.
+        l1: Mean absolute difference, on [-1, 1].
+        l1_pool: Both sides are averaged over squares of this edge before the difference, px.
+        perceptual: Adversarial loss of a critic on pretrained VGG16 features.
+        cross_entropy: Cross-entropy over the palette.
+        jaccard: One minus the soft intersection over union, mean over the classes present.
+    """
+
+    gan: float = Field(default=1.0, ge=0)
+    gan_kind: Literal["hinge", "least_squares"] = "least_squares"
+    feature: float = Field(default=0.0, ge=0)
+    l1: float = Field(default=100.0, ge=0)
+    l1_pool: int = Field(default=1, ge=1)
+    perceptual: float = Field(default=0.0, ge=0)
+    cross_entropy: float = Field(default=0.0, ge=0)
+    jaccard: float = Field(default=0.0, ge=0)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights above 0 by name."""
+        names = ("gan", "feature", "l1", "perceptual", "cross_entropy", "jaccard")
+        return {name: getattr(self, name) for name in names if getattr(self, name) > 0}
+
+
+class JitterConfig(_Strict):
+    """Random colour changes of the source; each is the largest change, as a share.
+
+    Attributes:
+        brightness: Shift of all bands together.
+        contrast: Stretch about the patch's mean.
+        band: Shift of each band on its own.
+        gamma: Exponent about 1.
+    """
+
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    band: float = Field(default=0.0, ge=0, lt=1)
+    gamma: float = Field(default=0.0, ge=0, lt=1)
+
+
+class AugmentConfig(_Strict):
+    """Random image changes in training.
+
+    Attributes:
+        dihedral: Whether patches are turned and mirrored, both sides alike.
+        critic: DiffAugment policies on what the critics see.
+        jitter: Colour changes of the source.
+        groups: Share of the patches by group, as years; equal if empty.
+        like_group: Group whose band means and deviations the targets of the others are given.
+    """
+
+    dihedral: bool = True
+    critic: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    jitter: JitterConfig = JitterConfig()
+    groups: dict[str, float] = Field(default_factory=dict)
+    like_group: str | None = None
+
+
+class LoopConfig(_Strict):
+    """How long and how fast.
+
+    Attributes:
+        method: Training algorithm.
+        steps: Optimiser updates at which the run ends.
+        max_minutes: Minutes of training, evaluation included, after which it ends earlier.
+        batch: Patches a step and device.
+        crop: Edge of a training patch, px; a multiple of the generator's stride.
+        margin: Map shown to the generator beyond each side of the crop, px, where the source is
+            drawn from vectors.
+        lr_generator: Learning rate of the generator.
+        lr_critic: Learning rate of the critics.
+        betas: Adam's averaging factors.
+        decay_from: Share of the run from which the rates fall linearly to 0.
+        freeze_norm_from: Share of the run from which batch norms keep their statistics, so that
+            the generator ends in the form it is used in; 1 recomputes them for the bundle instead.
+        ema: Averaging factor of the exported weights, warmed up.
+        seed: Seed of every draw.
+        evaluate_every: Steps between held-out scores, sheets and checkpoints.
+        select: Held-out score that picks the exported weights, and whether `min` or `max` is best.
+        val_group: Group that is scored, as a year; None scores all.
+        precision: `"32-true"`, `"bf16-mixed"` or `"auto"`, which takes bf16 on CUDA.
+        accelerator: Fabric's accelerator.
+        devices: Fabric's number of devices.
+    """
+
+    method: Literal["pix2pix"] = "pix2pix"
+    steps: int = Field(default=100_000, ge=1)
+    max_minutes: float | None = Field(default=None, gt=0)
+    batch: int = Field(default=8, ge=1)
+    crop: int = Field(default=192, ge=1)
+    margin: int = Field(default=0, ge=0)
+    lr_generator: float = Field(default=2e-4, gt=0)
+    lr_critic: float = Field(default=2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    decay_from: float = Field(default=0.5, ge=0, le=1)
+    freeze_norm_from: float = Field(default=1.0, ge=0, le=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    seed: int = 0
+    evaluate_every: int = Field(default=500, ge=1)
+    select: str = Field(default="l1:min", pattern=r"^[a-z0-9_]+:(min|max)$")
+    val_group: str | None = None
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = 1
+
+
+class TrainConfig(_Strict):
+    """A whole run."""
+
+    task: TaskConfig
+    data: DataConfig
+    generator: GeneratorConfig = GeneratorConfig()
+    critic: CriticConfig = CriticConfig()
+    loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
+    training: LoopConfig = LoopConfig()
+
+    @model_validator(mode="after")
+    def _losses_fit_the_target(self) -> TrainConfig:
+        weights = self.loss.weights
+        of_classes = {"cross_entropy", "jaccard"} & weights.keys()
+        if of_classes and not self.task.palette:
+            raise ValueError(f"loss.{min(of_classes)} needs classes; set task.palette to true")
+        if not weights:
+            raise ValueError("every loss has weight 0; nothing would be learned")
+        if "feature" in weights and "gan" not in weights:
+            raise ValueError("loss.feature matches the critic's activations; set loss.gan above 0")
+        return self
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """A run from its YAML file.
+
+    Args:
+        path: YAML file.
+        overrides: `section.key=value`, the value in YAML; they win over the file.
+
+    Raises:
+        ConfigError: If the file cannot be read or a key is unknown; names the nearest.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no sections; it needs at least 'task:' and 'data:'")
+    for override in overrides:
+        _override(content, override)
+    return validated(TrainConfig, content, where=str(path))
+
+
+def resolved(config: TrainConfig) -> dict[str, Any]:
+    """The configuration with every default filled in, as plain values."""
+    return config.model_dump(mode="json")
+
+
+def _override(content: dict[str, Any], text: str) -> None:
+    keys, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"override '{text}' has no '='; write it as training.max_minutes=30")
+    *parents, last = keys.split(".")
+    section: Any = content
+    for key in parents:
+        section = section.setdefault(key, {})
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"override '{text}' reaches into '{key}', which is no section")
+    section[last] = yaml.safe_load(value)

@@ -1,0 +1,287 @@
+"""Training patches: resident on the device, drawn by a counter.
+
+Every draw of a step comes from a random source keyed by (seed, step, rank), so that a resumed run
+sees exactly what the unbroken one would have seen, and nothing about the sampler has to be saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geotrans.errors import ConfigError, SamplingError
+from geotrans.grid import Window, ground_noise
+from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
+from geotrans.training.config import JitterConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches of one step.
+
+    Attributes:
+        source: What the generator reads, noise included, `(N, C, H + 2m, W + 2m)` in [-1, 1],
+            where m is the margin.
+        target: What it is to write, `(N, C, H, W)` in [-1, 1].
+        classes: Class of each pixel, `(N, H, W)`, int64; None without a palette.
+        valid: 1 where both sides hold a value, else 0, `(N, 1, H, W)`.
+        margin: Source px beyond each side of the target.
+    """
+
+    source: Tensor
+    target: Tensor
+    classes: Tensor | None
+    valid: Tensor
+    margin: int
+
+    @property
+    def seen(self) -> Tensor:
+        """Source without noise and margin, as the critics see it beside the target."""
+        return inner(self.source, self.margin)
+
+
+def inner(x: Tensor, margin: int) -> Tensor:
+    """`(N, C, H, W)` without `margin` px on each side."""
+    return x if margin == 0 else x[..., margin:-margin, margin:-margin]
+
+
+def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
+    """The random source of one step."""
+    return np.random.default_rng(np.random.Philox(key=(seed, (rank << 40) + step)))
+
+
+def band_indices(side: SideRecord, wanted: tuple[str, ...] | None, *, where: str) -> list[int]:
+    """Position of each wanted band in a side of the cache.
+
+    Raises:
+        ConfigError: If a band is missing.
+    """
+    if wanted is None:
+        return list(range(len(side.bands)))
+    for name in wanted:
+        if name not in side.bands:
+            found = ", ".join(side.bands)
+            raise ConfigError(f"{where} asks for band '{name}'; the data has {found}")
+    return [side.bands.index(name) for name in wanted]
+
+
+class ResidentPatches:
+    """All patches of a split on one device, as stored."""
+
+    def __init__(
+        self, cache: PatchCache, split: str, config: TrainConfig, *, device: torch.device
+    ) -> None:
+        self.config = config
+        self.device = device
+        manifest = cache.manifest
+        drawn = config.training.margin if manifest.drawn == "source" else 0
+        if config.training.margin and not drawn:
+            raise ConfigError(
+                "training.margin needs a source drawn from vectors; set it to 0 for rasters"
+            )
+        self.margin = drawn
+        self.source_border = manifest.margin if manifest.drawn == "source" else 0
+        patches = cache.load(split, margin=self.source_border)
+        bands = band_indices(manifest.source, config.task.source, where="task.source")
+        self.source = _resident(patches.source[:, bands], device)
+        target = patches.target
+        if manifest.drawn == "target" and manifest.margin:
+            target = target[
+                ..., manifest.margin : -manifest.margin, manifest.margin : -manifest.margin
+            ]
+        bands = band_indices(manifest.target, config.task.target, where="task.target")
+        target = target[:, bands]
+        if config.augment.like_group is not None:
+            target = _like_group(target, patches, config.augment.like_group)
+        self.target = _resident(target, device)
+        self.valid = torch.from_numpy(np.ascontiguousarray(patches.valid)).to(device)
+        if config.task.palette and patches.classes is None:
+            raise ConfigError("task.palette needs a side drawn from vectors; the data has none")
+        self.classes = (
+            torch.from_numpy(np.ascontiguousarray(patches.classes)).to(device)
+            if config.task.palette and patches.classes is not None
+            else None
+        )
+        self.groups = patches.groups
+        self.places = patches.places
+        self.ranges = value_range(manifest.source), value_range(manifest.target)
+        self.shares = _shares(self.groups, config.augment.groups)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def draw(self, step: int, *, rank: int = 0) -> Batch:
+        """The patches of a training step."""
+        loop = self.config.training
+        rng = step_rng(loop.seed, step, rank)
+        height, width = self.target.shape[-2:]
+        if loop.crop > min(height, width):
+            raise SamplingError(
+                f"training.crop is {loop.crop} px, but patches are {width} x {height} px"
+            )
+        picks = rng.choice(len(self), size=loop.batch, p=self.shares)
+        rows = rng.integers(0, height - loop.crop + 1, loop.batch)
+        cols = rng.integers(0, width - loop.crop + 1, loop.batch)
+        turns = rng.integers(0, 8, loop.batch) if self.config.augment.dihedral else [0] * loop.batch
+        parts = [
+            self._cut(int(i), int(row), int(col), loop.crop, int(turn))
+            for i, row, col, turn in zip(picks, rows, cols, turns, strict=True)
+        ]
+        source, target, valid, classes = (torch.stack(side) for side in zip(*parts, strict=True))
+        source = self._normalized(source, 0)
+        source = jittered(source, self.config.augment.jitter, rng)
+        noise = self._noise(rng, source.shape)
+        return Batch(
+            source=_laid_out(torch.cat([source, noise], dim=1)),
+            target=_laid_out(self._normalized(target, 1)),
+            classes=classes.long() if self.classes is not None else None,
+            valid=valid[:, None].float(),
+            margin=self.margin,
+        )
+
+    def whole(self, index: int, *, border: int, align: int) -> Batch:
+        """One whole patch as the translator would see it, with noise of seed 0.
+
+        The source is taken with at least `border` px around it where the cache has them, and
+        mirrored up to a multiple of `align`.
+        """
+        height, width = self.target.shape[-2:]
+        margin = -(-border // align) * align
+        have = min(margin, self.source_border)
+        cut = self.source_border - have
+        source = inner(self.source[index : index + 1], cut)
+        extra = (-(width + 2 * margin)) % align, (-(height + 2 * margin)) % align
+        source = self._normalized(source, 0)
+        pad = margin - have
+        source = torch.nn.functional.pad(
+            source, (pad, pad + extra[0], pad, pad + extra[1]), mode="reflect"
+        )
+        window = Window(-margin, -margin, source.shape[-1], source.shape[-2])
+        noise = torch.from_numpy(
+            ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
+        ).to(self.device)
+        return Batch(
+            source=_laid_out(torch.cat([source, noise[None]], dim=1)),
+            target=self._normalized(self.target[index : index + 1], 1),
+            classes=None if self.classes is None else self.classes[index : index + 1].long(),
+            valid=self.valid[index : index + 1, None].float(),
+            margin=margin,
+        )
+
+    def _cut(
+        self, index: int, row: int, col: int, crop: int, turn: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        start = self.source_border - self.margin
+        edge = crop + 2 * self.margin
+        source = self.source[index, :, start + row :, start + col :][:, :edge, :edge]
+        here = (..., slice(row, row + crop), slice(col, col + crop))
+        classes = self.valid if self.classes is None else self.classes
+        sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
+        a, b, c, d = (_turned(side, turn) for side in sides)
+        return a, b, c, d
+
+    def _normalized(self, x: Tensor, side: int) -> Tensor:
+        low, high = self.ranges[side]
+        return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
+
+    def _noise(self, rng: np.random.Generator, shape: torch.Size) -> Tensor:
+        scales = self.config.task.noise
+        window = Window(0, 0, shape[-1], shape[-2])
+        fields = [
+            ground_noise(
+                window,
+                anchor=(int(rng.integers(2**20)), int(rng.integers(2**20))),
+                scales=scales,
+                seed=int(rng.integers(2**31)),
+            )
+            for _ in range(shape[0])
+        ]
+        return torch.from_numpy(np.stack(fields)).to(self.device)
+
+
+def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
+    """Sources on [-1, 1] with random colour changes, each patch its own."""
+    n, channels = source.shape[:2]
+
+    def draw(largest: float, size: tuple[int, ...]) -> Tensor:
+        values = rng.uniform(-largest, largest, size).astype(np.float32)
+        return torch.from_numpy(values).to(source.device)
+
+    if jitter.gamma:
+        exponent = torch.exp(draw(jitter.gamma, (n, 1, 1, 1)))
+        source = 2 * ((source + 1) / 2).clamp(0, 1) ** exponent - 1
+    if jitter.contrast:
+        mean = source.mean(dim=(1, 2, 3), keepdim=True)
+        source = mean + (source - mean) * (1 + draw(jitter.contrast, (n, 1, 1, 1)))
+    if jitter.band:
+        source = source + 2 * draw(jitter.band, (n, channels, 1, 1))
+    if jitter.brightness:
+        source = source + 2 * draw(jitter.brightness, (n, 1, 1, 1))
+    return source.clamp(-1, 1)
+
+
+def _turned(x: Tensor, turn: int) -> Tensor:
+    """One of the eight ways to lay a square down."""
+    x = torch.rot90(x, turn % 4, dims=(-2, -1))
+    return x.flip(-1) if turn >= 4 else x
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def value_range(side: SideRecord) -> tuple[float, float]:
+    """Values that become -1 and 1: the whole range of an integer type, else -1 and 1."""
+    return _dtype_range(np.dtype(side.dtype))
+
+
+def _dtype_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if not np.issubdtype(dtype, np.integer):
+        return -1.0, 1.0
+    info = np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def _shares(groups: list[str], wanted: dict[str, float]) -> npt.NDArray[np.float64]:
+    """Probability of each patch; all groups alike unless shares are given."""
+    for name in wanted:
+        if name not in groups:
+            found = ", ".join(sorted(set(groups)))
+            raise ConfigError(f"augment.groups names '{name}'; the data has {found}")
+    weights = np.array(
+        [wanted.get(g, 0.0 if wanted else 1.0) / groups.count(g) for g in groups], dtype=np.float64
+    )
+    return weights / weights.sum() if wanted else np.full(len(groups), 1 / len(groups))
+
+
+def _like_group(
+    target: npt.NDArray[np.generic], patches: PatchSet, group: str
+) -> npt.NDArray[np.generic]:
+    """Targets whose band means and deviations are those of one group."""
+    if group not in patches.groups:
+        found = ", ".join(sorted(set(patches.groups)))
+        raise ConfigError(f"augment.like_group is '{group}'; the data has {found}")
+    groups = np.array(patches.groups)
+    like = target[groups == group].astype(np.float32)
+    mean, std = like.mean((0, 2, 3)), like.std((0, 2, 3))
+    out = target.copy()
+    for other in sorted(set(patches.groups) - {group}):
+        here = groups == other
+        values = target[here].astype(np.float32)
+        own_mean, own_std = values.mean((0, 2, 3)), values.std((0, 2, 3))
+        gain = (std / np.maximum(own_std, 1e-6))[:, None, None]
+        moved = (values - own_mean[:, None, None]) * gain + mean[:, None, None]
+        if np.issubdtype(target.dtype, np.integer):
+            low, high = _dtype_range(target.dtype)
+            moved = np.clip(np.rint(moved), low, high)
+        out[here] = moved.astype(target.dtype)
+    return out
