@@ -16,12 +16,3 @@ __all__ = [
     "keep_freed_memory",
     "receptive_halo",
 ]
-    "GENERATORS",
-    "PatchGAN",
-    "Verdict",
-    "alignment",
-    "build",
-    "fold",
-    "keep_freed_memory",
-    "receptive_halo",
-]

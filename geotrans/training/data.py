@@ -100,13 +100,12 @@ class ResidentPatches:
             target = _like_group(target, patches, config.augment.like_group)
         self.target = _resident(target, device)
         self.valid = torch.from_numpy(np.ascontiguousarray(patches.valid)).to(device)
-        if config.task.palette and patches.classes is None:
-            raise ConfigError("task.palette needs a side drawn from vectors; the data has none")
-        self.classes = (
-            torch.from_numpy(np.ascontiguousarray(patches.classes)).to(device)
-            if config.task.palette and patches.classes is not None
-            else None
-        )
+        self.classes: Tensor | None = None
+        if config.task.palette:
+            if patches.classes is None:
+                raise ConfigError("task.palette needs a side drawn from vectors; the data has none")
+            # Ground the style leaves blank has no class and is not valid.
+            self.classes = _resident(np.where(patches.valid, patches.classes, 0), device)
         self.groups = patches.groups
         self.places = patches.places
         self.ranges = value_range(manifest.source), value_range(manifest.target)
