@@ -136,8 +136,11 @@ def _picture(pixels: npt.NDArray[np.generic], border: int = 0) -> UInt8Array:
     if border:
         pixels = pixels[..., border:-border, border:-border]
     bands = pixels[:, :3] if pixels.shape[1] >= 3 else np.repeat(pixels[:, :1], 3, axis=1)
+    picture: UInt8Array
     if bands.dtype == np.uint8:
-        return np.ascontiguousarray(bands, dtype=np.uint8)
+        picture = np.ascontiguousarray(bands, dtype=np.uint8)
+        return picture
     low, high = np.percentile(bands.astype(np.float32), [1, 99])
     scaled = (bands.astype(np.float32) - low) * (255 / max(float(high - low), 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    picture = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return picture

@@ -71,10 +71,13 @@ class Pix2Pix:
         n_source, n_target = self.patches.source.shape[1], self.patches.target.shape[1]
         self.channels_in = n_source + len(config.task.noise)
         self.channels_out = len(palette) if palette else n_target
+        self.generator_args = {
+            "out_activation": "none" if palette else "tanh",
+            **config.generator.args,
+        }
         generator = models.build(
-            config.generator.arch, self.channels_in, self.channels_out,
-            **{"out_activation": "none" if palette else "tanh", **config.generator.args},
-        )  # fmt: skip
+            config.generator.arch, self.channels_in, self.channels_out, **self.generator_args
+        )
         self.align = models.alignment(generator)
         self.halo = models.receptive_halo(generator, self.channels_in)
         if (loop.crop + 2 * self.patches.margin) % self.align:

@@ -1,0 +1,109 @@
+"""From a finished run to a bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from geotrans import __version__
+from geotrans.sampling.cache import Manifest, SideRecord
+from geotrans.tasks.bundle import save_bundle
+from geotrans.tasks.spec import BandSpec, GeneratorSpec, NoiseSpec, PaletteClass, Score, TaskSpec
+from geotrans.training.config import TrainConfig, resolved
+from geotrans.training.data import value_range
+
+_COMMON_NAMES = ("red", "green", "blue", "nir", "rededge", "swir16", "swir22", "pan", "coastal")
+# Which way the scores of `training.evaluation` are better.
+_LOWER_IS_BETTER = {"l1", "kernel_distance"}
+
+
+def export_bundle(
+    path: Path,
+    config: TrainConfig,
+    manifest: Manifest,
+    weights: Mapping[str, Tensor],
+    *,
+    scores: Mapping[str, float],
+    generator_args: Mapping[str, Any],
+    halo: int,
+    align: int,
+    reproduce: str = "",
+) -> Path:
+    """Write weights and everything needed to use them as one file.
+
+    Args:
+        path: Bundle to write; replaced if it exists.
+        config: The run.
+        manifest: What the run was trained on.
+        weights: State of the generator, norms not folded.
+        scores: Held-out scores of these weights.
+        generator_args: Arguments the generator was built with.
+        halo: Reach of the generator, px.
+        align: Its stride, px.
+        reproduce: Command that trains the weights anew.
+    """
+    task = config.task
+    palette = manifest.palette
+    classes = None
+    if palette is not None:
+        classes = tuple(PaletteClass(name=name, color=color) for name, color in palette)
+    gsd = manifest.gsd_m
+    spec = TaskSpec(
+        name=task.name,
+        title=task.title,
+        source=bands(manifest.source, task.source),
+        target=bands(manifest.target, task.target),
+        gsd_m=None
+        if gsd is None
+        else (round(gsd[0] / task.gsd_tolerance, 4), round(gsd[1] * task.gsd_tolerance, 4)),
+        generator=GeneratorSpec(arch=config.generator.arch, args=dict(generator_args)),
+        norm=generator_args.get("norm", "batch"),
+        halo=halo,
+        align=align,
+        noise=NoiseSpec(scales=task.noise) if task.noise else None,
+        palette=classes if task.palette else None,
+        source_palette=classes if manifest.drawn == "source" else None,
+        style=manifest.style,
+        place=task.place,
+        data=task.data,
+        licence=task.licence,
+        limits=task.limits,
+        version=__version__,
+        metrics={
+            name: Score(
+                value=round(value, 4),
+                better="lower" if name in _LOWER_IS_BETTER else "higher",
+                split=f"val {config.training.val_group or ''}".strip(),
+            )
+            for name, value in scores.items()
+        },
+        training=_portable(resolved(config)),
+        reproduce=reproduce,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+    return save_bundle(path, spec, weights)
+
+
+def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, ...]:
+    """The bands of one side of a cache, as a task reads or writes them."""
+    names = wanted or side.bands
+    return tuple(
+        BandSpec(
+            name=name,
+            common_name=name if name in _COMMON_NAMES else None,
+            dtype=side.dtype,
+            value_range=value_range(side),
+            units=side.units,
+        )
+        for name in names
+    )
+
+
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without folders of the machine it ran on."""
+    data = {key: value for key, value in config["data"].items() if key not in {"root", "cache"}}
+    return {**config, "data": data}
