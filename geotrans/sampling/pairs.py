@@ -76,7 +76,7 @@ def open_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[Scene]:
             with open_scene(path) as scene:
                 scenes.append(scene)
         except SceneError as error:
-            failed.add(Path(path).name, str(error))
+            failed.add(error)
     if not scenes:
         raise SamplingError(f"no scene to sample: {failed}")
     failed.warn(len(scenes) + len(failed))
@@ -143,23 +143,22 @@ class Skipped:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._reasons: dict[str, str] = {}
+        self._told: list[str] = []
 
-    def add(self, name: str, reason: str = "") -> None:
-        """Leave one out."""
-        self._reasons[name] = reason
+    def add(self, what: object) -> None:
+        """Leave one out: its name, or the error that says which it is."""
+        self._told.append(str(what))
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return len(self._told)
 
     def __str__(self) -> str:
-        shown = list(self._reasons.items())[:3]
-        told = "; ".join(f"{name}: {reason}" if reason else name for name, reason in shown)
-        return told + (f"; and {len(self) - len(shown)} more" if len(self) > len(shown) else "")
+        n_more = len(self) - 3
+        return "; ".join(self._told[:3]) + (f"; and {n_more} more" if n_more > 0 else "")
 
     def warn(self, total: int) -> None:
         """Say how many of how many, and the first few by name."""
-        if self._reasons:
+        if self._told:
             log.warning("left out %d of %d %s: %s", len(self), total, self._what, self)
 
 

@@ -244,7 +244,7 @@ class _Cutter:
             try:
                 yield from self._scene_patches(pair, windows, advance)
             except SceneError as error:
-                failed.add(pair.grid.name, str(error))
+                failed.add(error)
         if len(failed) == len(plan):
             raise SamplingError(f"no scene of split '{split}' can be read: {failed}")
         failed.warn(len(plan))
