@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from affine import Affine
@@ -144,7 +145,7 @@ class RandomWindows(_SceneSampler):
         small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
         for i, places in enumerate(placements):
             if not len(places):
-                small.add(f"scene {i}")
+                small.add(Path(self.uris[i]).stem or f"scene {i}")
         small.warn(len(placements))
         if length is None:
             usable = sum(places.n_px for places in placements if len(places))
