@@ -29,7 +29,8 @@ class _Lines(logging.Formatter):
 
 def start() -> None:
     """Take over logging and warnings for one command line."""
-    _handler.setStream(sys.stderr)
+    # Not by setStream, which flushes the stream before: in a test that one is closed.
+    _handler.stream = sys.stderr
     _handler.setFormatter(_Lines())
     _log.handlers = [_handler]
     _log.propagate = False
