@@ -3,7 +3,7 @@ r"""What to train from: the `data:` section of a training configuration.
 ```yaml
 data:
   splits: {train: santa_monica/aerial/train, val: santa_monica/aerial/val}
-  source: {vectors: santa_monica/streetmap.gpkg, style: santa_monica, margin: 64}
+  source: {vectors: santa_monica/streetmap.gpkg, style: plain, margin: 64}
   target: {bands: [red, green, blue, nir]}
   place: (santa_monica)_\d{4}_(\d+)
   group: _(\d{4})_

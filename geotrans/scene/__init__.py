@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from geotrans.scene.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.palette import expand_palette
     from geotrans.scene.radiometry import to_units
-    from geotrans.scene.render import render
+    from geotrans.scene.rendering import render
     from geotrans.scene.source import open_scene
     from geotrans.scene.style import load_style
     from geotrans.scene.warped import on_grid
@@ -35,7 +35,7 @@ _HOMES = {
     "pair": "pairing",
     "parse_mapping": "bands",
     "read_padded": "padding",
-    "render": "render",
+    "render": "rendering",
     "to_units": "radiometry",
 }
 

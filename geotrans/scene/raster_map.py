@@ -1,8 +1,10 @@
-"""Painting vectors on a pixel grid: the map that a network reads, or learns to draw."""
+"""Drawing vectors on a pixel grid: the map that a network reads, or learns to draw."""
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -13,165 +15,161 @@ import pyproj
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.features import rasterize
 
-from geotrans.scene.style import BLANK, Style, StyleLayer, load_style, palette
-from geotrans.scene.vectors import Features, VectorSource
+from geotrans.grid import Window, window_geobox
+from geotrans.scene.areas import AreaReader
+from geotrans.scene.osm import prepared
+from geotrans.scene.scanline import Coat, Lattice, Outlines, Stretches, majority, mean_color, scan
+from geotrans.scene.style import BLANK, Style, load_style, palette
+from geotrans.scene.vectors import KEPT_FEATURES, Bounds, VectorSource
 
-# Samples per pixel edge.
-SAMPLES = 4
-# Vertices are rounded to this fraction of a sample, so that a shift by whole pixels is exact.
-_STEPS = 256
+# Painted at once: few enough pixels for the processor's cache, many enough for numpy, and never
+# so many that a position among them outgrows 32 bits.
+_BAND_ROWS, _BAND_PX = 256, 1 << 20
 
 
 @dataclass(frozen=True)
-class _Coat:
-    """A layer's shapes in samples of the ground lattice, ready to paint."""
+class Drawing:
+    """A map on a grid.
 
-    shapes: npt.NDArray[np.object_]
-    tree: shapely.STRtree
-    index: int
-    over: tuple[int, ...] | None
+    Attributes:
+        image: RGB, `(3, H, W)`, 0 where nothing is shown.
+        valid: Where something is shown on at least half a pixel, `(H, W)`.
+        is_painted: Whether any layer of the style touches the grid.
+    """
+
+    image: npt.NDArray[np.uint8]
+    valid: npt.NDArray[np.bool_]
+    is_painted: bool
 
 
 class MapRenderer:
     """Draws a style's map of a vector file on any grid of one CRS.
 
-    A pixel is a 4 x 4 block of samples on a lattice fixed to the ground, and every sample belongs
-    to one class: two grids that share a pixel agree on it to the bit, and neighbouring classes
-    meet without a third showing between them.
+    Colours are mixed by how much of a pixel each class covers. Two grids on one lattice agree on
+    every pixel they share, to the bit. A small source is read once; of a large one only what lies
+    near the grid is held.
 
     Args:
         vectors: Any vector file pyogrio reads.
         style: Name, file or mapping of a style.
         crs: CRS of the grids to draw on.
+
+    Raises:
+        ConfigError: If the style cannot be read, or asks for what the vectors lack.
+        SceneError: If the vectors are missing, damaged or without CRS.
     """
 
     def __init__(
         self, vectors: str | PathLike[str], style: str | PathLike[str] | Style, crs: Any
     ) -> None:
-        self.source = VectorSource(vectors)
         self.style = load_style(style)
-        self.crs = pyproj.CRS.from_user_input(str(crs))
         self.palette = palette(self.style)
+        self.crs = pyproj.CRS.from_user_input(crs if isinstance(crs, (str, int)) else str(crs))
+        self._arguments = (vectors, self.style, self.crs.to_wkt())
+        source = VectorSource(vectors)
+        self._mapping = self.style.mapping_for(source.layers, source.only_fields)
+        self._reader = AreaReader(prepared(source, self._mapping), self._mapping, self.crs)
+        self._keeps_all = self._reader.n_features <= KEPT_FEATURES
         self._colors = np.zeros((256, 3), dtype=np.uint8)
         self._colors[: len(self.palette)] = [color for _, color in self.palette]
-        self._ground = [self._ground_shapes(layer) for layer in self.style.layers]
-        self._coats: dict[tuple[float, ...], list[_Coat]] = {}
+        self._lock = threading.Lock()
+        self._held: tuple[Bounds | None, list[Outlines]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MapRenderer, self._arguments
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Bounds of the vectors in the CRS of the grids; None if there are none."""
+        return self._reader.bounds
+
+    def draw(self, geobox: GeoBox) -> Drawing:
+        """The map on a grid, and where it shows something."""
+        height, width = geobox.shape
+        image = np.empty((3, height, width), np.uint8)
+        valid = np.empty((height, width), bool)
+        painted = False
+        for rows, stretches in self._scan(geobox):
+            image[:, rows], valid[rows] = mean_color(stretches, self._colors)
+            painted |= stretches.is_painted
+        return Drawing(image, valid, painted)
 
     def read(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """The anti-aliased map on a grid, RGB, shape `(3, H, W)`; 0 where it is blank."""
-        cells, mixed = self._cells(geobox)
-        image = self._colors[cells[:, :, 0]]
-        inner = cells[mixed]
-        shown = inner != BLANK
-        sums = (self._colors[inner] * shown[:, :, None]).sum(axis=1, dtype=np.uint16)
-        n_shown = shown.sum(axis=1, keepdims=True)
-        mean = np.rint(sums / np.maximum(n_shown, 1)).astype(np.uint8)
-        mean[2 * n_shown[:, 0] < shown.shape[1]] = 0
-        image[mixed] = mean
-        return np.ascontiguousarray(image.transpose(2, 0, 1))
+        """The map on a grid, RGB, shape `(3, H, W)`; 0 where nothing is shown."""
+        return self.draw(geobox).image
 
     def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """The class that covers most of each pixel, by index, shape `(H, W)`; `BLANK` for none."""
-        cells, mixed = self._cells(geobox)
-        result = cells[:, :, 0].copy()
-        inner = cells[mixed]
-        counts = (inner[:, :, None] == np.arange(len(self.palette))).sum(axis=1)
-        blank = 2 * counts.sum(axis=1) < inner.shape[1]
-        result[mixed] = np.where(blank, BLANK, counts.argmax(axis=1))
+        """Class that covers most of each pixel, by index, shape `(H, W)`; `BLANK` for none."""
+        result = np.empty(tuple(geobox.shape), np.uint8)
+        for rows, stretches in self._scan(geobox):
+            result[rows] = majority(stretches)
         return result
 
     def valid(self, geobox: GeoBox) -> npt.NDArray[np.bool_]:
         """Where the map shows something on at least half of a pixel, shape `(H, W)`."""
-        return self.classes(geobox) != BLANK
+        shown: npt.NDArray[np.bool_] = self.classes(geobox) != BLANK
+        return shown
 
-    def _cells(self, geobox: GeoBox) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Classes of the samples of each pixel, `(H, W, SAMPLES ** 2)`, and where they differ."""
+    def _scan(self, geobox: GeoBox) -> Iterator[tuple[slice, Stretches]]:
+        """Bands of rows, each with its stretches."""
+        outlines = self._outlines(_bounds(geobox))
         height, width = geobox.shape
-        cells = self._samples(geobox).reshape(height, SAMPLES, width, SAMPLES).swapaxes(1, 2)
-        cells = cells.reshape(height, width, SAMPLES * SAMPLES)
-        return cells, (cells != cells[:, :, :1]).any(axis=2)
-
-    def _samples(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """Class of every sample, shape `(SAMPLES * H, SAMPLES * W)`."""
-        a = geobox.affine
-        linear = ~Affine(a.a, a.b, 0, a.d, a.e, 0)
-        col, row = linear @ (a.c, a.f)
-        anchor = (round(col), round(row))
-        phase = (round(col - anchor[0], 6), round(row - anchor[1], 6))
-        coats = self._coats_on((linear.a, linear.b, linear.d, linear.e, *phase))
-        height, width = geobox.shape[0] * SAMPLES, geobox.shape[1] * SAMPLES
-        left, top = anchor[0] * SAMPLES, anchor[1] * SAMPLES
-        out = np.full((height, width), self.style.index(self.style.background), dtype=np.uint8)
-        window = shapely.box(left, top, left + width, top + height)
-        to_lattice = Affine.translation(left, top)
-        for coat in coats:
-            found = np.sort(coat.tree.query(window))
-            if not len(found):
-                continue
-            target = out if coat.over is None else np.zeros_like(out)
-            value = coat.index if coat.over is None else 1
-            rasterize(coat.shapes[found], out=target, transform=to_lattice, default_value=value)
-            if coat.over is not None:
-                out[(target == 1) & np.isin(out, coat.over)] = coat.index
-        return out
-
-    def _coats_on(self, key: tuple[float, ...]) -> list[_Coat]:
-        """Every layer's shapes on a lattice, computed once."""
-        if key not in self._coats:
-            a, b, d, e, col, row = key
-            scale = SAMPLES * np.array([[a, b], [d, e]])
-            offset = SAMPLES * np.array([col, row])
-
-            def place(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-                return np.rint((xy @ scale.T - offset) * _STEPS) / _STEPS
-
-            self._coats[key] = [
-                self._coat(layer, shapely.transform(shapes, place))
-                for layer, shapes in zip(self.style.layers, self._ground, strict=True)
+        n_rows = max(1, min(_BAND_ROWS, _BAND_PX // width))
+        for top in range(0, height, n_rows):
+            band = window_geobox(geobox, Window(0, top, width, min(n_rows, height - top)))
+            lattice, (row, col) = _lattice(band)
+            coats = [
+                Coat(edges, self.style.index(layer.class_name), self._over(layer.over))
+                for layer, outline in zip(self._mapping.layers, outlines, strict=True)
+                if (edges := outline.near(_bounds(band), lattice)) is not None
             ]
-        return self._coats[key]
+            background = self.style.index(self._mapping.background)
+            stretches = scan(coats, background, top=row, left=col, shape=band.shape.yx)
+            yield slice(top, top + band.shape[0]), stretches
 
-    def _coat(self, layer: StyleLayer, shapes: npt.NDArray[np.object_]) -> _Coat:
-        over = None if layer.over is None else tuple(self.style.index(name) for name in layer.over)
-        return _Coat(shapes, shapely.STRtree(shapes), self.style.index(layer.class_name), over)
+    def _over(self, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
+        return None if names is None else tuple(self.style.index(name) for name in names)
 
-    def _ground_shapes(self, layer: StyleLayer) -> npt.NDArray[np.object_]:
-        """Areas a layer paints, in the CRS of the grid."""
-        features = self.source.read(layer.layer, layer.fields)
-        shapes = features.geometry[_matches(layer, features)]
-        crs = self.source.crs(layer.layer)
-        if crs != self.crs:
-            transformer = pyproj.Transformer.from_crs(crs, self.crs, always_xy=True)
-            shapes = shapely.transform(shapes, transformer.transform, interleaved=False)
-        if layer.width_m is not None:
-            shapes = shapely.buffer(shapes, layer.width_m / 2, quad_segs=8)
-        parts = shapely.get_parts(shapes)
-        parts = parts[shapely.get_dimensions(parts) == 2]
-        return np.concatenate([parts[:0], *(_split(part) for part in parts)])
+    def _outlines(self, bounds: Bounds) -> list[Outlines]:
+        """Outlines of each layer's areas around a place."""
+        with self._lock:
+            if self._held is None or not _contains(self._held[0], bounds):
+                region = None if self._keeps_all else _snapped(bounds)
+                self._held = region, [Outlines(areas) for areas in self._reader.read(region)]
+            return self._held[1]
 
 
-def _matches(layer: StyleLayer, features: Features) -> npt.NDArray[np.bool_]:
-    keep = np.ones(len(features.geometry), dtype=bool)
-    for field, values in layer.where.items():
-        keep &= np.isin(features.fields[field].astype(str), values)
-    for field, values in layer.unless.items():
-        keep &= ~np.isin(features.fields[field].astype(str), values)
-    return keep
+def _lattice(geobox: GeoBox) -> tuple[Lattice, tuple[int, int]]:
+    """The lattice a grid lies on, and `(row, col)` of its first pixel there."""
+    a = geobox.affine
+    linear = ~Affine(a.a, a.b, 0.0, a.d, a.e, 0.0)
+    col, row = linear @ (a.c, a.f)
+    first_col, first_row = round(col), round(row)
+    # Rounded, so that windows of one grid get one lattice.
+    phase = round(col - first_col, 6), round(row - first_row, 6)
+    return Lattice(linear.a, linear.b, linear.d, linear.e, *phase), (first_row, first_col)
 
 
-def _split(area: Any, *, max_vertices: int = 2000) -> npt.NDArray[np.object_]:
-    """An area with many vertices as a mosaic of smaller ones."""
-    if shapely.get_num_coordinates(area) <= max_vertices:
-        return np.array([area], dtype=object)
-    xmin, ymin, xmax, ymax = area.bounds
-    if xmax - xmin > ymax - ymin:
-        middle = math.floor((xmin + xmax) / 2)
-        halves = [(xmin, ymin, middle, ymax), (middle, ymin, xmax, ymax)]
-    else:
-        middle = math.floor((ymin + ymax) / 2)
-        halves = [(xmin, ymin, xmax, middle), (xmin, middle, xmax, ymax)]
-    pieces = [shapely.get_parts(shapely.clip_by_rect(area, *half)) for half in halves]
-    flat = [piece for group in pieces for piece in group if shapely.get_dimensions(piece) == 2]
-    return np.concatenate([_split(piece, max_vertices=max_vertices) for piece in flat])
+def _bounds(geobox: GeoBox) -> Bounds:
+    height, width = geobox.shape
+    corners = [geobox.affine @ (col, row) for col in (0, width) for row in (0, height)]
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _contains(outer: Bounds | None, inner: Bounds) -> bool:
+    """Whether a region, or everything, holds another."""
+    return outer is None or bool(shapely.box(*outer).covers(shapely.box(*inner)))
+
+
+def _snapped(bounds: Bounds) -> Bounds:
+    """Bounds grown by at most their own size, so that neighbours are likely to lie inside."""
+    xmin, ymin, xmax, ymax = bounds
+    step = 2.0 ** math.ceil(math.log2(max(xmax - xmin, ymax - ymin)))
+    return (
+        math.floor(xmin / step) * step,
+        math.floor(ymin / step) * step,
+        math.ceil(xmax / step) * step,
+        math.ceil(ymax / step) * step,
+    )

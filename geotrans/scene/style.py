@@ -14,41 +14,34 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from geotrans.errors import ConfigError, nearest
 
-# Class index of ground that a style leaves blank.
+# Class index of ground that a map leaves blank.
 BLANK = 255
-# Two classes closer than this in every channel are one class to a blur.
+# Two classes closer than this in every channel are one class to a blur, grey levels.
 MIN_CONTRAST = 20
 
 Color = tuple[int, int, int]
 
 
-def _as_tuple(value: Any) -> Any:
-    """A lone word or number where a list is allowed."""
-    return value if isinstance(value, (list, tuple)) else (value,)
-
-
-# Strings as the source writes them: YAML's booleans and numbers are meant as words.
 def _as_words(value: Any) -> Any:
+    """One word or many, as text: YAML's `yes` and numbers are meant as they are written."""
     words = {True: "yes", False: "no"}
-    return tuple(words[v] if isinstance(v, bool) else str(v) for v in _as_tuple(value))
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(words[v] if isinstance(v, bool) else str(v) for v in values)
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_as_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_as_words), Field(min_length=1)]
+_Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class MapClass(_Frozen):
     """One class of a map: what it is called and the colour `(red, green, blue)` it is drawn in."""
 
     name: str
-    color: tuple[
-        Annotated[int, Field(ge=0, le=255)],
-        Annotated[int, Field(ge=0, le=255)],
-        Annotated[int, Field(ge=0, le=255)],
-    ]
+    color: tuple[_Level, _Level, _Level]
 
 
 class StyleLayer(_Frozen):
@@ -56,7 +49,7 @@ class StyleLayer(_Frozen):
 
     Attributes:
         layer: Layer of the vector source; not needed where it has only one.
-        where: Values a feature must have, by field or OSM tag. `"*"` is any value.
+        where: Values a feature must have, by field or OpenStreetMap tag. `"*"` is any value.
         unless: Values a feature must not have.
         class_name: Class painted (`class` in YAML); None leaves the place blank.
         width_m: Width on the ground that lines get, m; areas grow by half of it on each side.
@@ -64,13 +57,11 @@ class StyleLayer(_Frozen):
         over: Classes this layer may cover; all unless given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
     layer: str | None = None
     where: dict[str, Words] = Field(default_factory=dict)
     unless: dict[str, Words] = Field(default_factory=dict)
     class_name: str | None = Field(alias="class")
-    width_m: Annotated[float, Field(gt=0)] | None = None
+    width_m: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     over: Words | None = None
 
     @property
@@ -79,35 +70,70 @@ class StyleLayer(_Frozen):
         return tuple(dict.fromkeys((*self.where, *self.unless)))
 
 
+class StyleMapping(_Frozen):
+    """How the features of one kind of source fall into the classes of a style.
+
+    Attributes:
+        background: Class of the ground that no layer covers; None leaves it blank.
+        layers: Coats of paint, first to last.
+    """
+
+    background: str | None
+    layers: tuple[StyleLayer, ...] = Field(min_length=1)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Layers asked for by name."""
+        return tuple(dict.fromkeys(x.layer for x in self.layers if x.layer is not None))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields or tags any of the layers asks about."""
+        return tuple(dict.fromkeys(field for x in self.layers for field in x.fields))
+
+    def _class_names(self) -> tuple[str, ...]:
+        names = [self.background, *(x.class_name for x in self.layers)]
+        over = [name for x in self.layers for name in x.over or ()]
+        return tuple(dict.fromkeys(name for name in (*names, *over) if name is not None))
+
+
 class Style(_Frozen):
-    """An ordered list of layers that paints vectors as a map.
+    """The classes of a map, and how sources of several kinds fill them.
+
+    A style with one kind of source may hold `background` and `layers` themselves.
 
     Attributes:
         name: Word after `--style`.
         title: One line for a list of styles.
-        background: Class of the ground that no layer covers; None leaves it blank.
         classes: Classes of the map; their order is the class index.
-        layers: Coats of paint, first to last.
+        mappings: What to paint, by kind of source.
     """
 
     name: str
     title: str = ""
-    background: str | None
-    classes: tuple[MapClass, ...] = Field(min_length=1, max_length=255)
-    layers: tuple[StyleLayer, ...] = Field(min_length=1)
+    classes: tuple[MapClass, ...] = Field(min_length=1, max_length=BLANK)
+    mappings: dict[str, StyleMapping] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping) or not {"layers", "background"} & set(fields):
+            return fields
+        own = {key: fields[key] for key in ("background", "layers") if key in fields}
+        rest = {key: value for key, value in fields.items() if key not in own}
+        return {**rest, "mappings": {str(fields.get("name", "layers")): own}}
 
     @model_validator(mode="after")
     def _check(self) -> Style:
         names = [c.name for c in self.classes]
         if len(set(names)) < len(names):
             raise ValueError(f"classes {', '.join(names)} are not all different")
-        for word in (
-            self.background,
-            *(layer.class_name for layer in self.layers),
-            *(word for layer in self.layers for word in layer.over or ()),
-        ):
-            if word is not None and word not in names:
-                raise ValueError(f"class '{word}' is not among the classes{nearest(word, names)}")
+        for mapping in self.mappings.values():
+            for word in mapping._class_names():
+                if word not in names:
+                    raise ValueError(
+                        f"class '{word}' is not among the classes{nearest(word, names)}"
+                    )
         for a, b in itertools.combinations(self.classes, 2):
             contrast = max(abs(x - y) for x, y in zip(a.color, b.color, strict=True))
             if contrast < MIN_CONTRAST:
@@ -120,6 +146,37 @@ class Style(_Frozen):
     def index(self, class_name: str | None) -> int:
         """Class index of a class; `BLANK` for None."""
         return BLANK if class_name is None else [c.name for c in self.classes].index(class_name)
+
+    def mapping_for(self, layers: Sequence[str], fields: Sequence[str]) -> StyleMapping:
+        """The mapping for a source.
+
+        Args:
+            layers: Its layers.
+            fields: Fields of its only layer, if it has one.
+
+        Returns:
+            The first mapping all of whose layers the source has; for a source of one layer, the
+            one that knows most of its fields.
+
+        Raises:
+            ConfigError: If there are several mappings and none fits.
+        """
+        mappings = list(self.mappings.values())
+        if len(mappings) == 1:
+            return mappings[0]
+        for mapping in mappings:
+            if set(mapping.layer_names) <= set(layers):
+                return mapping
+        best = max(mappings, key=lambda mapping: len(set(mapping.fields) & set(fields)))
+        if len(layers) == 1 and set(best.fields) & set(fields):
+            return best
+        wanted = "; ".join(
+            f"{name}: {', '.join(mapping.layer_names)}" for name, mapping in self.mappings.items()
+        )
+        raise ConfigError(
+            f"style '{self.name}' knows sources with layers {wanted}; "
+            f"the vectors have {', '.join(layers)}; write a style for them that extends it"
+        )
 
 
 def palette(style: Style) -> tuple[tuple[str, Color], ...]:
@@ -139,10 +196,9 @@ def find_style(name_or_path: str | PathLike[str]) -> Path:
         ConfigError: If there is neither; the message names the nearest shipped style.
     """
     text = str(name_or_path)
-    shipped = _shipped() / f"{text}.yaml"
     if text in list_styles():
-        return shipped
-    path = Path(name_or_path)
+        return _shipped() / f"{text}.yaml"
+    path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
     raise ConfigError(
@@ -154,34 +210,49 @@ def find_style(name_or_path: str | PathLike[str]) -> Path:
 def load_style(source: str | PathLike[str] | Mapping[str, Any] | Style) -> Style:
     """Read a style.
 
+    A style may extend another: it takes from it what it does not say itself, and with
+    `merge: {class: other class}` joins some of its classes to others.
+
     Args:
         source: Name of a shipped style, a YAML file, or the mapping such a file holds.
 
     Raises:
         ConfigError: If the style is missing or says something that cannot be meant.
     """
+    return _load(source, ())
+
+
+def _load(source: str | PathLike[str] | Mapping[str, Any] | Style, heirs: tuple[str, ...]) -> Style:
     if isinstance(source, Style):
         return source
     if isinstance(source, Mapping):
-        return _parse(source, f"style '{source.get('name', '?')}'")
+        return _parse(source, f"style '{source.get('name', '?')}'", heirs, Path())
     path = find_style(source)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"style {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"style {path} holds no mapping; see the shipped plain.yaml")
-    return _parse(content, f"style {path}")
+    if str(path) in heirs:
+        raise ConfigError(f"style {path} extends itself")
+    return _parse(content, f"style {path}", (*heirs, str(path)), path.parent)
 
 
-def _parse(content: Mapping[str, Any], where: str) -> Style:
-    """A style whose missing parts come from the style it extends."""
+def _parse(content: Mapping[str, Any], where: str, heirs: tuple[str, ...], folder: Path) -> Style:
     fields = dict(content)
-    parent = fields.pop("extends", None)
+    parent, merged = fields.pop("extends", None), fields.pop("merge", None) or {}
     if parent is not None:
-        merged = fields.pop("merge", None) or {}
-        inherited = _merge(load_style(parent), merged, where).model_dump(by_alias=True)
+        beside = folder / str(parent)
+        base = _load(beside if beside.is_file() else parent, heirs)
+        inherited = _merge(base, merged, where).model_dump(by_alias=True)
+        if "layers" in fields:
+            del inherited["mappings"]
+        elif "mappings" in fields:
+            fields["mappings"] = {**fields["mappings"], **inherited["mappings"]}
         fields = {**inherited, **fields}
+    elif merged:
+        raise ConfigError(f"{where}: merge: joins classes of the style it extends; name that one")
     try:
         return Style.model_validate(fields)
     except ValidationError as error:
@@ -192,31 +263,27 @@ def _merge(style: Style, merged: Mapping[str, str], where: str) -> Style:
     """A style with some classes joined to others."""
     names = [c.name for c in style.classes]
     for word in (*merged, *merged.values()):
-        if word not in names or word in merged.values() and word in merged:
+        if word not in names or (word in merged and word in merged.values()):
             raise ConfigError(
                 f"{where}: merge: '{word}' is not a class of {style.name} that stays"
                 f"{nearest(word, names)}"
             )
 
     def renamed(name: str | None) -> str | None:
-        return name if name is None else merged.get(name, name)
+        return None if name is None else merged.get(name, name)
 
-    return style.model_copy(
-        update={
-            "background": renamed(style.background),
-            "classes": tuple(c for c in style.classes if c.name not in merged),
-            "layers": tuple(
-                layer.model_copy(
-                    update={
-                        "class_name": renamed(layer.class_name),
-                        "over": layer.over
-                        and tuple(dict.fromkeys(merged.get(n, n) for n in layer.over)),
-                    }
-                )
-                for layer in style.layers
-            ),
-        }
-    )
+    def repainted(layer: StyleLayer) -> StyleLayer:
+        over = layer.over and tuple(dict.fromkeys(merged.get(name, name) for name in layer.over))
+        return layer.model_copy(update={"class_name": renamed(layer.class_name), "over": over})
+
+    mappings = {
+        name: StyleMapping(
+            background=renamed(mapping.background), layers=tuple(map(repainted, mapping.layers))
+        )
+        for name, mapping in style.mappings.items()
+    }
+    classes = tuple(c for c in style.classes if c.name not in merged)
+    return style.model_copy(update={"classes": classes, "mappings": mappings})
 
 
 def _first_line(error: ValidationError) -> str:
@@ -224,8 +291,7 @@ def _first_line(error: ValidationError) -> str:
     first = error.errors()[0]
     place = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        return f"unknown key '{place}'{nearest(key, _keys(first['loc']))}"
+        return f"unknown key '{place}'{nearest(str(first['loc'][-1]), _keys(first['loc']))}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
@@ -240,9 +306,12 @@ def _place(loc: Sequence[str | int]) -> str:
 
 def _keys(loc: Sequence[str | int]) -> list[str]:
     """Keys that are known where an unknown one was found."""
-    model: type[BaseModel] = {"classes": MapClass, "layers": StyleLayer}.get(str(loc[0]), Style)
-    keys = [field.alias or name for name, field in model.model_fields.items()]
-    return [*keys, "extends"] if model is Style else keys
+    inside: dict[str, type[BaseModel]] = {"classes": MapClass, "layers": StyleLayer}
+    words = [part for part in loc[:-1] if isinstance(part, str)]
+    if not words:
+        return [*Style.model_fields, *StyleMapping.model_fields, "extends", "merge"]
+    model = inside.get(words[-1], StyleMapping)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _shipped() -> Path:

@@ -1,0 +1,86 @@
+"""`geotrans render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geotrans.cli import console
+from geotrans.cli.options import Overwrite, parse_bbox
+from geotrans.errors import TaskError, UsageError
+
+if TYPE_CHECKING:
+    from geotrans.scene.style import Style
+
+
+def command(
+    vectors: Annotated[
+        str, typer.Argument(help="GeoPackage, GeoJSON, Shapefile, .osm.pbf or other vectors.")
+    ],
+    gsd: Annotated[float | None, typer.Option(help="Pixel size on the ground, m.")] = None,
+    bbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="XMIN,YMIN,XMAX,YMAX", help="Place to draw, lon-lat degrees.  [default: all]"
+        ),
+    ] = None,
+    bbox_crs: Annotated[str | None, typer.Option(help="CRS of --bbox, if not lon-lat.")] = None,
+    crs: Annotated[
+        str | None,
+        typer.Option(help="CRS of the map.  [default: that of the vectors; UTM if in degrees]"),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Raster on whose grid to draw.", metavar="RASTER")
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="Name of a style, or a YAML file.  [default: plain]")
+    ] = None,
+    style_of: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Draw in the style a task, or a bundle, has learned."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File to write.  [default: STEM_STYLE.tif here]"),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw vectors as a map raster in a style: the input of a task that reads maps.
+
+    Say which pixels to draw with --gsd, and --bbox for a part, or with --like. Prints the file
+    written.
+    """
+    from geotrans.scene.rendering import render
+    from geotrans.scene.style import load_style
+
+    if style is not None and style_of is not None:
+        raise UsageError("--style and --style-of both name a style; give one")
+    drawn = _style_of(style_of) if style_of is not None else load_style(style or "plain")
+    name = f"{Path(vectors).name.split('.')[0]}_{drawn.name}.tif"
+    out = Path(name) if output is None else output / name if output.is_dir() else output
+    path = render(
+        vectors,
+        out,
+        style=drawn,
+        gsd=gsd,
+        bbox=parse_bbox(bbox),
+        bbox_crs=bbox_crs,
+        crs=crs,
+        like=like,
+        overwrite=overwrite,
+        progress=console.progress,
+    )
+    console.emit(path)
+
+
+def _style_of(task: str) -> Style:
+    """The style a task's bundle carries."""
+    from geotrans.scene.style import load_style
+    from geotrans.tasks import load_bundle
+
+    style: dict[str, Any] | None = load_bundle(task).spec.style
+    if style is None:
+        raise TaskError(f"task '{task}' neither reads nor draws maps; give a --style instead")
+    return load_style(style)

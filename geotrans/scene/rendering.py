@@ -1,0 +1,320 @@
+"""From vectors to a map raster on disk, window by window."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window as RasterioWindow
+
+from geotrans import __version__
+from geotrans.errors import OutputError, SceneError, UsageError
+from geotrans.grid import Window, gsd_m, make_geobox, window_geobox
+from geotrans.scene.areas import project_bounds, utm_crs
+from geotrans.scene.raster_map import MapRenderer
+from geotrans.scene.source import open_scene
+from geotrans.scene.style import Style, load_style
+from geotrans.scene.vectors import Bounds, VectorSource
+
+log = logging.getLogger(__name__)
+
+# Begins a count of px; what it yields is called with each number of px done.
+Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
+
+_BLOCK = 512
+# Drawn at once, px; whole blocks.
+_WINDOW_SHAPE = 512, 4096
+_LONLAT = pyproj.CRS.from_epsg(4326)
+_BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
+
+
+def render(
+    vectors: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    style: str | os.PathLike[str] | Mapping[str, Any] | Style = "plain",
+    gsd: float | None = None,
+    bbox: Bounds | None = None,
+    bbox_crs: Any = None,
+    crs: Any = None,
+    like: Any = None,
+    geobox: GeoBox | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw vectors as a map raster: tiled RGB GeoTIFF, with a mask where the map leaves blanks.
+
+    Args:
+        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads.
+        out: File to write; it appears whole or not at all.
+        style: Name of a shipped style, a YAML file, or the mapping such a file holds.
+        gsd: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
+            at the origin of its CRS, so that neighbouring maps fit.
+        bbox: `xmin, ymin, xmax, ymax` of the place; all of the vectors unless given.
+        bbox_crs: CRS of the bbox; lon-lat degrees unless given.
+        crs: CRS of the map; that of the vectors unless given, or UTM if theirs is in degrees.
+        like: Raster on whose grid to draw, instead of `gsd`, `bbox` and `crs`.
+        geobox: Grid to draw on, instead of all these.
+        overwrite: Whether an existing file may be replaced.
+        progress: Called as `progress(label, total=px)`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: If the arguments do not name one grid, or nothing lies on it.
+        ConfigError: If the style cannot be read, or asks for what the vectors lack.
+        SceneError: If the vectors or the raster are missing, damaged or without CRS.
+        OutputError: If the file cannot be written.
+    """
+    style = load_style(style)
+    _check_choice(gsd=gsd, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
+    path = _check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    if like is not None:
+        geobox, map_crs = _grid_of(like)
+    elif geobox is not None:
+        if geobox.crs is None:
+            raise UsageError("the grid to draw on has no CRS")
+        map_crs = str(geobox.crs)
+    else:
+        map_crs = _map_crs(vectors, style, crs)
+    renderer = MapRenderer(vectors, style, map_crs)
+    if geobox is None:
+        assert gsd is not None
+        geobox = _grid(renderer, gsd=gsd, bounds=_place(renderer, bbox, bbox_crs))
+    begin = progress or (lambda label, total: nullcontext(lambda done: None))
+    with begin("drawing", total=math.prod(geobox.shape)) as advance, _whole(path) as partial:
+        _write(renderer, geobox, map_crs, partial, advance=advance, vectors=vectors)
+    return path
+
+
+def _check_choice(**choice: Any) -> None:
+    """Make sure that the arguments name exactly one grid."""
+    given = {name for name, value in choice.items() if value is not None}
+    for whole in ("like", "geobox"):
+        if whole in given and len(given) > 1:
+            raise UsageError(
+                f"'{whole}' already says which grid to draw on; leave out "
+                f"{', '.join(sorted(given - {whole}))}"
+            )
+    if given & {"like", "geobox"}:
+        return
+    gsd = choice["gsd"]
+    if gsd is None:
+        raise UsageError("how large is a pixel? give a gsd in metres, or a raster to draw like")
+    if not (math.isfinite(gsd) and gsd > 0):
+        raise UsageError(f"a gsd of {gsd:g} m makes no pixels; give a positive number of metres")
+    if choice["bbox_crs"] is not None and choice["bbox"] is None:
+        raise UsageError("a bbox_crs without a bbox says nothing; give both")
+
+
+def _check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...]) -> Path:
+    """Everything that can be known to be wrong with the output before any work."""
+    path = path.expanduser()
+    folder = path.parent
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"the map is a GeoTIFF; {path} must end in .tif")
+    if not folder.is_dir():
+        raise OutputError(f"output directory {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"output directory {folder} is read-only; choose another")
+    if path.exists():
+        for source in inputs:
+            if isinstance(source, str | os.PathLike) and Path(source).exists():
+                if path.samefile(source):
+                    raise OutputError(f"{path} is an input; choose another output")
+        if not path.is_file():
+            raise OutputError(f"{path} exists and is no file; choose another output")
+        if not overwrite:
+            raise OutputError(f"{path} exists; replace it with --overwrite or choose another")
+    return path
+
+
+def _grid_of(like: Any) -> tuple[GeoBox, str]:
+    with open_scene(like) as scene:
+        if scene.crs_wkt is None:
+            raise SceneError(f"cannot draw like {scene.name}: it has no CRS")
+        return scene.geobox, scene.crs_wkt
+
+
+def _map_crs(vectors: str | os.PathLike[str], style: Style, asked: Any) -> str:
+    """The CRS asked for, else that of the vectors if it is projected, else their UTM zone."""
+    if asked is not None:
+        return _parse_crs(asked, "crs").to_string()
+    source = VectorSource(vectors)
+    mapping = style.mapping_for(source.layers, source.only_fields)
+    layer = source.find_layer(mapping.layers[0].layer)
+    crs = source.crs(layer)
+    if not crs.is_geographic:
+        return crs.to_string()
+    bounds = source.bounds(layer)
+    if bounds is None:
+        raise UsageError(f"layer '{layer}' of {source.name} is empty; nothing to draw")
+    utm = utm_crs(project_bounds(bounds, crs, _LONLAT))
+    log.warning(
+        "%s is in degrees; drawn in %s (%s), whose pixels are metres; choose another with --crs",
+        source.name, utm.to_string(), utm.name,
+    )  # fmt: skip
+    return utm.to_string()
+
+
+def _parse_crs(text: Any, what: str) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(text)
+    except CRSError:
+        raise UsageError(
+            f"{what} '{text}' is not known; give one such as EPSG:32611, or its WKT"
+        ) from None
+
+
+def _place(renderer: MapRenderer, bbox: Bounds | None, bbox_crs: Any) -> Bounds:
+    """Bounds to draw, in the CRS of the map."""
+    held = renderer.bounds
+    if held is None:
+        raise UsageError("the vectors are empty; nothing to draw")
+    if bbox is None:
+        return held
+    if not (np.isfinite(bbox).all() and bbox[0] < bbox[2] and bbox[1] < bbox[3]):
+        raise UsageError(f"bbox {_text(bbox)} is empty; give xmin,ymin,xmax,ymax")
+    crs = _LONLAT if bbox_crs is None else _parse_crs(bbox_crs, "bbox_crs")
+    bounds = project_bounds(bbox, crs, renderer.crs)
+    if not np.isfinite(bounds).all():
+        raise UsageError(
+            f"bbox {_text(bbox)} does not lie in the area of use of {renderer.crs.name}"
+        )
+    if not _meet(bounds, held):
+        found = project_bounds(held, renderer.crs, crs)
+        unit = "lon-lat degrees" if bbox_crs is None else crs.name
+        raise UsageError(
+            f"bbox {_text(bbox)} lies outside the vectors, which cover {_text(found)} "
+            f"({unit}); give a bbox that meets them"
+        )
+    return bounds
+
+
+def _grid(renderer: MapRenderer, *, gsd: float, bounds: Bounds) -> GeoBox:
+    """The pixels of a size that hold a place, on the lattice from the origin of the CRS."""
+    xmin, ymin, xmax, ymax = bounds
+    crs = renderer.crs.to_string()
+    unit = make_geobox((1, 1), Affine(1, 0, (xmin + xmax) / 2, 0, -1, (ymin + ymax) / 2), crs)
+    metres = gsd_m(unit)
+    assert metres is not None
+    size = gsd / metres
+    if abs(size - gsd) < 1e-6 * gsd:
+        size = gsd
+    # A bound that floating point left a hair beyond a pixel edge does not touch that pixel.
+    left, top = math.floor(xmin / size + 1e-6), math.ceil(ymax / size - 1e-6)
+    right, bottom = math.ceil(xmax / size - 1e-6), math.floor(ymin / size + 1e-6)
+    shape = max(1, top - bottom), max(1, right - left)
+    return make_geobox(shape, Affine(size, 0, left * size, 0, -size, top * size), crs)
+
+
+def _write(
+    renderer: MapRenderer,
+    geobox: GeoBox,
+    crs: str,
+    path: Path,
+    *,
+    advance: Callable[[int], None],
+    vectors: str | os.PathLike[str],
+) -> None:
+    height, width = geobox.shape
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": 3, "height": height, "width": width,
+        "crs": rasterio.crs.CRS.from_user_input(crs), "transform": geobox.affine,
+        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate",
+        "photometric": "RGB", "bigtiff": "IF_SAFER",
+    }  # fmt: skip
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as file:
+        file.descriptions = tuple(_BANDS)
+        file.colorinterp = tuple(_BANDS.values())
+        file.update_tags(
+            GEOTRANS_VERSION=__version__,
+            GEOTRANS_STYLE=renderer.style.name,
+            GEOTRANS_PALETTE=json.dumps(dict(renderer.palette)),
+            GEOTRANS_VECTORS=Path(vectors).name,
+        )
+        mask = _Mask(file)
+        is_painted = False
+        for window in _windows(height, width):
+            drawing = renderer.draw(window_geobox(geobox, window))
+            is_painted |= drawing.is_painted
+            part = RasterioWindow(*_fields(window))
+            file.write(drawing.image, window=part)
+            mask.write(drawing.valid, part)
+            advance(window.width * window.height)
+    if not is_painted:
+        raise UsageError(
+            f"style '{renderer.style.name}' finds nothing to draw there; "
+            "give another place, or a style for these vectors"
+        )
+
+
+class _Mask:
+    """The mask of a file, made when the first pixel is not valid."""
+
+    def __init__(self, file: DatasetWriter) -> None:
+        self._file = file
+        self._valid_so_far: list[RasterioWindow] | None = []
+
+    def write(self, valid: npt.NDArray[np.bool_], window: RasterioWindow) -> None:
+        if self._valid_so_far is not None:
+            if valid.all():
+                self._valid_so_far.append(window)
+                return
+            for done in self._valid_so_far:
+                shape = int(done.height), int(done.width)
+                self._file.write_mask(np.full(shape, 255, np.uint8), window=done)
+            self._valid_so_far = None
+        self._file.write_mask(valid.astype(np.uint8) * 255, window=window)
+
+
+def _windows(height: int, width: int) -> Iterator[Window]:
+    """Windows that hold every pixel once; down first, so that neighbours share their vectors."""
+    rows, cols = _WINDOW_SHAPE
+    for left in range(0, width, cols):
+        for top in range(0, height, rows):
+            yield Window(left, top, min(cols, width - left), min(rows, height - top))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name to write under, which becomes `path` if all goes well and vanishes if not."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.tif")
+    try:
+        yield partial
+        partial.replace(path)
+    except (RasterioError, OSError) as error:
+        if isinstance(error, SceneError | OutputError):
+            raise
+        raise OutputError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fields(window: Window) -> tuple[int, int, int, int]:
+    return window.col_off, window.row_off, window.width, window.height
+
+
+def _meet(a: Bounds, b: Bounds) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _text(bounds: Bounds) -> str:
+    return ",".join(f"{v:.7g}" for v in bounds)
