@@ -7,15 +7,23 @@ workers and neighbouring scenes on one lattice see the same field.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from geotrans.grid.window import Window
 
+_BLOCK_PX = 64 * 1024
+
 
 def ground_noise(
-    window: Window, *, anchor: tuple[int, int], scales: Sequence[int], seed: int
+    window: Window,
+    *,
+    anchor: tuple[int, int],
+    scales: Sequence[int],
+    seed: int,
+    out: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Noise fields over a window, one per scale.
 
@@ -26,34 +34,49 @@ def ground_noise(
         anchor: `(row, col)` of the scene's first pixel on the ground lattice.
         scales: Distance between independent values, px, each at least 1.
         seed: Which of the equally plausible fields.
+        out: Where to write them, if there is a place already.
 
     Returns:
         Values in [-1, 1), shape `(len(scales), H, W)`.
     """
     rows = np.arange(window.row_off, window.row_end, dtype=np.int64) + anchor[0]
     cols = np.arange(window.col_off, window.col_end, dtype=np.int64) + anchor[1]
-    fields = [_field(rows, cols, scale=scale, seed=seed) for scale in scales]
-    return np.stack(fields) if fields else np.empty((0, *window.shape), np.float32)
+    fields = np.empty((len(scales), *window.shape), np.float32) if out is None else out
+    for field, scale in zip(fields, scales, strict=True):
+        key = (seed * 0x9E3779B1 + scale * 0x85EBCA77) & 0xFFFFFFFF
+        if scale == 1:
+            _hash(rows, cols, key, out=field)
+        else:
+            _interpolate(rows, cols, scale, key, out=field)
+    return fields
 
 
-def _field(
-    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], *, scale: int, seed: int
-) -> npt.NDArray[np.float32]:
-    key = (seed * 0x9E3779B1 + scale * 0x85EBCA77) & 0xFFFFFFFF
-    if scale == 1:
-        return _hashed(rows, cols, key)
-    node_rows, row_weights = _nodes(rows, scale)
-    node_cols, col_weights = _nodes(cols, scale)
-    nodes = _hashed(
-        np.arange(node_rows[0], node_rows[-1] + 2), np.arange(node_cols[0], node_cols[-1] + 2), key
-    )
-    # Element by element on purpose: a matrix product may round differently for other shapes.
-    i, j = node_rows - node_rows[0], node_cols - node_cols[0]
-    down = row_weights[:, None]
-    lines: npt.NDArray[np.float32] = nodes[i] * (1 - down) + nodes[i + 1] * down
-    right = col_weights[None, :]
-    field: npt.NDArray[np.float32] = lines[:, j] * (1 - right) + lines[:, j + 1] * right
-    return field
+def _interpolate(
+    rows: npt.NDArray[np.int64],
+    cols: npt.NDArray[np.int64],
+    scale: int,
+    key: int,
+    *,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Nodes `scale` px apart and, between them, values in proportion.
+
+    Element by element on purpose: a matrix product may round differently for other shapes.
+    """
+    node_rows, down = _nodes(rows, scale)
+    node_cols, right = _nodes(cols, scale)
+    first, last = node_rows[0], node_rows[-1] + 1
+    nodes = np.empty((last - first + 1, node_cols[-1] - node_cols[0] + 2), np.float32)
+    node_range = np.arange(first, last + 1), np.arange(node_cols[0], node_cols[-1] + 2)
+    _hash(*node_range, key, out=nodes)
+    j = node_cols - node_cols[0]
+    lines = nodes[:, j] * (1 - right) + nodes[:, j + 1] * right
+    # The rows between two lines of nodes at a time: they stay in the cache.
+    edges = [0, *(np.flatnonzero(np.diff(node_rows)) + 1), len(rows)]
+    for above, below, (start, stop) in zip(lines[:-1], lines[1:], pairwise(edges), strict=True):
+        weights = down[start:stop, None]
+        np.multiply(above, 1 - weights, out=out[start:stop])
+        out[start:stop] += below * weights
 
 
 def _nodes(
@@ -64,9 +87,13 @@ def _nodes(
     return node, ((positions - node * scale) / scale).astype(np.float32)
 
 
-def _hashed(
-    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], key: int
-) -> npt.NDArray[np.float32]:
+def _hash(
+    rows: npt.NDArray[np.int64],
+    cols: npt.NDArray[np.int64],
+    key: int,
+    *,
+    out: npt.NDArray[np.float32],
+) -> None:
     """A value in [-1, 1) for each pair of coordinates.
 
     References:
@@ -74,17 +101,23 @@ def _hashed(
         functions", 2018); rows and columns are hashed in turn, as counter-based generators do
         (Salmon et al., SC11).
     """
-    row_part = _mix(rows.astype(np.uint32) ^ np.uint32(key))
+    row_part = _mix(rows.astype(np.uint32) ^ np.uint32(key))[:, None]
     col_part = _mix(cols.astype(np.uint32) + np.uint32(0x68E31DA4))
-    bits = _mix(row_part[:, None] ^ col_part[None, :])
-    bits >>= np.uint32(8)
-    return bits.astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
+    # A few rows at a time: they stay in the cache.
+    n_rows = max(1, _BLOCK_PX // max(1, len(cols)))
+    for start in range(0, len(rows), n_rows):
+        block = out[start : start + n_rows]
+        bits = _mix(row_part[start : start + n_rows] ^ col_part)
+        bits >>= np.uint32(8)
+        np.copyto(block, bits.view(np.int32), casting="same_kind")  # 24 bits: exact in float32
+        block *= np.float32(2.0**-23)
+        block -= np.float32(1)
 
 
 def _mix(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    bits = bits ^ (bits >> np.uint32(16))
-    bits *= np.uint32(0x7FEB352D)
-    bits ^= bits >> np.uint32(15)
-    bits *= np.uint32(0x846CA68B)
+    """The hash of each number; `bits` is used up."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        bits ^= bits >> np.uint32(shift)
+        bits *= np.uint32(factor)
     bits ^= bits >> np.uint32(16)
     return bits

@@ -43,7 +43,7 @@ def test_names_the_nearest() -> None:
         match=r"no task 'map2arial': .* ships aerial2map, map2aerial; did you mean 'map2aerial'\?",
     ):
         find_task("map2arial")
-    with pytest.raises(TaskError, match="no task 'zzz': .* ships aerial2map, map2aerial$"):
+    with pytest.raises(TaskError, match=r"no task 'zzz': .* ships aerial2map, map2aerial$"):
         find_task("zzz")
 
 
