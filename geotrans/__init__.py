@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 __version__ = "0.1.0"
@@ -33,3 +34,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# Whoever works with xarray finds `array.geotrans`; nobody else waits for xarray.
+if "xarray" in sys.modules:
+    importlib.import_module("geotrans.accessor")

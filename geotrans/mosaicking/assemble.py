@@ -12,7 +12,7 @@ from rasterio.enums import MaskFlags
 from geotrans.grid import Tile
 from geotrans.mosaicking.job import Job
 from geotrans.mosaicking.layout import LayoutBand
-from geotrans.mosaicking.parts import Parts
+from geotrans.mosaicking.parts import Parts, block_px
 
 # What GDAL calls the types of a GeoTIFF.
 _DTYPES = {
@@ -119,8 +119,8 @@ def _add_source(element: ET.Element, job: Job, parts: Parts, tile: Tile, *, band
         RasterXSize=size["xSize"],
         RasterYSize=size["ySize"],
         DataType="Byte" if band.startswith("mask") else _DTYPES[job.layout.dtype],
-        BlockXSize="512",
-        BlockYSize="512",
+        BlockXSize=str(block_px(place.width)),
+        BlockYSize=str(block_px(place.height)),
     )
     _add(source, "SrcRect", xOff="0", yOff="0", **size)
     _add(source, "DstRect", xOff=str(place.col_off), yOff=str(place.row_off), **size)

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from geotrans.errors import BundleError
 from geotrans.grid import Tile, TilePlan, Window, make_geobox, window_geobox
 from geotrans.mosaicking.layout import As, Layout
-from geotrans.scene import Patch, Scene, read_padded, to_units
+from geotrans.scene import Patch, Scene, read_padded
 from geotrans.tasks import Bundle, TaskSpec
 
 if TYPE_CHECKING:
@@ -75,15 +75,18 @@ class Job:
         return _scaled(core, scale)
 
     @cached_property
+    def radiometry(self) -> tuple[tuple[float, float], ...]:
+        """Scale and offset of each band the task reads."""
+        return tuple((band.scale, band.offset) for band in self.scene.select(self.bands))
+
+    @cached_property
     def fill_values(self) -> tuple[float, ...]:
         """Stored value of each band that the network sees as 0, for the depth of a gap."""
-        bands = self.scene.select(self.bands)
-        return tuple(
-            sum(want.value_range) / 2
-            if want.units == "dn"
-            else (sum(want.value_range) / 2 - band.offset) / band.scale
-            for band, want in zip(bands, self.spec.source, strict=True)
-        )
+        values = []
+        for want, (scale, offset) in zip(self.spec.source, self.radiometry, strict=True):
+            middle = sum(want.value_range) / 2
+            values.append(middle if want.units == "dn" else (middle - offset) / scale)
+        return tuple(values)
 
 
 def translate_tile(job: Job, tile: Tile) -> Patch | None:
@@ -101,10 +104,9 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     valid = patch.valid[core.slices]
     if not valid.any():
         return None
-    data = patch.data
-    if any(want.units != "dn" for want in job.spec.source):
-        data = to_units(data, job.scene.select(job.bands), job.spec.source)
-    made = translator_of(job)(data, window=tile.read, anchor=job.plan.anchor)
+    made = translator_of(job)(
+        patch.data, window=tile.read, anchor=job.plan.anchor, radiometry=job.radiometry
+    )
     rows, cols = _scaled(core, job.layout.scale).slices
     return job.layout.settle(made[:, rows, cols], valid)
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from geotrans.scene import Patch
 
 _RUN = "run.json"
 
+# Edge of the blocks of a part, px, as in the product.
+_BLOCK_PX = 512
+
 # Scratch: fast beats small.
 _PROFILE = {
     "driver": "GTiff",
     "tiled": True,
-    "blockxsize": 512,
-    "blockysize": 512,
     "compress": "zstd",
     "zstd_level": 1,
     "interleave": "pixel",
@@ -52,7 +54,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "precision": job.precision,
         "device": job.device.partition(":")[0],
         "tiles": json.loads(job.plan.to_json()),
-        "layout": json.loads(json.dumps(asdict(job.layout))),
+        "layout": json.loads(json.dumps(asdict(job.layout), default=lambda one: one.model_dump())),
     }
 
 
@@ -153,8 +155,13 @@ class Parts:
 
     def _replace(self, name: str, content: bytes) -> None:
         temporary = self.folder / f"{name}.{os.getpid()}.tmp"
-        temporary.write_bytes(content)
-        temporary.replace(self.folder / name)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(self.folder / name)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
@@ -173,6 +180,8 @@ def _encode(job: Job, tile: Tile, patch: Patch) -> bytes:
         **_PROFILE,
         "height": height,
         "width": width,
+        "blockxsize": block_px(width),
+        "blockysize": block_px(height),
         "count": len(patch.data),
         "dtype": job.layout.dtype,
         "crs": job.scene.crs_wkt,
@@ -187,12 +196,20 @@ def _encode(job: Job, tile: Tile, patch: Patch) -> bytes:
         return bytes(memory.getbuffer())
 
 
+def block_px(size: int) -> int:
+    """Edge of the blocks of a part, px: TIFF wants multiples of 16."""
+    return min(_BLOCK_PX, -(-size // 16) * 16)
+
+
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Whether a part can be opened; GDAL finds the directory of a cut one beyond its end."""
+    """Whether a part has its size and ends where it should."""
     if not path.exists():
         return False
     try:
         with rasterio.open(path) as part:
+            last = list(part.block_windows(1))[-1][1]
+            part.read(window=last)
+            part.read_masks(1, window=last)
             return bool(part.shape == shape)
     except RasterioError:
         return False

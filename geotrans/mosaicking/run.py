@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -56,8 +57,9 @@ def _on_threads(tasks: list[Any], in_flight: int, done: Callable[[Receipt], None
         if isinstance(result, np.ndarray):  # The other kind of task is the job itself.
             done(result.item())
 
-    with Callback(posttask=tell):
-        dask.compute(*tasks, scheduler="threads", num_workers=in_flight, optimize_graph=True)
+    # Leaving the pool waits for tiles that are on their way: a run that ends early keeps them.
+    with ThreadPoolExecutor(in_flight, "tile") as pool, Callback(posttask=tell):
+        dask.compute(*tasks, scheduler="threads", pool=pool)
 
 
 def _on_cluster(

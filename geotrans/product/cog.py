@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from geotrans.errors import OutputError, UsageError, nearest
@@ -48,6 +48,9 @@ _KNOWN = (
     "SPARSE_OK",
     "STATISTICS",
 )
+
+# A disk with less than this is what stopped GDAL, whatever it says.
+_FULL_BYTES = 2**20
 
 
 def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -100,22 +103,28 @@ def write_cog(virtual: Path, options: Mapping[str, str]) -> Path:
     """
     path = virtual.with_suffix(".tif")
     # GDAL works without looking up; waiting in a thread of our own keeps Ctrl-C working.
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def copy() -> None:
         try:
             with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_INTERNAL_MASK="YES"):
                 rasterio.shutil.copy(virtual, path, driver="COG", **options)
-        except BaseException as error:  # It is raised in the thread that waits.
+        except Exception as error:  # It is raised in the thread that waits.
             failures.append(error)
 
     worker = threading.Thread(target=copy, name="cog", daemon=True)
     worker.start()
     while worker.is_alive():
         worker.join(timeout=0.2)
-    if failures:
-        raise _told(failures[0], path) from failures[0]
-    _check_end(path)
+    try:
+        if failures:
+            raise failures[0]
+        _check_end(path)
+    except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
+        told = _told(error, path)  # Before what is half written makes room again.
+        for rest in path.parent.glob(f"{path.name}*"):
+            rest.unlink()
+        raise told from error
     return path
 
 
@@ -139,21 +148,15 @@ def publish(whole: Path, path: Path) -> None:
 
 def _check_end(path: Path) -> None:
     """Read the last block of every band: GDAL does not report what fails while a file is closed."""
-    try:
-        with rasterio.open(path) as product:
-            last = list(product.block_windows(1))[-1][1]
-            product.read(window=last)
-            product.read_masks(1, window=last)
-    except RasterioError as error:
-        raise _told(error, path) from error
+    with rasterio.open(path) as product:
+        last = list(product.block_windows(1))[-1][1]
+        product.read(window=last)
+        product.read_masks(1, window=last)
 
 
-def _told(error: BaseException, path: Path) -> Exception:
-    if not isinstance(error, RasterioError | OSError):
-        return OutputError(f"{path} cannot be written: {error}")
+def _told(error: Exception, path: Path) -> OutputError:
     folder = path.parent
-    free = os.statvfs(folder)
-    if free.f_bavail * free.f_frsize < 2**20:
+    if shutil.disk_usage(folder).free < _FULL_BYTES:
         return OutputError(f"{folder} cannot be written: No space left on device")
     return OutputError(f"{path} cannot be written: {' '.join(str(error).split())}")
 
@@ -167,11 +170,29 @@ def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tup
 
 def _try(layout: Layout, options: Mapping[str, str]) -> None:
     """Write a few pixels with options a user gave: GDAL says now, not at the end, what is wrong."""
+    told: list[str] = []
+    listener = _Listener(told)
+    gdal = logging.getLogger("rasterio._env")
+    gdal.addHandler(listener)
     try:
         _in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
-    except (RasterioError, OSError) as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"GDAL's COG driver refuses these --co options: {text}") from error
+    except Exception as error:
+        told.append(" ".join(str(error).split()))
+    finally:
+        gdal.removeHandler(listener)
+    if told:
+        raise UsageError(f"GDAL's COG driver refuses these --co options: {told[0]}")
+
+
+class _Listener(logging.Handler):
+    """Takes down what GDAL warns of: it passes over values it does not know."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._told.append(record.getMessage().partition(" in ")[2] or record.getMessage())
 
 
 def _in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:

@@ -134,7 +134,12 @@ def _transform(array: xr.DataArray, y_dim: str, x_dim: str) -> tuple[Affine, lis
         row_step, top = _even_spacing(array, y_dim)
         transform = Affine(col_step, 0.0, left, 0.0, row_step, top)
         stored = array.rio.transform()
-        if stored.b or stored.d:
+        # The file's own numbers, unless they are those of another part of it.
+        if (
+            stored.b
+            or stored.d
+            or _agree(stored, transform, (len(array[x_dim]), len(array[y_dim])))
+        ):
             transform = stored
     elif _stores_transform(array):
         transform = array.rio.transform()
@@ -144,6 +149,13 @@ def _transform(array: xr.DataArray, y_dim: str, x_dim: str) -> tuple[Affine, lis
     if transform.b or transform.d:
         notes.append("rotated grid: translated on its own pixels, never warped")
     return transform, notes
+
+
+def _agree(one: Affine, other: Affine, corner: tuple[int, int]) -> bool:
+    """Whether two transforms put the first and the last pixel at the same place."""
+    ends = np.array([(0, 0), corner], np.float64)
+    moved = [~other @ (one @ tuple(end)) for end in ends]
+    return bool(np.abs(np.array(moved) - ends).max() < _EVEN)
 
 
 def _stores_transform(array: xr.DataArray) -> bool:

@@ -167,7 +167,9 @@ def _describe(uri: str, dataset: DatasetReader) -> SceneInfo:
         bands=bands,
         dtype=dtype,
         nodata=dataset.nodatavals[bands[0].index - 1],
-        maskable=flags != {MaskFlags.all_valid} or np.issubdtype(dtype, np.inexact),
+        maskable=flags != {MaskFlags.all_valid}
+        or len(bands) < dataset.count  # GDAL makes no mask of an alpha band of signed values.
+        or np.issubdtype(dtype, np.inexact),
         colormap=dataset.colormap(bands[0].index) if palette else None,
         tags=dataset.tags(),
         crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,

@@ -1,0 +1,273 @@
+"""`geotrans translate` as a process: what it prints, what it leaves, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from geotrans.cli.main import run
+from tests.helpers.bundles import random_bundle
+from tests.helpers.scenes import write_scene
+
+SHAPE, TILE = (320, 360), 40
+N_TILES = 81
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle, a scene with a hole, and its unbroken product."""
+    folder = tmp_path_factory.mktemp("place")
+    random_bundle(folder / "noisy.safetensors", noise=(1, 8), gsd_m=(0.6, 0.6))
+    invalid = np.zeros(SHAPE, bool)
+    invalid[100:200, 90:230] = True
+    write_scene(folder / "scene.tif", shape=SHAPE, gsd_m=0.6, mask=True, invalid=invalid)
+    assert run(_words(folder, folder / "whole.tif")) == 0
+    return folder
+
+
+def _words(folder: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "translate", str(folder / "scene.tif"), "--task", str(folder / "noisy.safetensors"),
+        "-o", str(out), "--tile", str(TILE), "--precision", "float32", "--no-preview", *more,
+    ]  # fmt: skip
+
+
+def _start(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "geotrans", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def _n_parts(out: Path) -> int:
+    folder = out.with_name(f"{out.name}.parts")
+    return len([*folder.glob("r*.tif"), *folder.glob("r*.empty")])
+
+
+def _wait_for_parts(process: subprocess.Popen[str], out: Path, n: int) -> None:
+    until = time.monotonic() + 90
+    while _n_parts(out) < n and process.poll() is None:
+        assert time.monotonic() < until, "no parts"
+        time.sleep(0.005)
+
+
+def _same(one: Path, other: Path) -> bool:
+    with rasterio.open(one) as a, rasterio.open(other) as b:
+        masks = np.array_equal(a.dataset_mask(), b.dataset_mask())
+        return masks and bool(np.array_equal(a.read(), b.read())) and a.profile == b.profile
+
+
+def test_a_product_is_written_and_its_paths_printed(place: Path, tmp_path: Path) -> None:
+    words = [w for w in _words(place, tmp_path / "out.tif") if w != "--no-preview"]
+    code, out, err = _finish(_start(*words))
+    assert code == 0, err
+    assert out.split() == [str(tmp_path / "out.tif"), str(tmp_path / "out.png")]
+    assert err == "", "quiet where nobody watches"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.png", "out.tif"]
+    with rasterio.open(tmp_path / "out.tif") as product:
+        tags = product.tags()
+        assert product.crs.to_epsg() == 32611
+    assert tags["GEOTRANS_TASK"] == "random"
+    assert json.loads(tags["GEOTRANS_PARAMS"])["seed"] == 0
+
+
+def test_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_words(place, tmp_path / "out.tif", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == str(tmp_path / "out.tif")
+    assert told["n_tiles"] == N_TILES
+    assert told["n_resumed"] == 0
+
+
+def test_a_plan_is_told_and_nothing_written(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(_words(place, tmp_path / "out.tif", "--plan")) == 0
+    told = capsys.readouterr().out
+    assert f"{N_TILES} in windows of" in told
+    assert "360 x 320 px of 0.6 m" in told
+    assert "red = band 1" in told
+    assert run(_words(place, tmp_path / "out.tif", "--plan", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["n_tiles"] == N_TILES
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    process = _start(*_words(place, out))
+    _wait_for_parts(process, out, 20)
+    process.send_signal(signal.SIGINT)
+    code, told, err = _finish(process)
+    assert code == 130
+    assert told == ""
+    assert re.fullmatch(
+        rf"interrupted; \d+ of {N_TILES} tiles are kept in .*\.parts, and the same command goes "
+        r"on from there\n",
+        err,
+    )
+    assert not out.exists()
+    assert run(_words(place, out)) == 0
+    assert _same(out, place / "whole.tif")
+
+
+def test_killed_and_run_again_is_as_if_unbroken(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    process = _start(*_words(place, out))
+    _wait_for_parts(process, out, random.Random(1).randrange(5, N_TILES))
+    process.kill()
+    process.communicate()
+    _check_rerun(place, out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_ten_times_at_any_moment(place: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert _finish(_start(*_words(place, tmp_path / "timed.tif")))[0] == 0
+    seconds = time.monotonic() - started
+    (tmp_path / "timed.tif").unlink()
+    out, rng = tmp_path / "out.tif", random.Random(7)
+    for _ in range(10):
+        process = _start(*_words(place, out, "--overwrite"))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Most of a run is loading torch: let it come to work more often than not.
+            process.wait(timeout=seconds * rng.uniform(0.5, 1.05))
+        process.kill()
+        process.communicate()
+    _check_rerun(place, out, "--overwrite")
+
+
+def _check_rerun(place: Path, out: Path, *more: str) -> None:
+    """A plain rerun makes the same product, keeps what was finished, and leaves nothing."""
+    folder = out.with_name(f"{out.name}.parts")
+    finished = {p: p.stat().st_mtime_ns for p in folder.glob("r0*") if p.suffix != ".tmp"}
+    code, told, err = _finish(_start(*_words(place, out, "--json", *more)))
+    assert code == 0, err
+    assert json.loads(told)["n_resumed"] == len(finished)
+    assert _same(out, place / "whole.tif")
+    assert [p.name for p in out.parent.iterdir()] == ["out.tif"]
+
+
+def test_bad_input_is_one_line_each(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, bundle = str(place / "scene.tif"), str(place / "noisy.safetensors")
+    (tmp_path / "empty.tif").write_bytes(b"")
+    (tmp_path / "text.tif").write_text("no raster")
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(b"\x00" * 64)
+    coarse = write_scene(tmp_path / "coarse.tif", gsd_m=10.0)
+    nobody = write_scene(tmp_path / "nobody.tif", gsd_m=0.6, bands=2)
+    out = ["-o", str(tmp_path / "x.tif")]
+    cases: list[tuple[list[str], int, str]] = [
+        ([str(tmp_path / "none.tif"), "--task", bundle], 1, "no such file"),
+        ([str(tmp_path / "empty.tif"), "--task", bundle], 1, "0 bytes"),
+        ([str(tmp_path / "text.tif"), "--task", bundle], 1, "cannot be opened"),
+        ([scene, "--task", "nothing", *out], 2, "no task 'nothing'"),
+        ([scene, "--task", str(foreign), *out], 1, "foreign.safetensors"),
+        ([scene, "--task", bundle, *out, "--tile", "0"], 2, "tiles of 0 px"),
+        ([scene, "--task", bundle, *out, "--bbox", "1,2,3"], 2, "--bbox 1,2,3"),
+        ([scene, "--task", bundle, *out, "--bbox", "-1,-1,1,1"], 2, "outside the scene"),
+        ([scene, "--task", bundle, *out, "--memory", "lots"], 2, "'lots'"),
+        ([scene, "--task", bundle, *out, "--co", "COMPRESS"], 2, "--co COMPRESS"),
+        ([scene, "--task", bundle, *out, "--bands", "red=1,grean=2,blue=3"], 2, "'green'"),
+        ([scene, "--task", bundle, *out, "--device", "abacus"], 2, "'abacus'"),
+        ([scene, "--task", bundle, "-o", scene], 1, "the source itself"),
+        ([str(coarse), "--task", bundle, *out], 2, "--any-gsd"),
+        ([str(nobody), "--task", bundle, *out], 2, "bands"),
+    ]
+    for words, code, told in cases:
+        assert run(["translate", *words]) == code, words
+        err = capsys.readouterr().err
+        assert told in err, words
+        lines = [line for line in err.splitlines() if not line.startswith("warning: ")]
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
+    assert not list(tmp_path.glob("*.parts"))
+    assert not (tmp_path / "x.tif").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Any]:
+    """`small_disk(size)` mounts a file system of its own, where this is allowed."""
+    folders: list[Path] = []
+
+    def mount(size: str, *options: str) -> Path:
+        folder = tmp_path / f"disk{len(folders)}"
+        folder.mkdir()
+        mounting = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "none"]
+        if (
+            not shutil.which("mount")
+            or subprocess.run([*mounting, str(folder)], capture_output=True, check=False).returncode
+        ):
+            pytest.skip("mounting a small disk needs root")
+        folders.append(folder)
+        return folder
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", str(folder)], check=False)
+
+
+def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(
+    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = small_disk("250k")
+    out = folder / "out.tif"
+    assert run(_words(place, out)) == 1
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert re.search(rf"\d+ of {N_TILES} tiles are kept", err)
+    assert not out.exists()
+    assert not list(folder.rglob("*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+    assert run(_words(place, out)) == 0
+    assert _same(out, place / "whole.tif")
+    assert [p.name for p in folder.iterdir()] == ["out.tif"]
+
+
+def test_a_disk_too_full_to_write_the_product(
+    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All parts fit, but the product does not fit beside them."""
+    folder = small_disk("900k")
+    out = folder / "out.tif"
+    assert run(_words(place, out)) == 1
+    err = capsys.readouterr().err
+    assert f"{N_TILES} of {N_TILES} tiles are kept" in err
+    assert not out.exists()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+    assert run(_words(place, out)) == 0
+    assert _same(out, place / "whole.tif")
+
+
+def test_a_disk_with_no_room_or_no_writing_is_told_before_any_work(
+    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(_words(place, small_disk("8k") / "out.tif")) == 1
+    assert "free" in capsys.readouterr().err
+    assert run(_words(place, small_disk("1m", "ro") / "out.tif")) == 1
+    assert "read-only" in capsys.readouterr().err
