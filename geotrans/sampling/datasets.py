@@ -220,7 +220,7 @@ _SIDES = ("source", "target")
 
 
 def _is_drawn(side: Any) -> bool:
-    return hasattr(side, "read") and hasattr(side, "classes")
+    return hasattr(side, "draw")
 
 
 def _files(paths: Any) -> list[Any]:

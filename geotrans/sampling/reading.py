@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import to_units
-from geotrans.scene.style import BLANK
 from geotrans.scene.warped import on_grid
+
+if TYPE_CHECKING:
+    from geotrans.scene.raster_map import Drawing
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -30,11 +32,11 @@ class Renderer(Protocol):
     def palette(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
         """Name and colour of each class, by class index."""
 
-    def read(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """The map as RGB, shape `(3, H, W)`."""
+    def draw(self, geobox: GeoBox) -> Drawing:
+        """The map as RGB, and where it shows something."""
 
     def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
-        """Class index of each pixel, shape `(H, W)`; `BLANK` where the map shows nothing."""
+        """Class index of each pixel, shape `(H, W)`; 255 where the map shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class PairPatch:
         source: Values without holes, shape `(C, H, W)`.
         target: The same of the target.
         valid: Where both sides hold a measurement inside the scene, shape `(H, W)`.
-        classes: Class index of the drawn side, shape `(H, W)`, `BLANK` where it shows nothing;
+        classes: Class index of the drawn side, shape `(H, W)`, 255 where it shows nothing;
             None if no side is drawn.
     """
 
@@ -142,16 +144,14 @@ class DrawnSide:
         borders it meets when it translates.
         """
         reach = self.margin + FILL_RADIUS
-        wide = window_geobox(self.geobox, window.grown(reach))
-        classes = self.renderer.classes(wide)
-        image = self.renderer.read(wide)
-        shown = classes != BLANK
-        if not shown.all():
-            image = fill_gaps(image, shown, n_rings=FILL_RADIUS)
-        part = Window(0, 0, window.width, window.height).shifted(rows=reach, cols=reach)
-        classes = np.ascontiguousarray(classes[part.slices])
-        image = np.ascontiguousarray(image[:, *part.grown(self.margin).slices])
-        return image, classes != BLANK, classes
+        drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(reach)))
+        image = drawing.image
+        if not drawing.valid.all():
+            image = fill_gaps(image, drawing.valid, n_rings=FILL_RADIUS)
+        inner = Window(reach, reach, window.width, window.height)
+        image = np.ascontiguousarray(image[:, *inner.grown(self.margin).slices])
+        valid = np.ascontiguousarray(drawing.valid[inner.slices])
+        return image, valid, self.renderer.classes(window_geobox(self.geobox, window))
 
 
 @dataclass(frozen=True)

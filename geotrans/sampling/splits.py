@@ -128,6 +128,7 @@ class Regions:
         """
         self.shapes = dict(shapes)
         self.crs = None if crs is None else CRS(crs)
+        self._projected: dict[tuple[str, CRS], Any] = {}
         names = list(self.shapes)
         for i, name in enumerate(names):
             if self.shapes[name].is_empty:
@@ -165,7 +166,11 @@ class Regions:
 
     def shape_in(self, split: str, crs: CRS | None) -> Any:
         """Shape of a split's ground in a CRS; as it is if either has none."""
-        return project(self.shapes[split], self.crs, crs)
+        if self.crs is None or crs is None or crs == self.crs:
+            return self.shapes[split]
+        if (split, crs) not in self._projected:
+            self._projected[split, crs] = project(self.shapes[split], self.crs, crs)
+        return self._projected[split, crs]
 
 
 def scene_placements(

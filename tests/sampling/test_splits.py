@@ -111,8 +111,9 @@ def test_windows_of_two_splits_share_no_pixel(halves):
     for split in regions.shapes:
         placements = regions.placements(split, geobox, (20, 15))
         touched[split] = np.zeros(geobox.shape, bool)
-        for i in range(0, len(placements), 7):
+        for i in range(0, len(placements), 5):
             touched[split][placements[i].slices] = True
+        for i in range(0, len(placements), 501):
             assert regions.contains(split, window_geobox(geobox, placements[i]))
     assert touched["train"].any()
     assert touched["val"].any()

@@ -263,3 +263,49 @@ def test_a_cache_is_never_written_over_unasked(settings, tmp_path):
         tile(config, tmp_path / "cache")
     tile(_config(settings, patch=8), tmp_path / "cache", overwrite=True)
     assert PatchCache.open(tmp_path / "cache").load("val").target.shape[-1] == 8
+
+
+@pytest.mark.realdata
+def test_santa_monica(data_dir, tmp_path):
+    config = validated(
+        DataConfig,
+        {
+            "root": str(data_dir),
+            "splits": {
+                # One year; the whole of it is cut by the training configurations.
+                "train": "santa_monica/aerial/train/*_2020_*",
+                "val": "santa_monica/aerial/val/*_2020_*",
+            },
+            "source": {"vectors": "santa_monica/streetmap.gpkg", "style": "plain"},
+            "target": {"bands": ["red", "green", "blue", "nir"]},
+            "place": r"(santa_monica)_\d{4}_(\d+)",
+            "group": r"_(\d{4})_",
+        },
+        where="data",
+    )
+    cache = tile(config, tmp_path / "cache")
+    assert [len(records) for records in cache.manifest.splits.values()] == [59, 13]
+    patches = cache.load("val")
+    assert patches.valid.all()
+    # The map says something about the photograph where it lies, and less anywhere else.
+    here = _explained(patches.classes, patches.target)
+    assert here > 0.08
+    for axis in (1, 2):
+        assert _explained(np.flip(patches.classes, axis), patches.target) < here / 2
+        for shift in (-10, 10):
+            moved = np.roll(patches.classes, shift, axis)
+            assert _explained(moved, patches.target) < 0.9 * here
+    assert _explained(np.roll(patches.classes, 1, axis=0), patches.target) < here / 2
+
+
+def _explained(classes, images):
+    """Share of the variance within an image that its classes explain, mean over images."""
+    shares = []
+    for labels, image in zip(classes.reshape(len(classes), -1), images, strict=True):
+        values = image.reshape(len(image), -1).astype(np.float64)
+        rest = sum(
+            values[:, labels == label].var(axis=1) * (labels == label).mean()
+            for label in np.unique(labels)
+        )
+        shares.append(1 - rest.sum() / values.var(axis=1).sum())
+    return np.mean(shares)
