@@ -43,7 +43,9 @@ def command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File to write.  [default: STEM_STYLE.tif here]"),
+        typer.Option(
+            "-o", "--output", help="File to write.  [default: STEM_STYLE.tif beside the vectors]"
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -58,11 +60,9 @@ def command(
     if style is not None and style_of is not None:
         raise UsageError("--style and --style-of both name a style; give one")
     drawn = _style_of(style_of) if style_of is not None else load_style(style or "plain")
-    name = f"{Path(vectors).name.split('.')[0]}_{drawn.name}.tif"
-    out = Path(name) if output is None else output / name if output.is_dir() else output
     path = render(
         vectors,
-        out,
+        _destination(vectors, drawn.name, output),
         style=drawn,
         gsd=gsd,
         bbox=parse_bbox(bbox),
@@ -73,6 +73,14 @@ def command(
         progress=console.progress,
     )
     console.emit(path)
+
+
+def _destination(vectors: str, style: str, output: Path | None) -> Path:
+    source = Path(vectors)
+    name = f"{source.name.split('.')[0]}_{style}.tif"
+    if output is not None:
+        return output / name if output.is_dir() else output
+    return source.with_name(name) if source.exists() else Path(name)
 
 
 def _style_of(task: str) -> Style:

@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
 
 import pyogrio
 import shapely
 
-from geotrans.scene.style import StyleLayer, StyleMapping
+from geotrans.scene.style import Style, StyleLayer, StyleMapping
 from geotrans.scene.vectors import KEPT_FEATURES, VectorSource
 
 # Formats in which GDAL finds the features of a place without reading all the others.
 _INDEXED = ("GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB", "SQLite")
 
 
-def prepared(source: VectorSource, mapping: StyleMapping) -> VectorSource:
-    """A source that is quick to read by place.
+def open_vectors(
+    vectors: str | PathLike[str] | VectorSource, style: Style
+) -> tuple[VectorSource, StyleMapping]:
+    """Open vectors for a style, and choose what to make of them.
 
     An OpenStreetMap file is read from end to end for every question, so what the style asks for is
     copied from it once, into a temporary GeoPackage; likewise from any large file without an index.
 
     Raises:
-        ConfigError: If it lacks a layer or field the style asks for.
-        SceneError: If it is damaged.
+        ConfigError: If the style has no mapping for the vectors, or they lack a layer or field.
+        SceneError: If the vectors are missing or damaged.
     """
+    source = vectors if isinstance(vectors, VectorSource) else VectorSource(vectors)
+    mapping = style.mapping_for(source.layers, source.only_fields)
     if source.driver in _INDEXED:
-        return source
+        return source, mapping
     names = {source.find_layer(layer.layer) for layer in mapping.layers}
     if source.driver == "OSM" or sum(map(source.n_features, names)) > KEPT_FEATURES:
-        return _IndexedCopy(source, mapping)
-    return source
+        return _IndexedCopy(source, mapping), mapping
+    return source, mapping
 
 
 class _IndexedCopy(VectorSource):
     """What a style asks for, in a GeoPackage that lives as long as this object."""
 
     def __init__(self, source: VectorSource, mapping: StyleMapping) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="geotrans-")
-        path = Path(self._folder.name) / "vectors.gpkg"
+        folder = tempfile.mkdtemp(prefix="geotrans-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder) / "vectors.gpkg"
         for name, layers in _layers_by_name(source, mapping).items():
             asked = dict.fromkeys(field for layer in layers for field in layer.fields)
             source.check_fields(name, asked)
@@ -57,7 +65,7 @@ class _IndexedCopy(VectorSource):
                 crs=crs,
             )
         super().__init__(path)
-        self.name = source.name
+        self.name, self.origin = source.name, source.origin
 
 
 def _layers_by_name(source: VectorSource, mapping: StyleMapping) -> dict[str, list[StyleLayer]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.areas import AreaReader
-from geotrans.scene.osm import prepared
+from geotrans.scene.osm import open_vectors
 from geotrans.scene.scanline import Coat, Lattice, Outlines, Stretches, majority, mean_color, scan
 from geotrans.scene.style import BLANK, Style, load_style, palette
 from geotrans.scene.vectors import KEPT_FEATURES, Bounds, VectorSource
@@ -51,7 +51,7 @@ class MapRenderer:
     near the grid is held.
 
     Args:
-        vectors: Any vector file pyogrio reads.
+        vectors: Any vector file pyogrio reads, or one that is open already.
         style: Name, file or mapping of a style.
         crs: CRS of the grids to draw on.
 
@@ -61,15 +61,18 @@ class MapRenderer:
     """
 
     def __init__(
-        self, vectors: str | PathLike[str], style: str | PathLike[str] | Style, crs: Any
+        self,
+        vectors: str | PathLike[str] | VectorSource,
+        style: str | PathLike[str] | Mapping[str, Any] | Style,
+        crs: Any,
     ) -> None:
         self.style = load_style(style)
         self.palette = palette(self.style)
         self.crs = pyproj.CRS.from_user_input(crs if isinstance(crs, (str, int)) else str(crs))
-        self._arguments = (vectors, self.style, self.crs.to_wkt())
-        source = VectorSource(vectors)
-        self._mapping = self.style.mapping_for(source.layers, source.only_fields)
-        self._reader = AreaReader(prepared(source, self._mapping), self._mapping, self.crs)
+        path = vectors.origin if isinstance(vectors, VectorSource) else vectors
+        self._arguments = (path, self.style, self.crs.to_wkt())
+        source, self._mapping = open_vectors(vectors, self.style)
+        self._reader = AreaReader(source, self._mapping, self.crs)
         self._keeps_all = self._reader.n_features <= KEPT_FEATURES
         self._colors = np.zeros((256, 3), dtype=np.uint8)
         self._colors[: len(self.palette)] = [color for _, color in self.palette]

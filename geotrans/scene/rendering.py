@@ -27,6 +27,7 @@ from geotrans import __version__
 from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.grid import Window, gsd_m, make_geobox, window_geobox
 from geotrans.scene.areas import project_bounds, utm_crs
+from geotrans.scene.osm import open_vectors
 from geotrans.scene.raster_map import MapRenderer
 from geotrans.scene.source import open_scene
 from geotrans.scene.style import Style, load_style
@@ -86,6 +87,7 @@ def render(
     style = load_style(style)
     _check_choice(gsd=gsd, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
     path = _check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    source, mapping = open_vectors(vectors, style)
     if like is not None:
         geobox, map_crs = _grid_of(like)
     elif geobox is not None:
@@ -93,14 +95,14 @@ def render(
             raise UsageError("the grid to draw on has no CRS")
         map_crs = str(geobox.crs)
     else:
-        map_crs = _map_crs(vectors, style, crs)
-    renderer = MapRenderer(vectors, style, map_crs)
+        map_crs = _map_crs(source, source.find_layer(mapping.layers[0].layer), crs)
+    renderer = MapRenderer(source, style, map_crs)
     if geobox is None:
         assert gsd is not None
         geobox = _grid(renderer, gsd=gsd, bounds=_place(renderer, bbox, bbox_crs))
     begin = progress or (lambda label, total: nullcontext(lambda done: None))
     with begin("drawing", total=math.prod(geobox.shape)) as advance, _whole(path) as partial:
-        _write(renderer, geobox, map_crs, partial, advance=advance, vectors=vectors)
+        _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
     return path
 
 
@@ -136,9 +138,9 @@ def _check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...]) -> Path:
         raise OutputError(f"output directory {folder} is read-only; choose another")
     if path.exists():
         for source in inputs:
-            if isinstance(source, str | os.PathLike) and Path(source).exists():
-                if path.samefile(source):
-                    raise OutputError(f"{path} is an input; choose another output")
+            is_file = isinstance(source, str | os.PathLike) and Path(source).exists()
+            if is_file and path.samefile(source):
+                raise OutputError(f"{path} is an input; choose another output")
         if not path.is_file():
             raise OutputError(f"{path} exists and is no file; choose another output")
         if not overwrite:
@@ -153,19 +155,13 @@ def _grid_of(like: Any) -> tuple[GeoBox, str]:
         return scene.geobox, scene.crs_wkt
 
 
-def _map_crs(vectors: str | os.PathLike[str], style: Style, asked: Any) -> str:
+def _map_crs(source: VectorSource, layer: str, asked: Any) -> str:
     """The CRS asked for, else that of the vectors if it is projected, else their UTM zone."""
     if asked is not None:
         return _parse_crs(asked, "crs").to_string()
-    source = VectorSource(vectors)
-    mapping = style.mapping_for(source.layers, source.only_fields)
-    layer = source.find_layer(mapping.layers[0].layer)
-    crs = source.crs(layer)
-    if not crs.is_geographic:
+    crs, bounds = source.crs(layer), source.bounds(layer)
+    if not crs.is_geographic or bounds is None:
         return crs.to_string()
-    bounds = source.bounds(layer)
-    if bounds is None:
-        raise UsageError(f"layer '{layer}' of {source.name} is empty; nothing to draw")
     utm = utm_crs(project_bounds(bounds, crs, _LONLAT))
     log.warning(
         "%s is in degrees; drawn in %s (%s), whose pixels are metres; choose another with --crs",
@@ -232,7 +228,7 @@ def _write(
     path: Path,
     *,
     advance: Callable[[int], None],
-    vectors: str | os.PathLike[str],
+    name: str,
 ) -> None:
     height, width = geobox.shape
     profile = {
@@ -248,7 +244,7 @@ def _write(
             GEOTRANS_VERSION=__version__,
             GEOTRANS_STYLE=renderer.style.name,
             GEOTRANS_PALETTE=json.dumps(dict(renderer.palette)),
-            GEOTRANS_VECTORS=Path(vectors).name,
+            GEOTRANS_VECTORS=name,
         )
         mask = _Mask(file)
         is_painted = False

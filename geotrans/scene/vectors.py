@@ -53,12 +53,18 @@ class VectorSource:
     Args:
         path: File, folder of shapefiles, or URL.
 
+    Attributes:
+        path: Where it is read.
+        origin: Where it came from, if `path` is a copy.
+        name: What it is called in messages.
+        layers: Names of its layers.
+
     Raises:
         SceneError: If it is missing, or not a vector file.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = fspath(path)
+        self.path = self.origin = fspath(path)
         self.name = Path(self.path).name
         if not (_is_remote(self.path) or Path(self.path).exists()):
             raise SceneError(f"no vectors at {self.path}: there is no such file")
