@@ -18,6 +18,7 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
@@ -41,6 +42,8 @@ Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 _BLOCK = 512
 # Drawn at once, px; whole blocks.
 _WINDOW_SHAPE = 512, 4096
+# GDAL's own cache would take a twentieth of the machine.
+_CACHE_MB = 64
 _LONLAT = pyproj.CRS.from_epsg(4326)
 _BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 
@@ -233,11 +236,14 @@ def _write(
     height, width = geobox.shape
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 3, "height": height, "width": width,
-        "crs": rasterio.crs.CRS.from_user_input(crs), "transform": geobox.affine,
+        "crs": CRS.from_user_input(crs), "transform": geobox.affine,
         "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate",
         "photometric": "RGB", "bigtiff": "IF_SAFER",
     }  # fmt: skip
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_CACHE_MB),
+        rasterio.open(path, "w", **profile) as file,
+    ):
         file.descriptions = tuple(_BANDS)
         file.colorinterp = tuple(_BANDS.values())
         file.update_tags(

@@ -135,8 +135,12 @@ def test_filters(where: dict[str, Any], unless: dict[str, Any], expected: list[b
 
 @pytest.mark.parametrize(
     ("bounds", "epsg"),
-    [((-118.5, 34.0, -118.4, 34.1), 32611), ((151, -34, 152, -33), 32756), ((-180, 1, -179, 2), 32601)],
-)  # fmt: skip
+    [
+        ((-118.5, 34.0, -118.4, 34.1), 32611),
+        ((151, -34, 152, -33), 32756),
+        ((-180, 1, -179, 2), 32601),
+    ],
+)
 def test_utm_zones(bounds: tuple[float, float, float, float], epsg: int) -> None:
     assert utm_crs(bounds).to_epsg() == epsg
 

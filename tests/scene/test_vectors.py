@@ -71,7 +71,7 @@ def test_tags_are_found_among_the_others() -> None:
 
 
 def test_a_missing_file() -> None:
-    with pytest.raises(SceneError, match="no vectors at nowhere.gpkg: there is no such file"):
+    with pytest.raises(SceneError, match=r"no vectors at nowhere.gpkg: there is no such file"):
         VectorSource("nowhere.gpkg")
 
 
