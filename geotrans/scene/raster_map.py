@@ -138,7 +138,7 @@ class MapRenderer:
         """Outlines of each layer's areas around a place."""
         with self._lock:
             if self._held is None or not _contains(self._held[0], bounds):
-                region = None if self._keeps_all else _snapped(bounds)
+                region = None if self._keeps_all else _ahead(bounds)
                 self._held = region, [Outlines(areas) for areas in self._reader.read(region)]
             return self._held[1]
 
@@ -166,13 +166,8 @@ def _contains(outer: Bounds | None, inner: Bounds) -> bool:
     return outer is None or bool(shapely.box(*outer).covers(shapely.box(*inner)))
 
 
-def _snapped(bounds: Bounds) -> Bounds:
-    """Bounds grown by at most their own size, so that neighbours are likely to lie inside."""
+def _ahead(bounds: Bounds) -> Bounds:
+    """A place and what lies above and below it: a map is drawn in columns of windows."""
     xmin, ymin, xmax, ymax = bounds
     step = 2.0 ** math.ceil(math.log2(max(xmax - xmin, ymax - ymin)))
-    return (
-        math.floor(xmin / step) * step,
-        math.floor(ymin / step) * step,
-        math.ceil(xmax / step) * step,
-        math.ceil(ymax / step) * step,
-    )
+    return xmin, math.floor(ymin / step) * step, xmax, math.ceil(ymax / step) * step

@@ -41,7 +41,7 @@ Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 _BLOCK = 512
 # Drawn at once, px; whole blocks.
-_WINDOW_SHAPE = 512, 4096
+_WINDOW_SHAPE = 512, 2048
 # GDAL's own cache would take a twentieth of the machine.
 _CACHE_MB = 64
 _LONLAT = pyproj.CRS.from_epsg(4326)

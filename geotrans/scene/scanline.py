@@ -83,7 +83,7 @@ class Outlines:
     """
 
     def __init__(self, areas: npt.NDArray[np.object_]) -> None:
-        self._tree = shapely.STRtree(areas)
+        self._bounds = shapely.bounds(areas)
         rings, area_of_ring = shapely.get_rings(areas, return_index=True)
         points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
         is_shell = np.diff(area_of_ring, prepend=-1) > 0
@@ -96,8 +96,10 @@ class Outlines:
         self._offsets = np.searchsorted(area, np.arange(len(areas) + 1))
 
     def near(self, bounds: tuple[float, float, float, float], lattice: Lattice) -> Edges | None:
-        """Sides of the areas that meet a box, on a lattice; None if there are none."""
-        found = self._tree.query(shapely.box(*bounds))
+        """Sides of the areas that may meet a box, on a lattice; None if there are none."""
+        xmin, ymin, xmax, ymax = self._bounds.T
+        left, bottom, right, top = bounds
+        found = np.flatnonzero((xmin <= right) & (xmax >= left) & (ymin <= top) & (ymax >= bottom))
         if not len(found):
             return None
         sides = _ranges(self._offsets[found], self._offsets[found + 1])

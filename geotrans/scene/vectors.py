@@ -21,7 +21,7 @@ from geotrans.errors import ConfigError, SceneError, nearest
 Bounds = tuple[float, float, float, float]
 
 # Sources of at most this many features are read at once and kept.
-KEPT_FEATURES = 200_000
+KEPT_FEATURES = 20_000
 
 _HSTORE = "other_tags"
 

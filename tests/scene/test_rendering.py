@@ -302,9 +302,9 @@ def test_a_failure_leaves_nothing_and_spares_what_was_there(
 
 @pytest.mark.slow
 def test_a_county_of_streets_does_not_sit_in_memory(tmp_path: Path) -> None:
-    """A map of 20 km by 20 km, 300,000 streets: memory stays that of a few windows."""
+    """A map of 10 km by 10 km, 300,000 streets: memory stays that of a few windows."""
     rng = np.random.default_rng(3)
-    starts = rng.uniform(0, 20_000, (300_000, 2)) + np.array([LEFT, TOP])
+    starts = rng.uniform(0, 10_000, (300_000, 2)) + np.array([LEFT, TOP])
     ends = starts + rng.normal(0, 60, starts.shape)
     lines = shapely.linestrings(np.stack([starts, ends], axis=1))
     file = write_vectors(tmp_path / "county.gpkg", [(x, {"kind": "road"}) for x in lines], crs=CRS)
@@ -316,4 +316,4 @@ def test_a_county_of_streets_does_not_sit_in_memory(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=280
     )
-    assert int(done.stdout) < 600
+    assert int(done.stdout) < 650  # MB; all of them at once take 1600.
