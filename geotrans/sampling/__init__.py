@@ -6,15 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, PatchSet, write_cache
+    from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, PatchSet
     from geotrans.sampling.config import DataConfig, load_data_config
     from geotrans.sampling.datasets import PairedScenes
+    from geotrans.sampling.regions import Regions
     from geotrans.sampling.samplers import GridWindows, RandomWindows, SceneWindow
-    from geotrans.sampling.splits import Regions, block_regions, check_disjoint, polygon_regions
+    from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
     from geotrans.sampling.tiling import ensure_cache, tile
+    from geotrans.sampling.writing import CachedPatch, write_cache
 
 # Imported on first use: a cache is read with numpy alone, and only datasets need torchgeo.
 _HOMES = {
+    "CachedPatch": "writing",
     "DataConfig": "config",
     "GridWindows": "samplers",
     "Manifest": "cache",
@@ -23,7 +26,7 @@ _HOMES = {
     "PatchRecord": "cache",
     "PatchSet": "cache",
     "RandomWindows": "samplers",
-    "Regions": "splits",
+    "Regions": "regions",
     "SceneWindow": "samplers",
     "block_regions": "splits",
     "check_disjoint": "splits",
@@ -31,10 +34,11 @@ _HOMES = {
     "load_data_config": "config",
     "polygon_regions": "splits",
     "tile": "tiling",
-    "write_cache": "cache",
+    "write_cache": "writing",
 }
 
 __all__ = [
+    "CachedPatch",
     "DataConfig",
     "GridWindows",
     "Manifest",

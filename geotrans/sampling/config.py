@@ -225,7 +225,7 @@ def data_root(config: DataConfig) -> Path:
     return root
 
 
-def load_data_config(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
+def load_data_config(path: str | Path, overrides: Sequence[str] = ()) -> DataConfig:
     """The `data:` section of a configuration file.
 
     Args:
@@ -235,17 +235,33 @@ def load_data_config(path: Path, overrides: Sequence[str] = ()) -> DataConfig:
     Raises:
         ConfigError: If the file cannot be read or says something unknown.
     """
+    content = read_sections(path, overrides)
+    if not isinstance(content.get("data"), dict):
+        raise ConfigError(f"{path} has no section 'data:'; it says which pairs to read")
+    return validated(DataConfig, content["data"], where=f"{path}: data")
+
+
+def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A configuration file as plain values.
+
+    Args:
+        path: YAML file.
+        overrides: `section.key=value`, the value in YAML; they win over the file.
+
+    Raises:
+        ConfigError: If the file cannot be read, or an override cannot be meant.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
-        raise ConfigError(f"{path} has no section 'data:'; it says which pairs to read")
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} has no section 'data:', nor any other")
     for override in overrides:
         _override(content, override)
-    return validated(DataConfig, content["data"], where=f"{path}: data")
+    return content
 
 
 def validated[Model: BaseModel](model: type[Model], value: Any, *, where: str) -> Model:
@@ -266,14 +282,17 @@ def validated[Model: BaseModel](model: type[Model], value: Any, *, where: str) -
 def _override(content: dict[str, Any], text: str) -> None:
     keys, found, value = text.partition("=")
     if not found:
-        raise ConfigError(f"override '{text}' has no '='; write it as data.patch=256")
+        raise ConfigError(f"override '{text}' has no '='; write it as section.key=value")
     *parents, last = keys.split(".")
+    section = content
     for key in parents:
-        content = content.setdefault(key, {})
-        if not isinstance(content, dict):
+        if section.get(key) is None:  # absent, or a heading without anything below it
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
             raise ConfigError(f"override '{text}' reaches into '{key}', which is no section")
     try:
-        content[last] = yaml.safe_load(value)
+        section[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"override '{text}' is not YAML after '='") from error
 

@@ -20,10 +20,10 @@ from torchgeo.datasets.utils import disambiguate_timestamp
 from geotrans.errors import SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.sampling.config import DataConfig
-from geotrans.sampling.pairs import find_files, key, match_scenes, open_scenes
+from geotrans.sampling.ground import common_crs, outline, project
+from geotrans.sampling.matching import find_files, key, match_scenes, open_scenes
+from geotrans.sampling.pairs import PairedData
 from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
-from geotrans.sampling.splits import footprint_shape, project
-from geotrans.sampling.tiling import PairedData
 from geotrans.scene.base import Scene
 
 Sample = dict[str, Any]
@@ -68,7 +68,7 @@ class PairedScenes(GeoDataset):
             readers: Both sides of each pair.
             date: Pattern on names whose first group is a year, month or day, such as `_(\d{4})_`;
                 None leaves the scenes without a time.
-            region: Shape in the CRS of the first pair.
+            region: Shape in the CRS of the dataset.
             transforms: Called with each sample.
         """
         self.uris = tuple(reader.grid.uri for reader in readers)
@@ -77,15 +77,17 @@ class PairedScenes(GeoDataset):
         self.geoboxes = tuple(reader.geobox for reader in readers)
         self.region = region
         self.transforms = transforms
-        crs = next((geobox.crs for geobox in self.geoboxes if geobox.crs is not None), None)
+        crs = common_crs(self.geoboxes)
+        outlines = [outline(geobox, crs) for geobox in self.geoboxes]
         self.index = gpd.GeoDataFrame(
             {"filepath": self.uris},
             index=_times([reader.grid.name for reader in readers], date),
-            geometry=[footprint_shape(geobox, crs) for geobox in self.geoboxes],
+            geometry=outlines,
             crs=None if crs is None else crs.proj,
         )
-        a = self.geoboxes[0].affine
-        self._res = (float(np.hypot(a.a, a.d)), float(np.hypot(a.b, a.e)))
+        left, bottom, right, top = outlines[0].bounds
+        height, width = self.geoboxes[0].shape
+        self._res = ((right - left) / width, (top - bottom) / height)
 
     @classmethod
     def open(
@@ -165,7 +167,8 @@ class PairedScenes(GeoDataset):
         pairs = data.pairs[split]
         region = None
         if data.regions is not None:
-            region = data.regions.shape_in(split, pairs[0].grid.geobox.crs)
+            crs = common_crs(pair.grid.geobox for pair in pairs)
+            region = project(data.regions.shapes[split], data.regions.crs, crs)
         readers = [data.reader(pair) for pair in pairs]
         return cls(readers, date=date, region=region, transforms=transforms)
 

@@ -1,206 +1,153 @@
-"""Which scenes belong together: files of a split, pairs of source and target, places."""
+"""From a configuration to pairs of open scenes in splits that share no ground."""
 
 from __future__ import annotations
 
-import glob
-import logging
-import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import shapely
-
-from geotrans.errors import ConfigError, SamplingError, SceneError
-from geotrans.sampling.splits import Footprint, footprint_shape
+from geotrans.errors import SamplingError
+from geotrans.sampling.config import (
+    BlockSplits,
+    DataConfig,
+    FolderSplits,
+    MapSide,
+    PolygonSplits,
+    RasterSide,
+    data_root,
+)
+from geotrans.sampling.matching import (
+    ScenePair,
+    find_files,
+    match_scenes,
+    open_scenes,
+    required_key,
+)
+from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
+from geotrans.sampling.regions import Regions
+from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
 from geotrans.scene.base import Scene
-
-log = logging.getLogger(__name__)
-
-SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".nc")
 
 
 @dataclass(frozen=True)
-class ScenePair:
-    """Two scenes of one place.
+class PairedData:
+    """The pairs a configuration names, in splits that share no ground.
 
     Attributes:
-        grid: Scene on whose pixel grid both are read.
-        other: Scene of the other side; None if that side is drawn.
-        place: Pairs of one place show the same ground.
-        group: What the place is seen under, as a year; empty if nothing.
+        config: What named them.
+        root: Folder its paths start from.
+        pairs: Pairs by split; the same ones in each where regions part them.
+        regions: Ground of each split; None where splits lie in folders.
     """
 
-    grid: Scene
-    other: Scene | None
-    place: str
-    group: str = ""
+    config: DataConfig
+    root: Path
+    pairs: Mapping[str, Sequence[ScenePair]]
+    regions: Regions | None
+    _renderers: dict[str, Renderer] = field(default_factory=dict)
 
-    @property
-    def footprint(self) -> Footprint:
-        """Ground the pair covers."""
-        return Footprint(self.grid.name, self.place, self.grid.geobox)
+    @classmethod
+    def find(cls, config: DataConfig) -> PairedData:
+        """Open the scenes a configuration names and pair them.
 
+        Raises:
+            SamplingError: If a split is empty, or two share ground.
+            ConfigError: If a pattern does not fit a name.
+        """
+        root = data_root(config)
+        if isinstance(config.splits, FolderSplits):
+            folders = config.splits.folders
+            pairs = {split: _pairs(config, root, entry) for split, entry in folders.items()}
+            check_disjoint({split: [p.footprint for p in each] for split, each in pairs.items()})
+            return cls(config, root, pairs, None)
+        every = _pairs(config, root, config.splits.scenes)
+        regions = _regions(config.splits, root, every)
+        return cls(config, root, dict.fromkeys(regions.shapes, every), regions)
 
-def find_files(where: str | os.PathLike[str]) -> list[Path]:
-    """Rasters in a folder, or files that a glob names, sorted by name.
-
-    Raises:
-        SamplingError: If there is none.
-    """
-    path = Path(where)
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
-        kind = f"a raster ({', '.join(SUFFIXES)})"
-    else:
-        found = [Path(p) for p in glob.glob(str(where), recursive=True) if os.path.isfile(p)]
-        kind = "a file"
-    if not found:
-        raise SamplingError(f"found no place to sample: {where} holds not {kind}; check its path")
-    return sorted(found, key=lambda p: _natural(str(p)))
-
-
-def open_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[Scene]:
-    """Open scenes; those that cannot be read are left out, and counted in a warning.
-
-    Raises:
-        SamplingError: If none can be read.
-    """
-    from geotrans.scene import open_scene
-
-    scenes, failed = [], Skipped("scenes that cannot be read")
-    for path in paths:
-        try:
-            with open_scene(path) as scene:
-                scenes.append(scene)
-        except SceneError as error:
-            failed.add(error)
-    if not scenes:
-        raise SamplingError(f"no scene to sample: {failed}")
-    failed.warn(len(scenes) + len(failed))
-    return scenes
-
-
-def match_scenes(
-    grids: Sequence[Scene], others: Sequence[Scene], *, pattern: re.Pattern[str] | None = None
-) -> list[tuple[Scene, Scene]]:
-    """Pair the scenes of two sides.
-
-    Args:
-        grids: Scenes on whose grids the pairs are read; each is in one pair at most.
-        others: Scenes of the other side.
-        pattern: On names: scenes whose matches agree are a pair. None pairs by ground, each scene
-            with the one that covers most of it, with itself before any other.
-
-    Raises:
-        SamplingError: If there is no pair at all, or names leave the choice open.
-    """
-    pairs, alone = [], Skipped("scenes without a partner")
-    partner = _by_ground(others) if pattern is None else _by_name(others, pattern)
-    for grid in grids:
-        other = partner(grid)
-        if other is None:
-            alone.add(grid.name)
-        else:
-            pairs.append((grid, other))
-    if not pairs:
-        how = "ground" if pattern is None else f"names by '{pattern.pattern}'"
-        raise SamplingError(
-            f"paired {len(grids)} scenes with {len(others)} by {how} and found no pair"
+    def reader(self, pair: ScenePair) -> PairReader:
+        """Both sides of a pair on its grid."""
+        on_grid, off_grid = pair.grid, pair.other
+        is_target = self.config.grid_side == "target"
+        scenes = (off_grid, on_grid) if is_target else (on_grid, off_grid)
+        return PairReader(
+            pair.grid,
+            self._side(self.config.source, scenes[0], pair.grid, "data.source.bands"),
+            self._side(self.config.target, scenes[1], pair.grid, "data.target.bands"),
         )
-    alone.warn(len(grids))
-    return pairs
+
+    def _side(
+        self, side: RasterSide | MapSide, scene: Scene | None, grid: Scene, option: str
+    ) -> SceneSide | DrawnSide:
+        if isinstance(side, MapSide):
+            return DrawnSide(self._renderer(side, grid), grid.geobox, side.margin)
+        assert scene is not None
+        return SceneSide.open(
+            scene,
+            grid.geobox,
+            wanted=side.bands,
+            resampling=side.resampling,
+            units=side.units,
+            option=option,
+        )
+
+    def _renderer(self, side: MapSide, grid: Scene) -> Renderer:
+        from geotrans.scene.raster_map import MapRenderer
+
+        if grid.geobox.crs is None:
+            raise SamplingError(f"a map cannot be drawn on {grid.name}: it has no CRS")
+        crs = grid.crs_wkt or grid.geobox.crs.to_wkt()
+        if crs not in self._renderers:
+            self._renderers[crs] = MapRenderer(self.root / side.vectors, side.style, crs)
+        return self._renderers[crs]
 
 
-def key(pattern: re.Pattern[str] | None, name: str) -> str | None:
-    """What a pattern finds in a name: its groups joined by `_`, else all of it; None if nothing."""
-    if pattern is None:
-        return name
-    match = pattern.search(name)
-    if match is None:
-        return None
-    groups = [group for group in match.groups() if group is not None]
-    return "_".join(groups) if groups else match.group()
+def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
+    grid = getattr(config, config.grid_side)
+    other = config.source if config.grid_side == "target" else config.target
+    grids = open_scenes(side_files(root, grid, entry))
+    if isinstance(other, MapSide):
+        matched: list[tuple[Scene, Scene | None]] = [(scene, None) for scene in grids]
+    else:
+        matched = list(
+            match_scenes(grids, open_scenes(side_files(root, other, entry)), pattern=config.pair)
+        )
+    return [
+        ScenePair(
+            grid=scene,
+            other=partner,
+            place=required_key(config.place, scene.name, option="place"),
+            group=""
+            if config.group is None
+            else required_key(config.group, scene.name, option="group"),
+        )
+        for scene, partner in matched
+    ]
 
 
-def required_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> str:
-    """The same, for a name that the pattern must fit.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    found = key(pattern, name)
-    if found is None:
-        assert pattern is not None
-        raise ConfigError(f"data.{option}: '{pattern.pattern}' finds nothing in '{name}'")
-    return found
+def side_files(root: Path, side: RasterSide, entry: str) -> list[Path]:
+    """Rasters of a side, where the scenes of a split lie in `entry`."""
+    where = entry if side.files is None else side.files.replace("{split}", entry)
+    return find_files(root / where)
 
 
-class Skipped:
-    """Things left out, to be told once and with their number."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._told: list[str] = []
-
-    def add(self, what: object) -> None:
-        """Leave one out: its name, or the error that says which it is."""
-        self._told.append(str(what))
-
-    def __len__(self) -> int:
-        return len(self._told)
-
-    def __str__(self) -> str:
-        n_more = len(self) - 3
-        return "; ".join(self._told[:3]) + (f"; and {n_more} more" if n_more > 0 else "")
-
-    def warn(self, total: int) -> None:
-        """Say how many of how many, and the first few by name."""
-        if self._told:
-            log.warning("left out %d of %d %s: %s", len(self), total, self._what, self)
+def scene_folders(config: DataConfig) -> list[str]:
+    """Where the scenes of each split lie."""
+    if isinstance(config.splits, FolderSplits):
+        return list(config.splits.folders.values())
+    return [config.splits.scenes]
 
 
-def _by_name(others: Sequence[Scene], pattern: re.Pattern[str]) -> Callable[[Scene], Scene | None]:
-    found: dict[str, Scene] = {}
-    for scene in others:
-        name = key(pattern, scene.name)
-        if name is None:
-            continue
-        if name in found:
-            raise SamplingError(
-                f"'{pattern.pattern}' finds '{name}' in both '{found[name].name}' and "
-                f"'{scene.name}'; it must tell the scenes of one side apart"
-            )
-        found[name] = scene
-    return lambda grid: found.get(key(pattern, grid.name) or "")
-
-
-def _by_ground(others: Sequence[Scene]) -> Callable[[Scene], Scene | None]:
-    itself: Mapping[str, Scene] = {scene.uri: scene for scene in others}
-    trees: dict[object, tuple[list[Scene], shapely.STRtree]] = {}
-
-    def partner(grid: Scene) -> Scene | None:
-        if grid.uri in itself:
-            return itself[grid.uri]
-        crs = grid.geobox.crs
-        if crs not in trees:
-            # Ground cannot be compared between scenes with and without a CRS.
-            alike = [s for s in others if (s.geobox.crs is None) == (crs is None)]
-            shapes = [footprint_shape(s.geobox, crs) for s in alike]
-            trees[crs] = (alike, shapely.STRtree(shapes))
-        alike, tree = trees[crs]
-        shape = footprint_shape(grid.geobox, crs)
-        touching = np.sort(tree.query(shape, predicate="intersects"))
-        shared = shapely.area(shapely.intersection(tree.geometries[touching], shape))
-        if not len(shared) or shared.max() <= 0:
-            return None
-        return alike[int(touching[np.argmax(shared)])]
-
-    return partner
-
-
-def _natural(text: str) -> list[str | int]:
-    """Sort key that puts `_2` before `_10`."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+def _regions(
+    splits: PolygonSplits | BlockSplits, root: Path, pairs: Sequence[ScenePair]
+) -> Regions:
+    if isinstance(splits, PolygonSplits):
+        return polygon_regions(
+            root / splits.polygons, attribute=splits.attribute, gap_m=splits.gap_m
+        )
+    return block_regions(
+        [pair.grid.geobox for pair in pairs],
+        block_m=splits.block_m,
+        shares=splits.shares,
+        seed=splits.seed,
+        gap_m=splits.gap_m,
+    )

@@ -20,9 +20,16 @@ from torchgeo.samplers import SpatialSampler
 
 from geotrans.errors import SamplingError
 from geotrans.grid import Window, window_geobox
-from geotrans.sampling.pairs import Skipped
-from geotrans.sampling.splits import Regions, footprint_shape, scene_placements
-from geotrans.sampling.windows import WindowDraw, grid_windows
+from geotrans.sampling.ground import outline
+from geotrans.sampling.matching import Skipped
+from geotrans.sampling.regions import Regions
+from geotrans.sampling.windows import (
+    GridCell,
+    Placements,
+    WindowDraw,
+    grid_windows,
+    whole_placements,
+)
 
 
 class SceneWindow(tuple[slice, slice]):
@@ -80,7 +87,7 @@ class _SceneSampler(SpatialSampler):
 
     def _index(self, scene: int, window: Window, core: Window | None = None) -> SceneWindow:
         grid = window_geobox(self.geoboxes[scene], window)
-        left, bottom, right, top = footprint_shape(grid, self.crs).bounds
+        left, bottom, right, top = outline(grid, self.crs).bounds
         return SceneWindow(
             slice(left, right),
             slice(bottom, top),
@@ -136,11 +143,7 @@ class RandomWindows(_SceneSampler):
             SamplingError: If no scene has room for a window.
         """
         super().__init__(dataset, size=size, rank=rank, world_size=world_size)
-        regions = None if roi is None else Regions({"roi": roi}, self.crs)
-        placements = [
-            scene_placements(geobox, self.size, regions=regions, split="roi")
-            for geobox in self.geoboxes
-        ]
+        placements = [self._placements(geobox, roi) for geobox in self.geoboxes]
         self._draw = WindowDraw(placements, seed=seed, by_area=by_area)
         small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
         for i, places in enumerate(placements):
@@ -153,6 +156,11 @@ class RandomWindows(_SceneSampler):
         self._per_rank = -(-length // world_size)
         self.epoch = 0
         self.start = 0
+
+    def _placements(self, geobox: GeoBox, roi: Any) -> Placements:
+        if roi is None:
+            return whole_placements((geobox.shape[0], geobox.shape[1]), self.size)
+        return Regions({"roi": roi}, self.crs).on(geobox).placements("roi", self.size)
 
     def set_epoch(self, epoch: int, *, start: int = 0) -> None:
         """Choose the epoch, and how many of this rank's windows to leave out at its beginning."""
@@ -210,12 +218,10 @@ class GridWindows(_SceneSampler):
             SamplingError: If a window leaves no core inside the halo, or none lies in `roi`.
         """
         super().__init__(dataset, size=size, rank=rank, world_size=world_size)
-        regions = None if roi is None else Regions({"roi": roi}, self.crs)
         cells = [
             (scene, cell)
             for scene, geobox in enumerate(self.geoboxes)
-            for cell in grid_windows((geobox.shape[0], geobox.shape[1]), self.size, halo=halo)
-            if regions is None or regions.contains("roi", window_geobox(geobox, cell.window))
+            for cell in self._grid(geobox, halo, roi)
         ]
         if not cells:
             raise SamplingError(
@@ -223,6 +229,13 @@ class GridWindows(_SceneSampler):
                 "ask for smaller windows or a larger region"
             )
         self._cells = cells[rank::world_size]
+
+    def _grid(self, geobox: GeoBox, halo: int, roi: Any) -> list[GridCell]:
+        cells = grid_windows((geobox.shape[0], geobox.shape[1]), self.size, halo=halo)
+        if roi is None:
+            return list(cells)
+        regions = Regions({"roi": roi}, self.crs).on(geobox)
+        return [cell for cell in cells if regions.contains("roi", cell.window)]
 
     def __len__(self) -> int:
         """Windows of this rank."""

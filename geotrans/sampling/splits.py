@@ -8,34 +8,22 @@ pixels does, and a pixel belongs to one split at most.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from geotrans.errors import SamplingError, SceneError, nearest
-from geotrans.grid import Window, window_geobox
-from geotrans.sampling.windows import (
-    Placements,
-    masked_placements,
-    philox,
-    whole_placements,
-)
+from geotrans.sampling.ground import LONLAT, common_crs, metric_crs, metric_crs_of, outline
+from geotrans.sampling.regions import ROUNDING, Regions
+from geotrans.sampling.windows import philox
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-# Rows rasterised at once.
-STRIP = 512
-# Share of a footprint that two scenes may have in common by rounding.
-ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -68,14 +56,13 @@ def check_disjoint(splits: Mapping[str, Sequence[Footprint]]) -> None:
                     "keep all scenes of a place in one split"
                 )
     every = [(split, footprint) for split, each in splits.items() for footprint in each]
-    crs = next((f.geobox.crs for _, f in every if f.geobox.crs is not None), None)
     for has_crs in (True, False):
-        some = [item for item in every if (item[1].geobox.crs is not None) == has_crs]
-        _check_ground(some, crs if has_crs else None)
+        _check_ground([item for item in every if (item[1].geobox.crs is not None) == has_crs])
 
 
-def _check_ground(every: list[tuple[str, Footprint]], crs: CRS | None) -> None:
-    shapes = np.array([footprint_shape(f.geobox, crs) for _, f in every], dtype=object)
+def _check_ground(every: list[tuple[str, Footprint]]) -> None:
+    crs = common_crs(footprint.geobox for _, footprint in every)
+    shapes = np.array([outline(footprint.geobox, crs) for _, footprint in every], dtype=object)
     if not len(shapes):
         return
     lefts, rights = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -91,95 +78,6 @@ def _check_ground(every: list[tuple[str, Footprint]], crs: CRS | None) -> None:
                 f"{100 * shared / smaller:.3g} % of their ground; keep places that overlap in one "
                 "split"
             )
-
-
-def footprint_shape(geobox: GeoBox, crs: CRS | None) -> Any:
-    """Polygon of a grid in a CRS; in the units of the grid if either has none."""
-    return project(geobox.extent.geom, geobox.crs, crs, n_steps=32)
-
-
-def project(shape: Any, source: CRS | None, target: CRS | None, *, n_steps: int = 256) -> Any:
-    """A shape in another CRS; as it is if either has none.
-
-    An edge that is straight in one CRS is a curve in another, so edges are cut into steps of the
-    longer side of the shape's box over `n_steps`.
-    """
-    if source is None or target is None or source == target:
-        return shape
-    left, bottom, right, top = shape.bounds
-    dense = shapely.segmentize(shape, max(right - left, top - bottom) / n_steps)
-    transformer = Transformer.from_crs(source.proj, target.proj, always_xy=True)
-    return shapely.transform(dense, transformer.transform, interleaved=False)
-
-
-class Regions:
-    """Ground of each split, disjoint.
-
-    Attributes:
-        shapes: Shape of each split's ground.
-        crs: What the shapes are in; None for the units of scenes without a CRS.
-    """
-
-    def __init__(self, shapes: Mapping[str, Any], crs: Any) -> None:
-        """Take shapes as they are.
-
-        Raises:
-            SamplingError: If two of them overlap, or one is empty.
-        """
-        self.shapes = dict(shapes)
-        self.crs = None if crs is None else CRS(crs)
-        self._projected: dict[tuple[str, CRS], Any] = {}
-        names = list(self.shapes)
-        for i, name in enumerate(names):
-            if self.shapes[name].is_empty:
-                raise SamplingError(
-                    f"split '{name}' has no ground left; make its area larger or gap_m smaller"
-                )
-            for other in names[:i]:
-                shared = self.shapes[name].intersection(self.shapes[other]).area
-                if shared > ROUNDING * min(self.shapes[name].area, self.shapes[other].area):
-                    raise SamplingError(
-                        f"the polygons of the splits '{other}' and '{name}' overlap; "
-                        "every piece of ground may be in one split only"
-                    )
-
-    def placements(self, split: str, geobox: GeoBox, size: tuple[int, int]) -> Placements:
-        """Positions of windows of a scene that lie in a split with every pixel."""
-        return masked_placements(self.strips(split, geobox), size)
-
-    def contains(self, split: str, geobox: GeoBox) -> bool:
-        """Whether every pixel of a grid lies in a split."""
-        return all(bool(strip.all()) for strip in self.strips(split, geobox))
-
-    def strips(self, split: str, geobox: GeoBox) -> Iterator[npt.NDArray[np.bool_]]:
-        """A grid from top to bottom, True where the middle of a pixel lies in a split."""
-        from rasterio.features import rasterize
-
-        label = 1 + list(self.shapes).index(split)
-        shapes = [(self.shape_in(name, geobox.crs), i + 1) for i, name in enumerate(self.shapes)]
-        height, width = geobox.shape
-        for row in range(0, height, STRIP):
-            strip = window_geobox(geobox, Window(0, row, width, min(STRIP, height - row)))
-            # All splits are burnt into one array, so that no pixel can fall to two of them.
-            labels = rasterize(shapes, out_shape=strip.shape, transform=strip.affine, dtype="uint8")
-            yield labels == label
-
-    def shape_in(self, split: str, crs: CRS | None) -> Any:
-        """Shape of a split's ground in a CRS; as it is if either has none."""
-        if self.crs is None or crs is None or crs == self.crs:
-            return self.shapes[split]
-        if (split, crs) not in self._projected:
-            self._projected[split, crs] = project(self.shapes[split], self.crs, crs)
-        return self._projected[split, crs]
-
-
-def scene_placements(
-    geobox: GeoBox, size: tuple[int, int], *, regions: Regions | None, split: str
-) -> Placements:
-    """Positions of windows in a scene, or in the part of it that is a split's."""
-    if regions is None:
-        return whole_placements((geobox.shape[0], geobox.shape[1]), size)
-    return regions.placements(split, geobox, size)
 
 
 def polygon_regions(path: Path, *, attribute: str = "split", gap_m: float = 0.0) -> Regions:
@@ -234,29 +132,35 @@ def block_regions(
 
     if any(geobox.crs is None for geobox in geoboxes):
         raise SamplingError("blocks are laid out in metres, and a scene has no CRS; use folders")
-    crs = _metric_crs(geoboxes)
-    shapes = shapely.union_all([footprint_shape(geobox, crs) for geobox in geoboxes])
-    left, bottom, right, top = (edge / block_m for edge in shapes.bounds)
-    # Blocks are counted from the origin of the CRS: more scenes do not move them.
-    cells = [
+    crs = metric_crs(geoboxes)
+    cells = sorted({cell for geobox in geoboxes for cell in _cells(outline(geobox, crs), block_m)})
+    if len(cells) < len(shares):
+        raise SamplingError(
+            f"{len(cells)} blocks of {block_m:g} m for {len(shares)} splits; make block_m smaller"
+        )
+    cells.sort(key=lambda cell: philox(seed, *cell))
+    blocks = [_block(*cell, block_m) for cell in cells]
+    frame = gpd.GeoDataFrame(geometry=blocks, crs=crs.proj)
+    return _regions(frame, _dealt(len(blocks), shares), gap_m=gap_m)
+
+
+def _cells(shape: Any, block_m: float) -> list[tuple[int, int]]:
+    """`(row, col)` of the blocks a shape meets, counted from the origin of its CRS.
+
+    Counted so, more scenes do not move the blocks.
+    """
+    left, bottom, right, top = (edge / block_m for edge in shape.bounds)
+    shapely.prepare(shape)
+    return [
         (row, col)
         for row in range(math.floor(bottom), math.ceil(top))
         for col in range(math.floor(left), math.ceil(right))
+        if shape.intersects(_block(row, col, block_m))
     ]
-    blocks = [
-        shapely.box(col * block_m, row * block_m, (col + 1) * block_m, (row + 1) * block_m)
-        for row, col in cells
-    ]
-    shapely.prepare(shapes)
-    used = [i for i, block in enumerate(blocks) if shapes.intersects(block)]
-    if len(used) < len(shares):
-        raise SamplingError(
-            f"{len(used)} blocks of {block_m:g} m for {len(shares)} splits; make block_m smaller"
-        )
-    used.sort(key=lambda i: philox(seed, cells[i][0], cells[i][1]))
-    owners = _dealt(len(used), shares)
-    frame = gpd.GeoDataFrame(geometry=[blocks[i] for i in used], crs=crs.proj)
-    return _regions(frame, owners, gap_m=gap_m)
+
+
+def _block(row: int, col: int, block_m: float) -> Any:
+    return shapely.box(col * block_m, row * block_m, (col + 1) * block_m, (row + 1) * block_m)
 
 
 def _dealt(n_blocks: int, shares: Mapping[str, float]) -> list[str]:
@@ -269,22 +173,9 @@ def _dealt(n_blocks: int, shares: Mapping[str, float]) -> list[str]:
     return [name for name, count in owned.items() for _ in range(count)]
 
 
-def _metric_crs(geoboxes: Sequence[GeoBox]) -> CRS:
-    """The scenes' own CRS if they share one in metres, else the UTM zone in their middle."""
-    found = {geobox.crs for geobox in geoboxes}
-    if len(found) == 1:
-        crs = found.pop()
-        if crs is not None and crs.projected and crs.proj.axis_info[0].unit_conversion_factor == 1:
-            return crs
-    import geopandas as gpd
-
-    lonlat = [footprint_shape(geobox, CRS("EPSG:4326")) for geobox in geoboxes]
-    return CRS(gpd.GeoSeries(lonlat, crs="EPSG:4326").estimate_utm_crs())
-
-
 def _regions(frame: gpd.GeoDataFrame, owners: Any, *, gap_m: float) -> Regions:
     if gap_m and frame.crs is not None and not frame.crs.is_projected:
-        frame = frame.to_crs(frame.estimate_utm_crs())
+        frame = frame.to_crs(metric_crs_of(frame.geometry.to_crs(LONLAT.proj)).proj)
     joined = frame.geometry.groupby(list(owners)).agg(shapely.union_all)
     shapes = {
         str(name): shapely.buffer(shape, -gap_m / 2, join_style="mitre") if gap_m else shape

@@ -6,8 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,109 +15,24 @@ import numpy as np
 from geotrans.errors import SamplingError, SceneError
 from geotrans.grid import Window, gsd_m, window_geobox
 from geotrans.sampling.cache import (
-    CachedPatch,
     Manifest,
     PatchCache,
     PatchRecord,
     SideRecord,
-    check_free,
-    write_cache,
 )
 from geotrans.sampling.config import (
-    BlockSplits,
     DataConfig,
-    FolderSplits,
     MapSide,
     PolygonSplits,
-    RasterSide,
     data_root,
 )
-from geotrans.sampling.pairs import (
-    ScenePair,
-    Skipped,
-    find_files,
-    match_scenes,
-    open_scenes,
-    required_key,
-)
-from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
-from geotrans.sampling.splits import Regions, block_regions, check_disjoint, polygon_regions
+from geotrans.sampling.matching import ScenePair, Skipped
+from geotrans.sampling.pairs import PairedData, scene_folders, side_files
+from geotrans.sampling.reading import PairReader
 from geotrans.sampling.windows import grid_windows
-from geotrans.scene.base import Scene
+from geotrans.sampling.writing import CachedPatch, check_free, write_cache
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PairedData:
-    """The pairs a configuration names, in splits that share no ground.
-
-    Attributes:
-        config: What named them.
-        root: Folder its paths start from.
-        pairs: Pairs by split; the same ones in each where regions part them.
-        regions: Ground of each split; None where splits lie in folders.
-    """
-
-    config: DataConfig
-    root: Path
-    pairs: Mapping[str, Sequence[ScenePair]]
-    regions: Regions | None
-    _renderers: dict[str, Renderer] = field(default_factory=dict)
-
-    @classmethod
-    def find(cls, config: DataConfig) -> PairedData:
-        """Open the scenes a configuration names and pair them.
-
-        Raises:
-            SamplingError: If a split is empty, or two share ground.
-            ConfigError: If a pattern does not fit a name.
-        """
-        root = data_root(config)
-        if isinstance(config.splits, FolderSplits):
-            folders = config.splits.folders
-            pairs = {split: _pairs(config, root, entry) for split, entry in folders.items()}
-            check_disjoint({split: [p.footprint for p in each] for split, each in pairs.items()})
-            return cls(config, root, pairs, None)
-        every = _pairs(config, root, config.splits.scenes)
-        regions = _regions(config.splits, root, every)
-        return cls(config, root, dict.fromkeys(regions.shapes, every), regions)
-
-    def reader(self, pair: ScenePair) -> PairReader:
-        """Both sides of a pair on its grid."""
-        on_grid, off_grid = pair.grid, pair.other
-        is_target = self.config.grid_side == "target"
-        scenes = (off_grid, on_grid) if is_target else (on_grid, off_grid)
-        return PairReader(
-            pair.grid,
-            self._side(self.config.source, scenes[0], pair.grid, "data.source.bands"),
-            self._side(self.config.target, scenes[1], pair.grid, "data.target.bands"),
-        )
-
-    def _side(
-        self, side: RasterSide | MapSide, scene: Scene | None, grid: Scene, option: str
-    ) -> SceneSide | DrawnSide:
-        if isinstance(side, MapSide):
-            return DrawnSide(self._renderer(side, grid), grid.geobox, side.margin)
-        assert scene is not None
-        return SceneSide.open(
-            scene,
-            grid.geobox,
-            wanted=side.bands,
-            resampling=side.resampling,
-            units=side.units,
-            option=option,
-        )
-
-    def _renderer(self, side: MapSide, grid: Scene) -> Renderer:
-        from geotrans.scene.raster_map import MapRenderer
-
-        if grid.geobox.crs is None:
-            raise SamplingError(f"a map cannot be drawn on {grid.name}: it has no CRS")
-        crs = grid.crs_wkt or grid.geobox.crs.to_wkt()
-        if crs not in self._renderers:
-            self._renderers[crs] = MapRenderer(self.root / side.vectors, side.style, crs)
-        return self._renderers[crs]
 
 
 def tile(
@@ -207,8 +121,8 @@ def fingerprint(config: DataConfig) -> str:
         if isinstance(side, MapSide):
             files.add(root / side.vectors)
         else:
-            for entry in _entries(config):
-                files.update(_files(root, side, entry))
+            for entry in scene_folders(config):
+                files.update(side_files(root, side, entry))
     if isinstance(config.splits, PolygonSplits):
         files.add(root / config.splits.polygons)
     digest = hashlib.sha256(json.dumps(_described(config), sort_keys=True).encode())
@@ -280,15 +194,10 @@ class _Cutter:
         else:
             cells = grid_windows(pair.grid.shape, size, stride=self._data.config.stride)
             windows = [cell.window for cell in cells]
-        regions, whole = self._data.regions, Window.whole(pair.grid.shape)
-        if regions is None:
+        if self._data.regions is None:
             return windows
-        geobox = pair.grid.geobox
-        return [
-            window
-            for window in windows
-            if regions.contains(split, window_geobox(geobox, window.intersection(whole)))
-        ]
+        regions = self._data.regions.on(pair.grid.geobox)
+        return [window for window in windows if regions.contains(split, window)]
 
     def _check_kind(self, pair: ScenePair, reader: PairReader) -> None:
         kind = tuple((side.dtype, side.names) for side in (reader.source, reader.target))
@@ -366,54 +275,3 @@ def _palette(side: MapSide) -> tuple[tuple[str, tuple[int, int, int]], ...]:
     from geotrans.scene.style import load_style, palette
 
     return palette(load_style(side.style))
-
-
-def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
-    grid = getattr(config, config.grid_side)
-    other = config.source if config.grid_side == "target" else config.target
-    grids = open_scenes(_files(root, grid, entry))
-    if isinstance(other, MapSide):
-        matched: list[tuple[Scene, Scene | None]] = [(scene, None) for scene in grids]
-    else:
-        matched = list(
-            match_scenes(grids, open_scenes(_files(root, other, entry)), pattern=config.pair)
-        )
-    return [
-        ScenePair(
-            grid=scene,
-            other=partner,
-            place=required_key(config.place, scene.name, option="place"),
-            group=""
-            if config.group is None
-            else required_key(config.group, scene.name, option="group"),
-        )
-        for scene, partner in matched
-    ]
-
-
-def _files(root: Path, side: RasterSide, entry: str) -> list[Path]:
-    where = entry if side.files is None else side.files.replace("{split}", entry)
-    return find_files(root / where)
-
-
-def _entries(config: DataConfig) -> list[str]:
-    """Where the scenes of each split lie."""
-    if isinstance(config.splits, FolderSplits):
-        return list(config.splits.folders.values())
-    return [config.splits.scenes]
-
-
-def _regions(
-    splits: PolygonSplits | BlockSplits, root: Path, pairs: Sequence[ScenePair]
-) -> Regions:
-    if isinstance(splits, PolygonSplits):
-        return polygon_regions(
-            root / splits.polygons, attribute=splits.attribute, gap_m=splits.gap_m
-        )
-    return block_regions(
-        [pair.grid.geobox for pair in pairs],
-        block_m=splits.block_m,
-        shares=splits.shares,
-        seed=splits.seed,
-        gap_m=splits.gap_m,
-    )

@@ -14,13 +14,12 @@ from geotrans.errors import UsageError
 from geotrans.grid import Window
 from geotrans.metrics.interval import Interval
 from geotrans.sampling.cache import (
-    CachedPatch,
     Manifest,
     PatchCache,
     PatchRecord,
     SideRecord,
-    write_cache,
 )
+from geotrans.sampling.writing import CachedPatch, write_cache
 from geotrans.tasks.spec import BandSpec, GeneratorSpec, PaletteClass, TaskSpec
 
 SIZE, MARGIN = 128, 16

@@ -6,13 +6,12 @@ import pytest
 
 from geotrans.errors import OutputError, SamplingError
 from geotrans.sampling.cache import (
-    CachedPatch,
     Manifest,
     PatchCache,
     PatchRecord,
     SideRecord,
-    write_cache,
 )
+from geotrans.sampling.writing import CachedPatch, write_cache
 
 MARGIN = 3
 

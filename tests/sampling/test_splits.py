@@ -7,10 +7,10 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from geotrans.errors import SamplingError, SceneError
-from geotrans.grid import make_geobox, window_geobox
+from geotrans.grid import make_geobox
+from geotrans.sampling.regions import Regions
 from geotrans.sampling.splits import (
     Footprint,
-    Regions,
     block_regions,
     check_disjoint,
     polygon_regions,
@@ -80,7 +80,7 @@ def test_scenes_without_crs_are_compared_in_their_own_units():
 
 
 def _labels(regions, geobox):
-    return {s: np.concatenate(list(regions.strips(s, geobox))) for s in regions.shapes}
+    return {s: np.concatenate(list(regions.on(geobox).strips(s))) for s in regions.shapes}
 
 
 @pytest.fixture
@@ -109,12 +109,12 @@ def test_windows_of_two_splits_share_no_pixel(halves):
     geobox, regions = halves
     touched = {}
     for split in regions.shapes:
-        placements = regions.placements(split, geobox, (20, 15))
+        placements = regions.on(geobox).placements(split, (20, 15))
         touched[split] = np.zeros(geobox.shape, bool)
         for i in range(0, len(placements), 5):
             touched[split][placements[i].slices] = True
         for i in range(0, len(placements), 501):
-            assert regions.contains(split, window_geobox(geobox, placements[i]))
+            assert regions.on(geobox).contains(split, placements[i])
     assert touched["train"].any()
     assert touched["val"].any()
     assert not (touched["train"] & touched["val"]).any()

@@ -272,8 +272,8 @@ def test_santa_monica(data_dir, tmp_path):
         {
             "root": str(data_dir),
             "splits": {
-                # One year; the whole of it is cut by the training configurations.
-                "train": "santa_monica/aerial/train/*_2020_*",
+                # A part; the training configurations cut the whole.
+                "train": "santa_monica/aerial/train/*_2020_1*",
                 "val": "santa_monica/aerial/val/*_2020_*",
             },
             "source": {"vectors": "santa_monica/streetmap.gpkg", "style": "plain"},
@@ -284,7 +284,7 @@ def test_santa_monica(data_dir, tmp_path):
         where="data",
     )
     cache = tile(config, tmp_path / "cache")
-    assert [len(records) for records in cache.manifest.splits.values()] == [59, 13]
+    assert [len(records) for records in cache.manifest.splits.values()] == [6, 13]
     patches = cache.load("val")
     assert patches.valid.all()
     # The map says something about the photograph where it lies, and less anywhere else.

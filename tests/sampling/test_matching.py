@@ -3,7 +3,7 @@ import re
 import pytest
 
 from geotrans.errors import ConfigError, SamplingError
-from geotrans.sampling.pairs import find_files, key, match_scenes, open_scenes, required_key
+from geotrans.sampling.matching import find_files, key, match_scenes, open_scenes, required_key
 from tests.sampling.conftest import ORIGIN
 
 
