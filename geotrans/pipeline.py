@@ -19,14 +19,22 @@ from geotrans.errors import GeotransError, OutputError, SceneError, UsageError
 from geotrans.grid import TilePlan, Window, bbox_window, ground_anchor, plan_tiles
 from geotrans.mosaicking import As, Job, Parts, product_layout
 from geotrans.mosaicking.assemble import has_gaps, write_vrt
-from geotrans.mosaicking.budget import GDAL_CACHE_BYTES, IN_FLIGHT, default_tile, tile_within
-from geotrans.mosaicking.graph import lazy_parts
+from geotrans.mosaicking.budget import (
+    GDAL_CACHE_BYTES,
+    IN_FLIGHT,
+    default_tile,
+    resident_bytes,
+    tile_within,
+)
+from geotrans.mosaicking.graph import Receipt, lazy_parts
 from geotrans.mosaicking.job import adopt
 from geotrans.mosaicking.parts import plan_of
 from geotrans.mosaicking.run import n_cores, run_tiles
 from geotrans.product.cog import cog_options, publish, write_cog
 from geotrans.product.destination import check_space, destination
+from geotrans.product.encode import can_follow
 from geotrans.product.preview import write_preview
+from geotrans.product.stream import CogStream
 from geotrans.product.survey import Survey, survey_job
 from geotrans.product.tags import product_tags, xmp_packet
 from geotrans.scene import Scene, expand_palette, match_bands, open_scene
@@ -143,12 +151,7 @@ def translate(
         check_space(path, job.n_px * job.layout.bytes_per_px)
         parts.begin(job, overwrite=overwrite)
         with _keeping(parts, job):
-            n_resumed = _translate_tiles(job, parts, workers=workers, progress=progress)
-            is_masked = job.layout.nodata is None and has_gaps(job, parts)
-            virtual = write_vrt(
-                job, parts, tags=product_tags(job), xmp=xmp_packet(), is_masked=is_masked
-            )
-            publish(write_cog(virtual, options), path)
+            n_resumed = _make(job, parts, path, options, workers=workers, progress=progress)
         parts.discard()
         if picture is not None:
             with open_scene(path) as made:
@@ -225,9 +228,10 @@ def plan_job(
     layout = product_layout(spec, source, found, as_=as_)
     if precision == "auto" and recorded.get("weights") == bundle.sha256:
         precision = recorded.get("precision", precision)
+    base = resident_bytes()
     translator = Translator(bundle, device=device, precision=precision, seed=seed, as_=as_)
     if tile is None and memory is not None:
-        core = tile_within(memory, spec, translator, dtype=str(source.dtype), workers=workers)
+        core = tile_within(memory, translator, base=base, dtype=str(source.dtype), workers=workers)
     else:
         core = default_tile(spec) if tile is None else tile
     plan = plan_tiles(
@@ -245,23 +249,56 @@ def plan_job(
     return job
 
 
-def _translate_tiles(job: Job, parts: Parts, *, workers: int, progress: Progress) -> int:
-    """Make every part that is not there yet; returns how many were."""
+def _make(
+    job: Job,
+    parts: Parts,
+    path: Path,
+    options: Mapping[str, str],
+    *,
+    workers: int,
+    progress: Progress,
+) -> int:
+    """Make the tiles that are not there yet, and the product; returns how many tiles were there."""
+    whole = parts.folder / "product.tif"
+    with CogStream(job, parts, options) if can_follow(options) else nullcontext() as stream:
+        n_resumed = _translate_tiles(job, parts, stream, workers=workers, progress=progress)
+        tags, xmp = product_tags(job), xmp_packet()
+        if stream is not None:
+            stream.finish(whole, tags=tags, xmp=xmp)
+        else:
+            is_masked = job.layout.nodata is None and has_gaps(job, parts)
+            virtual = write_vrt(job, parts, tags=tags, xmp=xmp, is_masked=is_masked)
+            write_cog(virtual, whole, options)
+    publish(whole, path)
+    return n_resumed
+
+
+def _translate_tiles(
+    job: Job, parts: Parts, stream: CogStream | None, *, workers: int, progress: Progress
+) -> int:
     finished = parts.finished(job)
-    missing = [tile for tile in job.plan if (tile.row, tile.col) not in finished]
-    n_px = sum(job.place(tile).width * job.place(tile).height for tile in missing)
     if finished:
         _log.info("%d of %d tiles were finished before", len(finished), len(job.plan))
+    if stream:
+        for row, _ in finished:
+            stream.feed(row)
+    missing = [tile for tile in job.plan if (tile.row, tile.col) not in finished]
+    n_px = sum(job.place(tile).width * job.place(tile).height for tile in missing)
+
+    def done(receipt: Receipt) -> None:
+        advance(receipt.n_px)
+        if stream:
+            stream.feed(receipt.row)
+
     with progress("translating", n_px) as advance:
         run_tiles(
             lazy_parts(job, parts),
             [(tile.row, tile.col) for tile in missing],
             workers=workers,
             in_flight=IN_FLIGHT,
-            done=lambda receipt: advance(receipt.n_px),
+            done=done,
         )
     if all(parts.is_empty(tile) for tile in job.plan):
-        parts.discard()
         raise SceneError(f"{job.scene.name} holds no valid pixel there; nothing to translate")
     return len(finished)
 
@@ -272,7 +309,7 @@ def _keeping(parts: Parts, job: Job) -> Iterator[None]:
     try:
         yield
     except (GeotransError, KeyboardInterrupt) as error:
-        n_kept = len(parts.finished(job)) if parts.folder.exists() else 0
+        n_kept = len(parts.finished(job)) if any(parts.folder.glob("r*.tif")) else 0
         if n_kept == 0:
             parts.discard()
             raise

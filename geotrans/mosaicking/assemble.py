@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
+from rasterio.windows import Window as RasterioWindow
 
-from geotrans.grid import Tile
+from geotrans.grid import Tile, Window
 from geotrans.mosaicking.job import Job
 from geotrans.mosaicking.layout import LayoutBand
 from geotrans.mosaicking.parts import Parts, block_px
+from geotrans.scene import Patch
 
 # What GDAL calls the types of a GeoTIFF.
 _DTYPES = {
@@ -40,6 +43,52 @@ def has_gaps(job: Job, parts: Parts) -> bool:
             if MaskFlags.all_valid not in part.mask_flag_enums[0]:
                 return True
     return False
+
+
+def read_parts(job: Job, parts: Parts, window: Window) -> Patch:
+    """Pixels of the product out of the parts that hold them, which must be finished.
+
+    Args:
+        job: What is being made.
+        parts: Where its tiles lie.
+        window: Pixels asked for, counted from the product's first pixel.
+
+    Returns:
+        Stored values, and `valid` as far as a mask tells it.
+    """
+    layout = job.layout
+    has_mask = layout.nodata is None
+    fill = 0 if layout.nodata is None else layout.nodata
+    data = np.full((len(layout.bands), *window.shape), fill, layout.dtype)
+    valid = np.full(window.shape, not has_mask)
+    for tile in _overlapping(job, window):
+        if parts.is_empty(tile):
+            continue
+        place = job.place(tile)
+        shared = place.intersection(window)
+        rows, cols = shared.relative_to(window).slices
+        inside = shared.relative_to(place)
+        at = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
+        with rasterio.open(parts.path(tile)) as part:
+            data[:, rows, cols] = part.read(window=at)
+            if has_mask:
+                is_whole = MaskFlags.all_valid in part.mask_flag_enums[0]
+                valid[rows, cols] = is_whole or part.read_masks(1, window=at) != 0
+    return Patch(data, valid)
+
+
+def _overlapping(job: Job, window: Window) -> list[Tile]:
+    """Tiles whose cores share pixels with a window of the product."""
+    plan = job.plan
+    rows = [r for r in range(plan.n_rows) if _meets(job.place(plan.tile(r, 0)), window, axis=0)]
+    cols = [c for c in range(plan.n_cols) if _meets(job.place(plan.tile(0, c)), window, axis=1)]
+    return [plan.tile(row, col) for row in rows for col in cols]
+
+
+def _meets(place: Window, window: Window, *, axis: int) -> bool:
+    if axis == 0:
+        return place.row_off < window.row_end and window.row_off < place.row_end
+    return place.col_off < window.col_end and window.col_off < place.col_end
 
 
 def write_vrt(

@@ -28,42 +28,41 @@ GDAL_CACHE_BYTES = 64 * 2**20
 
 # What a tile holds beside the network: source and product, their masks, copies on the way.
 _COPIES = 4
-_PROBE_PX = 384
+_PROBE_PX = 512
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
-def default_tile(spec: TaskSpec, *, window_px: int = WINDOW_PX) -> int:
-    """Core edge whose window, halo included, is as large as `window_px`, px.
+def default_tile(spec: TaskSpec) -> int:
+    """Core edge whose window, halo included, is `WINDOW_PX`.
 
     A network with a wide halo gets larger windows, or it would mostly compute halo.
     """
-    halo = math.ceil(spec.halo / spec.align) * spec.align
-    core = max(window_px - 2 * halo, halo, spec.align)
-    return core // spec.align * spec.align
+    return max(_core(spec, WINDOW_PX), _halo(spec), spec.align)
 
 
 def tile_within(
-    n_bytes: int, spec: TaskSpec, translator: Translator, *, dtype: str, workers: int
+    n_bytes: int, translator: Translator, *, base: int, dtype: str, workers: int
 ) -> int:
     """Largest core edge that keeps each process inside its share of a budget, px.
 
     Args:
         n_bytes: Memory for everything together.
-        spec: The task.
         translator: The network; one small window of it is measured.
+        base: Memory of this process before the network was loaded, bytes.
         dtype: Type of the source's values.
         workers: Processes that translate.
 
     Raises:
         TilingError: If not even the smallest useful tile fits.
     """
-    base = resident_bytes() + GDAL_CACHE_BYTES
+    spec = translator.spec
+    per_px = network_bytes_per_px(translator, base=base, dtype=dtype)
+    per_px += tile_bytes_per_px(spec, dtype)
+    base += GDAL_CACHE_BYTES
     # Processes of their own leave one more that only waits.
     share = n_bytes if workers == 1 else (n_bytes - base) // workers
-    per_px = network_bytes_per_px(translator, spec, dtype) + tile_bytes_per_px(spec, dtype)
     window_px = math.isqrt(max(0, int((share - base) / per_px)))
-    halo = math.ceil(spec.halo / spec.align) * spec.align
-    smallest = 2 * halo + max(spec.align, halo // 2, 64)
+    smallest = 2 * _halo(spec) + max(spec.align, _halo(spec) // 2, 64)
     if window_px < smallest:
         needed = base + per_px * smallest**2
         needed = needed if workers == 1 else base + workers * needed
@@ -71,7 +70,17 @@ def tile_within(
             f"--memory {n_bytes / 1e6:.0f}MB is too little for task '{spec.name}' with {workers} "
             f"worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
         )
-    return default_tile(spec, window_px=min(window_px, WINDOW_PX))
+    return min(_core(spec, window_px), default_tile(spec))
+
+
+def _halo(spec: TaskSpec) -> int:
+    """The halo as windows have it, on the network's stride, px."""
+    return math.ceil(spec.halo / spec.align) * spec.align
+
+
+def _core(spec: TaskSpec, window_px: int) -> int:
+    """What is left of a window without its halo, px."""
+    return (window_px - 2 * _halo(spec)) // spec.align * spec.align
 
 
 def tile_bytes_per_px(spec: TaskSpec, dtype: str) -> float:
@@ -81,19 +90,18 @@ def tile_bytes_per_px(spec: TaskSpec, dtype: str) -> float:
     return IN_FLIGHT * _COPIES * (source + target + 1) + 4 * spec.channels_in
 
 
-def network_bytes_per_px(translator: Translator, spec: TaskSpec, dtype: str) -> float:
+def network_bytes_per_px(translator: Translator, *, base: int, dtype: str) -> float:
     """Memory the network takes while it works, bytes a pixel of its window; measured."""
+    spec = translator.spec
     edge = max(_PROBE_PX, spec.align) // spec.align * spec.align
     patch = np.zeros((len(spec.source), edge, edge), dtype)
-    window = Window(0, 0, edge, edge)
-    translator(patch, window=window, anchor=(0, 0))  # The first pass also loads kernels.
     with PeakMemory() as peak:
-        translator(patch, window=window, anchor=(0, 0))
-    return max(peak.n_bytes, 1) / edge**2
+        translator(patch, window=Window(0, 0, edge, edge), anchor=(0, 0))
+    return max(peak.n_bytes - base, 1) / edge**2
 
 
 class PeakMemory:
-    """How far this process grows while a block of code runs, sampled a thousand times a second."""
+    """Most memory this process holds while a block of code runs, looked at every millisecond."""
 
     def __init__(self) -> None:
         self.n_bytes = 0
@@ -101,7 +109,6 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._before = resident_bytes()
         self._thread.start()
         return self
 
@@ -115,8 +122,9 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
+        self.n_bytes = resident_bytes()
         while not self._done.wait(0.001):
-            self.n_bytes = max(self.n_bytes, resident_bytes() - self._before)
+            self.n_bytes = max(self.n_bytes, resident_bytes())
 
 
 def resident_bytes() -> int:

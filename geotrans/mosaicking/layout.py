@@ -109,11 +109,7 @@ def product_layout(
         if target.dtype == "source" and source is not None:
             # Stored values of the same kind as the source's mean the same.
             band = LayoutBand(
-                source.name or target.name,
-                source.colorinterp if source.colorinterp != "undefined" else color,
-                source.scale,
-                source.offset,
-                source.units,
+                source.name or target.name, color, source.scale, source.offset, source.units
             )
         else:
             units = None if target.units == "dn" else target.units

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
@@ -88,27 +89,24 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
     return options
 
 
-def write_cog(virtual: Path, options: Mapping[str, str]) -> Path:
-    """Write a virtual raster as a cloud-optimised GeoTIFF beside it.
+def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
+    """Write a raster, virtual or not, as a cloud-optimised GeoTIFF.
 
     Args:
-        virtual: What to write.
+        raster: What to write.
+        path: File to write.
         options: Creation options of the COG driver.
-
-    Returns:
-        The file written.
 
     Raises:
         OutputError: If it cannot be written to the end.
     """
-    path = virtual.with_suffix(".tif")
     # GDAL works without looking up; waiting in a thread of our own keeps Ctrl-C working.
     failures: list[Exception] = []
 
     def copy() -> None:
         try:
             with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_INTERNAL_MASK="YES"):
-                rasterio.shutil.copy(virtual, path, driver="COG", **options)
+                rasterio.shutil.copy(raster, path, driver="COG", **options)
         except Exception as error:  # It is raised in the thread that waits.
             failures.append(error)
 
@@ -121,11 +119,21 @@ def write_cog(virtual: Path, options: Mapping[str, str]) -> Path:
             raise failures[0]
         _check_end(path)
     except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
-        told = _told(error, path)  # Before what is half written makes room again.
+        failure = told(error, path)  # Before what is half written makes room again.
         for rest in path.parent.glob(f"{path.name}*"):
             rest.unlink()
-        raise told from error
-    return path
+        raise failure from error
+
+
+def write_class_names(path: Path, layout: Layout) -> None:
+    """Write the names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
+    if layout.classes is None:
+        return
+    root = ET.Element("PAMDataset")
+    names = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    for one in layout.classes:
+        ET.SubElement(names, "Category").text = one.name
+    path.with_name(f"{path.name}.aux.xml").write_text(ET.tostring(root, encoding="unicode"))
 
 
 def publish(whole: Path, path: Path) -> None:
@@ -154,7 +162,8 @@ def _check_end(path: Path) -> None:
         product.read_masks(1, window=last)
 
 
-def _told(error: Exception, path: Path) -> OutputError:
+def told(error: Exception, path: Path) -> OutputError:
+    """What stopped a file from being written, in words of its own."""
     folder = path.parent
     if shutil.disk_usage(folder).free < _FULL_BYTES:
         return OutputError(f"{folder} cannot be written: No space left on device")

@@ -101,9 +101,9 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
         workers: Processes that would translate.
     """
     tile = _middle(job)
-    translate_tile(job, tile)  # The first pass also loads kernels.
     before = resident_bytes()
     with PeakMemory() as peak:
+        translate_tile(job, tile)  # The first pass also loads kernels.
         started = time.perf_counter()
         patch = translate_tile(job, tile)
         tile_seconds = time.perf_counter() - started
@@ -112,7 +112,7 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
     share = job.n_px / (place.width * place.height)
     height, width = job.plan.window_shape
     waiting = tile_bytes_per_px(job.spec, str(job.scene.dtype)) * height * width
-    one_process = before + peak.n_bytes + GDAL_CACHE_BYTES + waiting
+    one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
     return Survey(
         source=job.scene.public_uri,
         task=job.spec.name,

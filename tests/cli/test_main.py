@@ -71,6 +71,12 @@ def test_what_cannot_be_meant_is_one_line(
     [
         (OutputError("disk is full"), 1, "error: disk is full\n"),
         (UsageError("no such thing"), 2, "error: no such thing\n"),
+        (
+            ModuleNotFoundError("No module named 'lightning'", name="lightning.fabric"),
+            1,
+            "error: this needs lightning.fabric; pip install 'geotrans[train]'\n",
+        ),
+        (ModuleNotFoundError("No module named 'x'", name="x"), 1, "error: ModuleNotFoundError: "),
         (ZeroDivisionError("oh"), 1, "error: ZeroDivisionError: oh; run again with -v"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (KeyboardInterrupt("3 of 4 kept"), 130, "3 of 4 kept\n"),
