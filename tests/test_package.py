@@ -9,17 +9,20 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import geotrans
+from geotrans.cli.console import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "geotrans"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Modules whose distribution has another name.
+DISTRIBUTIONS = {"odc": "odc-geo", "yaml": "pyyaml"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def _normal(distribution: str) -> str:
 
 
 def _imported(folder: Path) -> dict[str, str]:
-    """Top-level modules of others that the code imports, and where."""
+    """Distributions of others that the code imports, and where."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -108,23 +111,29 @@ def _imported(folder: Path) -> dict[str, str]:
             for name in names:
                 top = name.split(".")[0]
                 if top not in sys.stdlib_module_names and top != "geotrans":
-                    found.setdefault(top, str(path.relative_to(ROOT)))
+                    distribution = DISTRIBUTIONS.get(top, _normal(top))
+                    found.setdefault(distribution, str(path.relative_to(ROOT)))
     return found
 
 
 def test_whatever_is_imported_is_declared() -> None:
     extras = PROJECT["optional-dependencies"]
     declared = _names(PROJECT["dependencies"]) | {n for e in extras.values() for n in _names(e)}
-    homes = packages_distributions()
     for name, path in _imported(PACKAGE).items():
-        distributions = {_normal(d) for d in homes.get(name, [name])}
-        assert distributions & declared, f"{path} imports {name}, which pyproject.toml lacks"
+        assert name in declared, f"{path} imports {name}, which pyproject.toml lacks"
 
 
 def test_whatever_is_declared_is_imported() -> None:
-    homes = packages_distributions()
-    imported = {_normal(d) for name in _imported(PACKAGE) for d in homes.get(name, [name])}
-    assert _names(PROJECT["dependencies"]) <= imported
+    assert _names(PROJECT["dependencies"]) <= _imported(PACKAGE).keys()
+
+
+def test_a_missing_library_is_told_with_the_extra_that_has_it() -> None:
+    for extra, requirements in PROJECT["optional-dependencies"].items():
+        told = {_normal(module) for module in EXTRAS.get(extra, ())}
+        if extra in {"train", "quality", "perceptual"}:
+            assert told == _names(requirements) - {"geotrans"}
+        else:
+            assert not told
 
 
 def test_all_is_every_extra_a_user_may_want() -> None:

