@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import os
+import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -44,6 +46,8 @@ _BLOCK = 512
 _WINDOW_SHAPE = 512, 2048
 # GDAL's own cache would take a twentieth of the machine.
 _CACHE_MB = 64
+# A disk with less room left is full.
+_FULL_BYTES = 1 << 16
 _LONLAT = pyproj.CRS.from_epsg(4326)
 _BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 
@@ -252,7 +256,7 @@ def _write(
             GEOTRANS_PALETTE=json.dumps(dict(renderer.palette)),
             GEOTRANS_VECTORS=name,
         )
-        mask = _Mask(file)
+        mask, sums = _Mask(file), []
         is_painted = False
         for window in _windows(height, width):
             drawing = renderer.draw(window_geobox(geobox, window))
@@ -260,12 +264,27 @@ def _write(
             part = RasterioWindow(*_fields(window))
             file.write(drawing.image, window=part)
             mask.write(drawing.valid, part)
+            sums.append((part, _sum(drawing.image, drawing.valid)))
             advance(window.width * window.height)
+    _check_written(path, sums)
     if not is_painted:
         raise UsageError(
             f"style '{renderer.style.name}' finds nothing to draw there; "
             "give another place, or a style for these vectors"
         )
+
+
+def _check_written(path: Path, sums: list[tuple[RasterioWindow, int]]) -> None:
+    """Read a file again: GDAL does not report what fails while a file is closed."""
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path) as file:
+        for window, expected in sums:
+            valid = file.dataset_mask(window=window) > 0
+            if _sum(file.read(window=window), valid) != expected:
+                raise OutputError(f"{path.parent} does not keep what is written to it")
+
+
+def _sum(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> int:
+    return zlib.crc32(np.packbits(valid).tobytes(), zlib.crc32(image.tobytes()))
 
 
 class _Mask:
@@ -302,10 +321,15 @@ def _whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+        for suffix in (".aux.xml", ".msk", ".ovr"):  # They belonged to what was there before.
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except (SceneError, OutputError):
+        raise
     except (RasterioError, OSError) as error:
-        if isinstance(error, SceneError | OutputError):
-            raise
-        raise OutputError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+        reason = error.__cause__ or error
+        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+            reason = OSError("no space left on device")
+        raise OutputError(f"cannot write {path}: {' '.join(str(reason).split())}") from error
     finally:
         partial.unlink(missing_ok=True)
 

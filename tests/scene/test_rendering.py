@@ -300,6 +300,43 @@ def test_a_failure_leaves_nothing_and_spares_what_was_there(
     assert left_over(tmp_path, roads, out) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+@pytest.mark.parametrize("missing", [1, 2000, 40_000])
+def test_a_full_disk_is_noticed_even_while_the_file_is_closed(
+    roads: Path, tmp_path: Path, missing: int
+) -> None:
+    whole = render(roads, tmp_path / "whole.tif", style=BLANK_STYLE, gsd=0.1)
+    folder = tmp_path / "full"
+    folder.mkdir()
+    code = (
+        "import resource, signal\n"
+        "from geotrans.errors import OutputError\n"
+        "from geotrans.scene.rendering import render\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"limit = {whole.stat().st_size - missing}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "try:\n"
+        f"    render({str(roads)!r}, {str(folder / 'a.tif')!r}, style={BLANK_STYLE!r}, gsd=0.1)\n"
+        "except OutputError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "cannot write" in done.stdout or "does not keep" in done.stdout
+    assert left_over(folder) == []
+
+
+def test_what_lay_beside_a_replaced_file_goes_with_it(roads: Path, tmp_path: Path) -> None:
+    out = render(roads, tmp_path / "a.tif", style=STYLE, gsd=1)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(out, "r+") as file:
+        file.write_mask(np.zeros(file.shape, np.uint8))
+    assert (tmp_path / "a.tif.msk").exists()
+    with rasterio.open(render(roads, out, style=STYLE, gsd=1, overwrite=True)) as file:
+        assert (file.dataset_mask() == 255).all()
+    assert left_over(tmp_path, roads, out) == []
+
+
 @pytest.mark.slow
 def test_a_county_of_streets_does_not_sit_in_memory(tmp_path: Path) -> None:
     """A map of 10 km by 10 km, 300,000 streets: memory stays that of a few windows."""
