@@ -64,7 +64,7 @@ def command(
         vectors,
         _destination(vectors, drawn.name, output),
         style=drawn,
-        gsd=gsd,
+        gsd_m=gsd,
         bbox=parse_bbox(bbox),
         bbox_crs=bbox_crs,
         crs=crs,

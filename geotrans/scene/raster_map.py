@@ -19,7 +19,8 @@ from odc.geo.geobox import GeoBox
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.areas import AreaReader
 from geotrans.scene.osm import open_vectors
-from geotrans.scene.scanline import Coat, Lattice, Outlines, Stretches, majority, mean_color, scan
+from geotrans.scene.outlines import Lattice, Outlines
+from geotrans.scene.scanline import Coat, Stretches, majority, mean_color, scan
 from geotrans.scene.style import BLANK, Style, load_style, palette
 from geotrans.scene.vectors import KEPT_FEATURES, Bounds, VectorSource
 

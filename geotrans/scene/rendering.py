@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -15,11 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import rasterio
-from affine import Affine
 from odc.geo.geobox import GeoBox
-from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -28,15 +24,12 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
 from geotrans.errors import OutputError, SceneError, UsageError
-from geotrans.grid import Window, gsd_m, make_geobox, window_geobox
-from geotrans.scene.areas import project_bounds, utm_crs
+from geotrans.grid import Window, window_geobox
+from geotrans.scene.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
 from geotrans.scene.osm import open_vectors
 from geotrans.scene.raster_map import MapRenderer
-from geotrans.scene.source import open_scene
 from geotrans.scene.style import Style, load_style
-from geotrans.scene.vectors import Bounds, VectorSource
-
-log = logging.getLogger(__name__)
+from geotrans.scene.vectors import Bounds
 
 # Begins a count of px; what it yields is called with each number of px done.
 Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
@@ -48,7 +41,6 @@ _WINDOW_SHAPE = 512, 2048
 _CACHE_MB = 64
 # A disk with less room left is full.
 _FULL_BYTES = 1 << 16
-_LONLAT = pyproj.CRS.from_epsg(4326)
 _BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 
 
@@ -57,7 +49,7 @@ def render(
     out: str | os.PathLike[str],
     *,
     style: str | os.PathLike[str] | Mapping[str, Any] | Style = "plain",
-    gsd: float | None = None,
+    gsd_m: float | None = None,
     bbox: Bounds | None = None,
     bbox_crs: Any = None,
     crs: Any = None,
@@ -72,12 +64,12 @@ def render(
         vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads.
         out: File to write; it appears whole or not at all.
         style: Name of a shipped style, a YAML file, or the mapping such a file holds.
-        gsd: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
+        gsd_m: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
             at the origin of its CRS, so that neighbouring maps fit.
         bbox: `xmin, ymin, xmax, ymax` of the place; all of the vectors unless given.
         bbox_crs: CRS of the bbox; lon-lat degrees unless given.
         crs: CRS of the map; that of the vectors unless given, or UTM if theirs is in degrees.
-        like: Raster on whose grid to draw, instead of `gsd`, `bbox` and `crs`.
+        like: Raster on whose grid to draw, instead of `gsd_m`, `bbox` and `crs`.
         geobox: Grid to draw on, instead of all these.
         overwrite: Whether an existing file may be replaced.
         progress: Called as `progress(label, total=px)`.
@@ -92,45 +84,26 @@ def render(
         OutputError: If the file cannot be written.
     """
     style = load_style(style)
-    _check_choice(gsd=gsd, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
+    check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
     path = _check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
     source, mapping = open_vectors(vectors, style)
     if like is not None:
-        geobox, map_crs = _grid_of(like)
-    elif geobox is not None:
-        if geobox.crs is None:
-            raise UsageError("the grid to draw on has no CRS")
-        map_crs = str(geobox.crs)
+        geobox, map_crs = grid_like(like)
+    elif geobox is None:
+        map_crs = choose_crs(source, source.find_layer(mapping.layers[0].layer), crs)
+    elif geobox.crs is None:
+        raise UsageError("the grid to draw on has no CRS")
     else:
-        map_crs = _map_crs(source, source.find_layer(mapping.layers[0].layer), crs)
+        map_crs = str(geobox.crs)
     renderer = MapRenderer(source, style, map_crs)
     if geobox is None:
-        assert gsd is not None
-        geobox = _grid(renderer, gsd=gsd, bounds=_place(renderer, bbox, bbox_crs))
+        assert gsd_m is not None
+        place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
+        geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
     begin = progress or (lambda label, total: nullcontext(lambda done: None))
     with begin("drawing", total=math.prod(geobox.shape)) as advance, _whole(path) as partial:
         _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
     return path
-
-
-def _check_choice(**choice: Any) -> None:
-    """Make sure that the arguments name exactly one grid."""
-    given = {name for name, value in choice.items() if value is not None}
-    for whole in ("like", "geobox"):
-        if whole in given and len(given) > 1:
-            raise UsageError(
-                f"'{whole}' already says which grid to draw on; leave out "
-                f"{', '.join(sorted(given - {whole}))}"
-            )
-    if given & {"like", "geobox"}:
-        return
-    gsd = choice["gsd"]
-    if gsd is None:
-        raise UsageError("how large is a pixel? give a gsd in metres, or a raster to draw like")
-    if not (math.isfinite(gsd) and gsd > 0):
-        raise UsageError(f"a gsd of {gsd:g} m makes no pixels; give a positive number of metres")
-    if choice["bbox_crs"] is not None and choice["bbox"] is None:
-        raise UsageError("a bbox_crs without a bbox says nothing; give both")
 
 
 def _check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...]) -> Path:
@@ -153,79 +126,6 @@ def _check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...]) -> Path:
         if not overwrite:
             raise OutputError(f"{path} exists; replace it with --overwrite or choose another")
     return path
-
-
-def _grid_of(like: Any) -> tuple[GeoBox, str]:
-    with open_scene(like) as scene:
-        if scene.crs_wkt is None:
-            raise SceneError(f"cannot draw like {scene.name}: it has no CRS")
-        return scene.geobox, scene.crs_wkt
-
-
-def _map_crs(source: VectorSource, layer: str, asked: Any) -> str:
-    """The CRS asked for, else that of the vectors if it is projected, else their UTM zone."""
-    if asked is not None:
-        return _parse_crs(asked, "crs").to_string()
-    crs, bounds = source.crs(layer), source.bounds(layer)
-    if not crs.is_geographic or bounds is None:
-        return crs.to_string()
-    utm = utm_crs(project_bounds(bounds, crs, _LONLAT))
-    log.warning(
-        "%s is in degrees; drawn in %s (%s), whose pixels are metres; choose another with --crs",
-        source.name, utm.to_string(), utm.name,
-    )  # fmt: skip
-    return utm.to_string()
-
-
-def _parse_crs(text: Any, what: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(text)
-    except CRSError:
-        raise UsageError(
-            f"{what} '{text}' is not known; give one such as EPSG:32611, or its WKT"
-        ) from None
-
-
-def _place(renderer: MapRenderer, bbox: Bounds | None, bbox_crs: Any) -> Bounds:
-    """Bounds to draw, in the CRS of the map."""
-    held = renderer.bounds
-    if held is None:
-        raise UsageError("the vectors are empty; nothing to draw")
-    if bbox is None:
-        return held
-    if not (np.isfinite(bbox).all() and bbox[0] < bbox[2] and bbox[1] < bbox[3]):
-        raise UsageError(f"bbox {_text(bbox)} is empty; give xmin,ymin,xmax,ymax")
-    crs = _LONLAT if bbox_crs is None else _parse_crs(bbox_crs, "bbox_crs")
-    bounds = project_bounds(bbox, crs, renderer.crs)
-    if not np.isfinite(bounds).all():
-        raise UsageError(
-            f"bbox {_text(bbox)} does not lie in the area of use of {renderer.crs.name}"
-        )
-    if not _meet(bounds, held):
-        found = project_bounds(held, renderer.crs, crs)
-        unit = "lon-lat degrees" if bbox_crs is None else crs.name
-        raise UsageError(
-            f"bbox {_text(bbox)} lies outside the vectors, which cover {_text(found)} "
-            f"({unit}); give a bbox that meets them"
-        )
-    return bounds
-
-
-def _grid(renderer: MapRenderer, *, gsd: float, bounds: Bounds) -> GeoBox:
-    """The pixels of a size that hold a place, on the lattice from the origin of the CRS."""
-    xmin, ymin, xmax, ymax = bounds
-    crs = renderer.crs.to_string()
-    unit = make_geobox((1, 1), Affine(1, 0, (xmin + xmax) / 2, 0, -1, (ymin + ymax) / 2), crs)
-    metres = gsd_m(unit)
-    assert metres is not None
-    size = gsd / metres
-    if abs(size - gsd) < 1e-6 * gsd:
-        size = gsd
-    # A bound that floating point left a hair beyond a pixel edge does not touch that pixel.
-    left, top = math.floor(xmin / size + 1e-6), math.ceil(ymax / size - 1e-6)
-    right, bottom = math.ceil(xmax / size - 1e-6), math.floor(ymin / size + 1e-6)
-    shape = max(1, top - bottom), max(1, right - left)
-    return make_geobox(shape, Affine(size, 0, left * size, 0, -size, top * size), crs)
 
 
 def _write(
@@ -336,11 +236,3 @@ def _whole(path: Path) -> Iterator[Path]:
 
 def _fields(window: Window) -> tuple[int, int, int, int]:
     return window.col_off, window.row_off, window.width, window.height
-
-
-def _meet(a: Bounds, b: Bounds) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _text(bounds: Bounds) -> str:
-    return ",".join(f"{v:.7g}" for v in bounds)

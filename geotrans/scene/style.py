@@ -1,4 +1,17 @@
-"""Styles: which classes a map shows, in which colours, and which vectors fill them."""
+"""Styles: which classes a map shows, in which colours, and which vectors fill them.
+
+A style is a YAML file. One for vectors of your own, in the classes a shipped task has learned:
+
+    name: mytown
+    extends: plain              # classes and colours; `merge: {a: b}` would join class a to b
+    background: verge           # what no layer covers; ~ leaves it blank
+    layers:                     # painted one over the other, the last on top
+      - {layer: zoning, where: {zone: [R1, R2]}, class: houses}
+      - {layer: lakes, class: ~}                                    # blank: nodata in a product
+      - {layer: roads, where: {kind: "*"}, unless: {bridge: "yes"}, class: verge, width_m: 18}
+      - {layer: roads, where: {kind: alley}, class: alley, width_m: 6, over: [verge, houses]}
+      - {layer: roads, where: {kind: "*"}, unless: {kind: alley}, class: street, width_m: 12}
+"""
 
 from __future__ import annotations
 

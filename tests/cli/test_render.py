@@ -50,20 +50,23 @@ def test_a_map_of_a_place(town: Path, tmp_path: Path) -> None:
         assert tuple(file.read()[:, 0, 0]) == (245, 175, 150)
 
 
-def test_beside_the_vectors_unless_said(town: Path, tmp_path: Path) -> None:
+def test_beside_the_vectors_unless_said(
+    town: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    done = geotrans("render", town, "--gsd", "2", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "town_plain.tif").exists()
-    again = geotrans("render", town, "--gsd", "2", cwd=folder)
-    assert again.returncode == 1
-    assert "exists; replace it with --overwrite" in again.stderr
-    assert geotrans("render", town, "--gsd", "2", "--overwrite", cwd=folder).returncode == 0
-    like = geotrans(
-        "render", town, "--like", tmp_path / "town_plain.tif", "-o", folder, cwd=tmp_path
-    )
-    assert like.returncode == 0, like.stderr
+    monkeypatch.chdir(folder)
+    draw = ["render", str(town), "--gsd", "2"]
+    assert run(draw) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'town_plain.tif'}\n"
+    assert run(draw) == 1
+    assert "exists; replace it with --overwrite" in capsys.readouterr().err
+    assert run([*draw, "--overwrite"]) == 0
+    like = ["--like", str(tmp_path / "town_plain.tif")]
+    assert run(["render", str(town), *like, "-o", str(folder)]) == 0
     with (
         rasterio.open(tmp_path / "town_plain.tif") as a,
         rasterio.open(folder / "town_plain.tif") as b,

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon
 
+from geotrans.scene.outlines import Lattice, Outlines
 from geotrans.scene.scanline import (
     LINES,
     STEPS,
     Coat,
-    Lattice,
-    Outlines,
     majority,
     mean_color,
     scan,

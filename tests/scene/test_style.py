@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from geotrans.errors import ConfigError
+from geotrans.scene import style as style_module
 from geotrans.scene.style import (
     BLANK,
     MIN_CONTRAST,
@@ -142,6 +143,16 @@ def test_a_source_of_one_layer_goes_by_its_fields() -> None:
 def test_what_cannot_be_meant_is_named(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_style(content)
+
+
+def test_the_example_in_the_documentation() -> None:
+    text = (style_module.__doc__ or "").partition("learned:\n")[2]
+    style = load_style(yaml.safe_load(text))
+    assert palette(style) == palette(load_style("plain"))
+    (mapping,) = style.mappings.values()
+    assert mapping.layer_names == ("zoning", "lakes", "roads")
+    assert mapping.layers[1].class_name is None
+    assert mapping.layers[2].unless == {"bridge": ("yes",)}
 
 
 def test_files(tmp_path: Path) -> None:
