@@ -1,0 +1,41 @@
+"""`geotrans tasks`."""
+
+from __future__ import annotations
+
+from geotrans.cli import console
+from geotrans.cli.options import Json
+
+
+def command(as_json: Json = False) -> None:
+    """List the tasks whose weights ship with geotrans.
+
+    Each with the bands it reads and writes, the pixel size it has seen, its held-out scores and the
+    licence of its weights. 'geotrans inspect NAME' tells the rest.
+    """
+    from geotrans.tasks import Bundle, shipped_bundles
+    from geotrans.tasks.card import describe_bands, describe_gsd, describe_score
+
+    bundles = [Bundle.open(path) for path in shipped_bundles().values()]
+    if as_json:
+        console.emit(
+            [{"path": str(b.path), **b.spec.model_dump(mode="json")} for b in bundles],
+            as_json=True,
+        )
+        return
+    for bundle in bundles:
+        spec = bundle.spec
+        console.emit(f"{spec.name}  {spec.title}")
+        rows = {
+            "reads": describe_bands(spec.source) + (", and noise" if spec.noise else ""),
+            "writes": describe_bands(spec.target)
+            + (f"; or {len(spec.palette)} classes" if spec.palette else ""),
+            "pixel": describe_gsd(spec),
+            "place": spec.place,
+            "licence": spec.licence,
+            "file": f"{bundle.n_bytes / 1e6:.1f} MB",
+            **{name: describe_score(score) for name, score in spec.metrics.items()},
+        }
+        width = max(len(name) for name in rows)
+        for name, value in rows.items():
+            if value:
+                console.emit(f"    {name:<{width}}  {value}")
