@@ -10,7 +10,7 @@ import ctypes
 import functools
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 1 << 30  # bytes
 _LARGEST_INT = (1 << 31) - 1
 
@@ -28,5 +28,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    kept = mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-    return bool(kept and mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT))
+    kept = mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT) and mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
+    # A pool of a thread's own grows to 64 MB only: threads started from now on share the main one.
+    return bool(kept and mallopt(_M_ARENA_MAX, 1))

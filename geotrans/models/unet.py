@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from geotrans.errors import ConfigError
 from geotrans.models.layers import ResidualBlock, activation, conv_norm, up_norm
 
 
@@ -50,6 +51,11 @@ class UNet(nn.Module):
         out_activation: str = "tanh",
     ) -> None:
         super().__init__()
+        if depth < 1 or (blocks and not 1 <= block_level <= depth):
+            raise ConfigError(
+                f"a U-Net of depth {depth} has no level {block_level if blocks else 1}; "
+                "set depth to at least 1 and block_level to at most depth"
+            )
         self.align = 2**depth
         self.block_level = block_level
         widths = [min(max_width, width * 2**level) for level in range(depth)]

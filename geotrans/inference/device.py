@@ -1,0 +1,36 @@
+"""Where a network runs."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from geotrans.errors import DeviceError, UsageError
+
+
+def pick_device(asked: str = "auto") -> torch.device:
+    """The device of a name.
+
+    Args:
+        asked: `"auto"` (a CUDA device if there is one, else the CPU), `"cpu"`, `"cuda"`,
+            `"cuda:1"`, or `"mps"`.
+
+    Raises:
+        UsageError: If there is no such kind of device.
+        DeviceError: If this machine does not have it.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", asked):
+        raise UsageError(f"device '{asked}' is not known; use auto, cpu, cuda, cuda:N or mps")
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return torch.device("cuda:0" if n_cuda else "cpu")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("asked for mps, and torch finds no Apple GPU here; use --device cpu")
+    if not asked.startswith("cuda"):
+        return torch.device(asked)
+    index = int(asked.partition(":")[2] or 0)
+    if index >= n_cuda:
+        found = f"{n_cuda}, cuda:0 to cuda:{n_cuda - 1}" if n_cuda else "no CUDA device"
+        raise DeviceError(f"asked for {asked}, and torch finds {found} here; use --device cpu")
+    return torch.device("cuda", index)

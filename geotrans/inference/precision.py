@@ -1,0 +1,109 @@
+"""In which arithmetic a network runs: as exact as can be, or as fast."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from geotrans.errors import DeviceError, UsageError
+from geotrans.models import alignment
+
+Precision = Literal["float32", "bfloat16"]
+
+TORCH_DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+}
+
+# Flags of CPUs that multiply bfloat16 themselves; others imitate it, slower than float32.
+_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}
+# bfloat16 costs up to 2 grey levels: it must be worth it, and by more than a clock's noise.
+_WORTH = 1.2
+_TRIAL_PX = 256
+
+
+def pick_precision(
+    asked: str, device: torch.device, net: nn.Module, *, in_channels: int
+) -> Precision:
+    """The precision of a name; `"auto"` tries both and takes the faster.
+
+    Args:
+        asked: `"float32"`, `"bfloat16"` or `"auto"`.
+        device: Where the network will run.
+        net: The network in float32; left as it is.
+        in_channels: Channels of its input.
+
+    Raises:
+        UsageError: If there is no such precision.
+        DeviceError: If bfloat16 was asked for and the device does not have it.
+    """
+    if asked not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"precision '{asked}' is not known; use auto, float32 or bfloat16")
+    if asked == "auto":
+        return _faster(device, net, in_channels)
+    if asked == "bfloat16" and not has_bfloat16(device):
+        raise DeviceError(f"asked for bfloat16, which {device} can only imitate; use float32")
+    return cast(Precision, asked)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(_CPU_FLAGS & _cpu_flags())
+
+
+def prepare(net: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """The network on a device, in a precision and in channels-last order; changes `net`."""
+    net = net.to(device=device, dtype=TORCH_DTYPES[precision])
+    return net.to(memory_format=torch.channels_last)
+
+
+def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision:
+    if not has_bfloat16(device) or not any(True for _ in net.parameters()):
+        return "float32"
+    align = alignment(net)
+    edge = -(-_TRIAL_PX // align) * align
+    shape = in_channels, edge, edge
+    exact = prepare(deepcopy(net), device, "float32")
+    fast = prepare(deepcopy(net), device, "bfloat16")
+    # The first of each loads kernels; in turn, so that a busy moment meets both.
+    trials = [(_seconds(exact, shape), _seconds(fast, shape)) for _ in range(4)][1:]
+    exact_s, fast_s = (min(times) for times in zip(*trials, strict=True))
+    return "bfloat16" if exact_s > _WORTH * fast_s else "float32"
+
+
+@torch.inference_mode()
+def _seconds(net: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Time of one window."""
+    weight = next(net.parameters())
+    x = torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    # On a CPU other programs want time, too: what counts is how much this one used.
+    clock = time.perf_counter if x.is_cuda else time.process_time
+    started = clock()
+    net(x)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return clock() - started
+
+
+def _cpu_flags() -> set[str]:
+    """Instruction sets of the CPU, in the words of the Linux kernel."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return {name for name, has in torch.cpu.get_capabilities().items() if has is True}
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return {
+        flag
+        for line in lines
+        if line.startswith(("flags", "Features"))
+        for flag in line.partition(":")[2].split()
+    }

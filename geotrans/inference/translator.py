@@ -1,0 +1,224 @@
+"""One network on one device, ready to translate any window of any scene."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geotrans.errors import BundleError, DeviceError, TilingError, UsageError
+from geotrans.grid import Window, ground_noise
+from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
+from geotrans.inference.device import pick_device
+from geotrans.inference.precision import TORCH_DTYPES, Precision, pick_precision, prepare
+from geotrans.inference.radiometry import (
+    Linear,
+    classify,
+    denormalize,
+    from_network,
+    normalize,
+    paint,
+    to_network,
+)
+from geotrans.models import keep_freed_memory
+from geotrans.tasks import Bundle, TaskSpec
+
+# One computation at a time on each device: two would only take each other's caches and memory.
+_locks: defaultdict[torch.device, threading.Lock] = defaultdict(threading.Lock)
+
+
+class Translator:
+    """Turns stored values of a task's source bands into stored values of its product.
+
+    A pixel of the result depends on the pixels in the task's halo around it, on its place on the
+    ground and on the seed, and not on the window it was computed in. May be called by many threads
+    at once, and pickled.
+
+    Args:
+        bundle: Weights and task.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` or `"mps"`.
+        precision: `"float32"`, `"bfloat16"`, or `"auto"` for the faster of them.
+        seed: Which of the equally plausible pictures, for tasks with noise.
+        as_: `"classes"` for class indices instead of colours, where the target has a palette.
+
+    Raises:
+        BundleError: If the bundle does not hold what it says.
+        DeviceError: If device or precision are not there.
+        UsageError: If they, or classes, cannot be meant.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        seed: int = 0,
+        as_: Literal["rgb", "classes"] = "rgb",
+    ) -> None:
+        spec = bundle.spec
+        if as_ not in ("rgb", "classes"):
+            raise UsageError(f"as '{as_}' is not known; use rgb or classes")
+        if as_ == "classes" and spec.palette is None:
+            raise UsageError(f"task '{spec.name}' makes no map, so it has no classes; use rgb")
+        if spec.norm == "instance":
+            raise BundleError(
+                f"task '{spec.name}' uses instance norm, whose statistics would differ from tile "
+                "to tile; train it with batch norm"
+            )
+        self.bundle = bundle
+        self.seed = seed
+        self.as_ = as_
+        self.device = pick_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        net = bundle.generator()
+        with _alone_on(self.device, f"task '{spec.name}'"):
+            self.precision: Precision = pick_precision(
+                precision, self.device, net, in_channels=spec.channels_in
+            )
+            self._net = prepare(net, self.device, self.precision)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task."""
+        return self.bundle.spec
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Weights are read again where the translator arrives, with what was chosen here."""
+        choices = str(self.device), self.precision, self.seed, self.as_
+        return _remade, (self.bundle, *choices)
+
+    def __call__(
+        self,
+        data: npt.NDArray[Any],
+        *,
+        window: Window,
+        anchor: tuple[int, int],
+        radiometry: Sequence[Linear] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Translate a window.
+
+        Args:
+            data: Values of the source bands, finite, shape `(C, H, W)`; H and W are multiples of
+                the task's `align`.
+            window: Where they lie, counted from the scene's first pixel.
+            anchor: `(row, col)` of the scene's first pixel on the ground lattice, where the window
+                begins on a multiple of `align`.
+            radiometry: Scale and offset of each source band, if `data` is stored values and the
+                task reads physical ones. A target of the source's type is stored by them too.
+
+        Returns:
+            Stored values, shape `(C, H * scale, W * scale)`, or class indices, shape
+            `(1, H * scale, W * scale)`. Pixels nearer to the edge than `halo` are not exact.
+
+        Raises:
+            TilingError: If data and window do not fit each other and the task.
+            BundleError: If the network gives values that are not finite.
+            DeviceError: If the device is out of memory.
+        """
+        self._check(data, window, anchor)
+        where = f"a window of {window.width} x {window.height} px"
+        planes = self._planes(data, window, anchor, radiometry)
+        with _alone_on(self.device, where), torch.inference_mode():
+            x = planes.to(TORCH_DTYPES[self.precision])[None]
+            y = self._net(x.contiguous(memory_format=torch.channels_last))
+            # A sum is finite only if all its terms are.
+            if not (y.sum(dtype=torch.float32).isfinite() or y.isfinite().all()):
+                raise BundleError(
+                    f"task '{self.spec.name}' gave values that are not finite for {where} at "
+                    f"column {window.col_off}, row {window.row_off}; its weights or the scene are "
+                    "damaged"
+                )
+            scores = y[0].float()
+        return self._stored(scores, data.dtype, radiometry)
+
+    def _check(self, data: npt.NDArray[Any], window: Window, anchor: tuple[int, int]) -> None:
+        spec = self.spec
+        if data.shape != (len(spec.source), *window.shape):
+            raise TilingError(
+                f"task '{spec.name}' reads {len(spec.source)} bands of {window}; "
+                f"got an array of shape {data.shape}"
+            )
+        row, col = window.row_off + anchor[0], window.col_off + anchor[1]
+        if window.is_empty or any(n % spec.align for n in (*window.shape, row, col)):
+            raise TilingError(
+                f"task '{spec.name}' needs windows on multiples of {spec.align} px on the ground "
+                f"lattice; got {window.width} x {window.height} px at column {col}, row {row}"
+            )
+
+    def _planes(
+        self,
+        data: npt.NDArray[Any],
+        window: Window,
+        anchor: tuple[int, int],
+        radiometry: Sequence[Linear] | None,
+    ) -> Tensor:
+        """What the network sees, float32, shape `(C, H, W)`: normalised bands, then noise."""
+        spec, n_bands = self.spec, len(self.spec.source)
+        linear = _linears(spec.source, radiometry, to_network)
+        scales = spec.noise.scales if spec.noise else ()
+        noise = ground_noise(window, anchor=anchor, scales=scales, seed=self.seed)
+        if self.device.type != "cpu":
+            seen = normalize_there(data, linear, self.device)
+            return torch.cat([seen, torch.from_numpy(noise).to(self.device)]) if scales else seen
+        planes = np.empty((spec.channels_in, *window.shape), np.float32)
+        normalize(data, linear, planes[:n_bands])
+        planes[n_bands:] = noise
+        return torch.from_numpy(planes)
+
+    def _stored(
+        self, scores: Tensor, source_dtype: np.dtype[Any], radiometry: Sequence[Linear] | None
+    ) -> npt.NDArray[Any]:
+        """Product values of what the network said, worked out where it said it."""
+        spec, is_here = self.spec, scores.device.type == "cpu"
+        if spec.palette is not None:
+            classes = classify(scores.numpy()) if is_here else classify_there(scores)
+            return classes[None] if self.as_ == "classes" else paint(classes, spec.palette)
+        dtypes = {source_dtype if b.dtype == "source" else np.dtype(b.dtype) for b in spec.target}
+        dtype = np.result_type(*dtypes)
+        repeated = radiometry if all(b.dtype == "source" for b in spec.target) else None
+        linear = _linears(spec.target, repeated, from_network)
+        if is_here:
+            return denormalize(scores.numpy(), linear, dtype)
+        return denormalize_there(scores, linear, dtype)
+
+
+def _linears(bands: Sequence[Any], radiometry: Sequence[Linear] | None, way: Any) -> list[Linear]:
+    """Factor and summand of each band; the last radiometry serves all that follow."""
+    given = list(radiometry or [(1.0, 0.0)])
+    return [
+        way(band, given[min(i, len(given) - 1)] if band.units != "dn" else (1.0, 0.0))
+        for i, band in enumerate(bands)
+    ]
+
+
+@contextmanager
+def _alone_on(device: torch.device, what: str) -> Iterator[None]:
+    """Hold a device, its arithmetic set to give the same bits for the same pixels."""
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    try:
+        with _locks[device], exact:
+            yield
+    except RuntimeError as error:
+        lacks_memory = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if lacks_memory:
+            raise DeviceError(
+                f"{device} has too little memory for {what}; give a smaller --tile or --memory"
+            ) from error
+        raise
+
+
+def _remade(
+    bundle: Bundle, device: str, precision: str, seed: int, as_: Literal["rgb", "classes"]
+) -> Translator:
+    return Translator(bundle, device=device, precision=precision, seed=seed, as_=as_)
