@@ -81,6 +81,9 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
     for key in given:
         if key not in _KNOWN:
             raise UsageError(f"GDAL's COG driver has no option '{key}'{nearest(key, _KNOWN)}")
+    size = given.get("BLOCKSIZE", "512")
+    if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
+        raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
     if "COMPRESS" in given:  # Another codec counts its levels otherwise, or has no predictor.
         options = {k: v for k, v in options.items() if k not in {"LEVEL", "PREDICTOR"}}
     options |= given
@@ -165,7 +168,7 @@ def _check_end(path: Path) -> None:
 def told(error: Exception, path: Path) -> OutputError:
     """What stopped a file from being written, in words of its own."""
     folder = path.parent
-    if shutil.disk_usage(folder).free < _FULL_BYTES:
+    if folder.exists() and shutil.disk_usage(folder).free < _FULL_BYTES:
         return OutputError(f"{folder} cannot be written: No space left on device")
     return OutputError(f"{path} cannot be written: {' '.join(str(error).split())}")
 

@@ -1,0 +1,72 @@
+"""Tiles under a memory budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geotrans.errors import TilingError, UsageError
+from geotrans.inference import Translator
+from geotrans.mosaicking.budget import (
+    GDAL_CACHE_BYTES,
+    PeakMemory,
+    default_tile,
+    parse_bytes,
+    resident_bytes,
+    tile_within,
+)
+from geotrans.tasks import load_bundle
+from tests.helpers.bundles import identity_bundle, random_bundle
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("1.5GB", 1_500_000_000), ("800m", 800_000_000), ("64 MiB", 64_000_000), (4096, 4096)],
+)
+def test_sizes(text: str | int, n_bytes: int) -> None:
+    assert parse_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-3GB", "0", "1.2.3GB", "GB"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("halo", "align", "tile"), [(0, 1, 1152), (45, 16, 1056), (93, 32, 960), (700, 32, 704)]
+)
+def test_the_default_window_is_1152_px(tmp_path: Path, halo: int, align: int, tile: int) -> None:
+    bundle = identity_bundle(tmp_path / "same.safetensors", halo=halo, align=align)
+    assert default_tile(load_bundle(bundle).spec) == tile
+
+
+def test_a_budget_makes_tiles_smaller_down_to_an_error(tmp_path: Path) -> None:
+    bundle = load_bundle(random_bundle(tmp_path / "random.safetensors"))
+    base = resident_bytes()
+    translator = Translator(bundle, precision="float32")
+
+    def core(n_bytes: int, workers: int = 1) -> int:
+        return tile_within(n_bytes, translator, base=base, dtype="uint8", workers=workers)
+
+    floor = base + GDAL_CACHE_BYTES
+    assert core(floor + 10**10) == default_tile(bundle.spec)
+    sizes = [core(floor + n * 10**6) for n in (400, 200, 100)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] % bundle.spec.align == 0
+    assert sizes[-1] < sizes[0]
+    assert core(2 * floor + 10**9, workers=2) <= core(2 * floor + 10**9)
+    with pytest.raises(TilingError, match=r"too little for task 'random' with 1 worker; it needs"):
+        core(floor)
+
+
+def test_peak_memory_is_seen() -> None:
+    before = resident_bytes()
+    with PeakMemory() as peak:
+        array = np.ones(120_000_000, np.uint8)
+        for _ in range(5):
+            array += 1
+        del array
+    assert peak.n_bytes > before + 60_000_000
