@@ -63,6 +63,7 @@ class Product:
         precision: Arithmetic the network ran in.
         device: Where it ran.
         seconds: From opening the scene to the end.
+        network_s: Of these, time the network alone worked; added up over processes.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Product:
     precision: str
     device: str
     seconds: float
+    network_s: float
 
     def to_dict(self) -> dict[str, Any]:
         """The same, for JSON."""
@@ -151,20 +153,23 @@ def translate(
         check_space(path, job.n_px * job.layout.bytes_per_px)
         parts.begin(job, overwrite=overwrite)
         with _keeping(parts, job):
-            n_resumed = _make(job, parts, path, options, workers=workers, progress=progress)
+            work = _make(job, parts, path, options, workers=workers, progress=progress)
         parts.discard()
         if picture is not None:
             with open_scene(path) as made:
                 write_preview(job.scene, made, picture, area=job.plan.area)
+    seconds = time.monotonic() - started
+    _log.info("%s in %.1f s, the network in %.1f s of them", path, seconds, work.network_s)
     return Product(
         path=path,
         preview=picture,
         shape=(job.geobox.shape[0], job.geobox.shape[1]),
         n_tiles=len(job.plan),
-        n_resumed=n_resumed,
+        n_resumed=work.n_resumed,
         precision=job.precision,
         device=job.device,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
+        network_s=work.network_s,
     )
 
 
@@ -249,6 +254,12 @@ def plan_job(
     return job
 
 
+@dataclass(frozen=True)
+class _Work:
+    n_resumed: int
+    network_s: float
+
+
 def _make(
     job: Job,
     parts: Parts,
@@ -257,11 +268,11 @@ def _make(
     *,
     workers: int,
     progress: Progress,
-) -> int:
-    """Make the tiles that are not there yet, and the product; returns how many tiles were there."""
+) -> _Work:
+    """Make the tiles that are not there yet, and the product."""
     whole = parts.folder / "product.tif"
     with CogStream(job, parts, options) if can_follow(options) else nullcontext() as stream:
-        n_resumed = _translate_tiles(job, parts, stream, workers=workers, progress=progress)
+        work = _translate_tiles(job, parts, stream, workers=workers, progress=progress)
         tags, xmp = product_tags(job), xmp_packet()
         if stream is not None:
             stream.finish(whole, tags=tags, xmp=xmp)
@@ -270,12 +281,12 @@ def _make(
             virtual = write_vrt(job, parts, tags=tags, xmp=xmp, is_masked=is_masked)
             write_cog(virtual, whole, options)
     publish(whole, path)
-    return n_resumed
+    return work
 
 
 def _translate_tiles(
     job: Job, parts: Parts, stream: CogStream | None, *, workers: int, progress: Progress
-) -> int:
+) -> _Work:
     finished = parts.finished(job)
     if finished:
         _log.info("%d of %d tiles were finished before", len(finished), len(job.plan))
@@ -285,8 +296,11 @@ def _translate_tiles(
     missing = [tile for tile in job.plan if (tile.row, tile.col) not in finished]
     n_px = sum(job.place(tile).width * job.place(tile).height for tile in missing)
 
+    network_s: dict[int, float] = {}
+
     def done(receipt: Receipt) -> None:
         advance(receipt.n_px)
+        network_s[receipt.process] = max(receipt.network_s, network_s.get(receipt.process, 0.0))
         if stream:
             stream.feed(receipt.row)
 
@@ -300,7 +314,7 @@ def _translate_tiles(
         )
     if all(parts.is_empty(tile) for tile in job.plan):
         raise SceneError(f"{job.scene.name} holds no valid pixel there; nothing to translate")
-    return len(finished)
+    return _Work(len(finished), sum(network_s.values()))
 
 
 @contextmanager

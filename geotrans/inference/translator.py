@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ class Translator:
         seed: Which of the equally plausible pictures, for tasks with noise.
         as_: `"classes"` for class indices instead of colours, where the target has a palette.
 
+    Attributes:
+        network_s: Time the network alone has worked, s.
+
     Raises:
         BundleError: If the bundle does not hold what it says.
         DeviceError: If device or precision are not there.
@@ -76,6 +80,7 @@ class Translator:
         self.bundle = bundle
         self.seed = seed
         self.as_ = as_
+        self.network_s = 0.0
         self.device = pick_device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -128,6 +133,7 @@ class Translator:
         where = f"a window of {window.width} x {window.height} px"
         planes = self._planes(data, window, anchor, radiometry)
         with _alone_on(self.device, where), torch.inference_mode():
+            started = time.perf_counter()
             x = planes.to(TORCH_DTYPES[self.precision])[None]
             y = self._net(x.contiguous(memory_format=torch.channels_last))
             # A sum is finite only if all its terms are.
@@ -138,6 +144,7 @@ class Translator:
                     "damaged"
                 )
             scores = y[0].float()
+            self.network_s += time.perf_counter() - started
         return self._stored(scores, data.dtype, radiometry)
 
     def _check(self, data: npt.NDArray[Any], window: Window, anchor: tuple[int, int]) -> None:

@@ -6,7 +6,7 @@ inputs but the job, and what it leaves behind is a receipt.
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dask.base import tokenize
 from dask.delayed import Delayed
 
-from geotrans.mosaicking.job import Job, translate_tile
+from geotrans.mosaicking.job import Job, translate_tile, translator_of
 from geotrans.mosaicking.parts import Parts, fingerprint
 
 
@@ -29,15 +29,15 @@ class Receipt:
         row: Row of its cell in the plan.
         col: Column of its cell in the plan.
         n_px: Pixels of the product it covers.
-        is_empty: Whether nothing in it is valid.
-        seconds: From the start of reading to the end of writing.
+        process: Number of the process that made it.
+        network_s: Time the network of that process had worked by then, s.
     """
 
     row: int
     col: int
     n_px: int
-    is_empty: bool
-    seconds: float
+    process: int
+    network_s: float
 
 
 def lazy_product(job: Job) -> tuple[da.Array, da.Array]:
@@ -95,11 +95,9 @@ def _block(job: Job, block_id: tuple[int, int, int]) -> npt.NDArray[Any]:
 
 
 def _write_part(job: Job, parts: Parts, block_id: tuple[int, int]) -> npt.NDArray[Any]:
-    started = time.perf_counter()
     tile = job.plan.tile(*block_id)
-    patch = translate_tile(job, tile)
-    parts.write(job, tile, patch)
+    parts.write(job, tile, translate_tile(job, tile))
     height, width = job.place(tile).shape
-    seconds = time.perf_counter() - started
-    receipt = Receipt(tile.row, tile.col, height * width, patch is None, seconds)
+    network_s = translator_of(job).network_s
+    receipt = Receipt(tile.row, tile.col, height * width, os.getpid(), network_s)
     return np.array([[receipt]], dtype=object)
