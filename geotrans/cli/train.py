@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,8 @@ Folder = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Folder of the run. [default: runs/TASK]"),
 ]
-Restart = Annotated[
-    bool, typer.Option("--restart", help="Refuse to go on from a checkpoint in the folder.")
+New = Annotated[
+    bool, typer.Option("--new", help="Refuse a folder that holds a checkpoint to go on from.")
 ]
 
 
@@ -30,7 +31,7 @@ def command(
     config: Config,
     overrides: Overrides = None,
     output: Folder = None,
-    restart: Restart = False,
+    new: New = False,
     as_json: Json = False,
 ) -> None:
     """Train a task from a configuration and export its bundle.
@@ -41,9 +42,9 @@ def command(
     """
     from geotrans.training import train
 
-    trained = train(
-        config, overrides or [], out=output, resume=not restart, quiet=console.is_quiet()
-    )
+    trained = train(config, overrides or [], out=output, resume=not new, quiet=console.is_quiet())
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one process a device, and one of them tells
+        return
     if as_json:
         console.emit(
             {

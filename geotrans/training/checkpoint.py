@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ import torch
 
 from geotrans.errors import BundleError, ConfigError, OutputError
 
-# Settings a run may be continued under with another value: how long, where and how it is watched.
+# Settings a run may be continued under with another value: how long it lasts, where it runs, how
+# it is watched, and what its bundle says in words.
 _FREE = {
     "data.cache",
     "data.root",
+    "task.data",
+    "task.licence",
+    "task.limits",
+    "task.place",
+    "task.title",
     "training.accelerator",
     "training.devices",
     "training.evaluate_every",
@@ -26,14 +33,17 @@ _FREE = {
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; it appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")  # one that was killed is written over
     try:
-        torch.save(state, part)
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise OutputError(f"cannot write checkpoint {path}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
@@ -45,13 +55,16 @@ def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, KeyError) as error:
         raise BundleError(
-            f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); start without --resume"
+            f"checkpoint {path} is damaged ({type(error).__name__}); "
+            "delete it to start anew, or give another output folder"
         ) from error
     if not isinstance(state, dict) or "config" not in state:
-        raise BundleError(f"{path} is no checkpoint of geotrans; start without --resume")
-    for key, old, new in _differences(state["config"], config):
+        raise BundleError(f"{path} is no checkpoint of geotrans; give another output folder")
+    differences = _differences(state["config"], config)
+    if differences:
+        key, old, new = differences[0]
         raise ConfigError(
             f"checkpoint {path} was written with {key} = {old}, this run has {new}; "
             "use the same configuration or another output folder"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from geotrans.errors import ConfigError
-from geotrans.sampling.config import DataConfig, validated
+from geotrans.errors import OutputError
+from geotrans.sampling.config import DataConfig, read_sections, validated
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # In YAML a year is a number, wherever a group is meant.
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 class TaskConfig(_Strict):
@@ -76,7 +77,8 @@ class LossConfig(_Strict):
         l1_pool: Both sides are averaged over squares of this edge before the difference, px.
         perceptual: Adversarial loss of a critic on pretrained VGG16 features.
         cross_entropy: Cross-entropy over the palette.
-        jaccard: One minus the soft intersection over union, mean over the classes present.
+        jaccard: One minus the soft intersection over union, mean over the classes present and
+            over `task.iou_groups`.
     """
 
     gan: float = Field(default=1.0, ge=0)
@@ -116,16 +118,22 @@ class AugmentConfig(_Strict):
 
     Attributes:
         dihedral: Whether patches are turned and mirrored, both sides alike.
+        rotate: Largest further turn, degrees, both sides alike; ground that comes in from beyond
+            a patch is not valid.
+        zoom: Largest change of scale, as a share, both sides alike.
         critic: DiffAugment policies on what the critics see.
         jitter: Colour changes of the source.
-        groups: Share of the patches by group, as years; equal if empty.
+        groups: Share of the patches by group, as years; a group left out is not drawn. Without
+            any, every patch is as likely as another.
         like_group: Group whose band means and deviations the targets of the others are given.
     """
 
     dihedral: bool = True
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    zoom: float = Field(default=0.0, ge=0, lt=1)
     critic: tuple[Literal["color", "translation", "cutout"], ...] = ()
     jitter: JitterConfig = JitterConfig()
-    groups: dict[str, float] = Field(default_factory=dict)
+    groups: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     like_group: str | None = None
 
 
@@ -168,13 +176,13 @@ class LoopConfig(_Strict):
     decay_from: float = Field(default=0.5, ge=0, le=1)
     freeze_norm_from: float = Field(default=1.0, ge=0, le=1)
     ema: float = Field(default=0.999, ge=0, lt=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     evaluate_every: int = Field(default=500, ge=1)
     select: str = Field(default="l1:min", pattern=r"^[a-z0-9_]+:(min|max)$")
     val_group: str | None = None
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    accelerator: str = "auto"
-    devices: int | Literal["auto"] = 1
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
 
 
 class TrainConfig(_Strict):
@@ -211,17 +219,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: If the file cannot be read or a key is unknown; names the nearest.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no sections; it needs at least 'task:' and 'data:'")
-    for override in overrides:
-        _override(content, override)
-    return validated(TrainConfig, content, where=str(path))
+    return validated(TrainConfig, read_sections(path, overrides), where=str(path))
 
 
 def resolved(config: TrainConfig) -> dict[str, Any]:
@@ -229,14 +227,14 @@ def resolved(config: TrainConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def _override(content: dict[str, Any], text: str) -> None:
-    keys, found, value = text.partition("=")
-    if not found:
-        raise ConfigError(f"override '{text}' has no '='; write it as training.max_minutes=30")
-    *parents, last = keys.split(".")
-    section: Any = content
-    for key in parents:
-        section = section.setdefault(key, {})
-        if not isinstance(section, Mapping):
-            raise ConfigError(f"override '{text}' reaches into '{key}', which is no section")
-    section[last] = yaml.safe_load(value)
+def save_config(path: Path, config: TrainConfig) -> None:
+    """Write the configuration with every default filled in.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    text = yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -6,6 +6,7 @@ sees exactly what the unbroken one would have seen, and nothing about the sample
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from geotrans.errors import ConfigError, SamplingError
-from geotrans.grid import Window, ground_noise
+from geotrans.errors import ConfigError, SamplingError, nearest
+from geotrans.grid import Window, ground_noise, reflected
 from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
-from geotrans.training.config import JitterConfig, TrainConfig
+from geotrans.training.config import AugmentConfig, JitterConfig, TaskConfig, TrainConfig
+
+Palette = tuple[tuple[str, tuple[int, int, int]], ...]
 
 
 @dataclass(frozen=True)
@@ -79,33 +83,34 @@ class ResidentPatches:
         self.config = config
         self.device = device
         manifest = cache.manifest
-        drawn = config.training.margin if manifest.drawn == "source" else 0
-        if config.training.margin and not drawn:
-            raise ConfigError(
-                "training.margin needs a source drawn from vectors; set it to 0 for rasters"
-            )
-        self.margin = drawn
+        self.margin = config.training.margin
         self.source_border = manifest.margin if manifest.drawn == "source" else 0
+        if self.margin > self.source_border:
+            raise ConfigError(
+                f"training.margin is {self.margin} px, but the data shows {self.source_border} px "
+                "beyond a patch; lower it, or raise data.source.margin of a source drawn from "
+                "vectors"
+            )
         patches = cache.load(split, margin=self.source_border)
         bands = band_indices(manifest.source, config.task.source, where="task.source")
         self.source = _resident(patches.source[:, bands], device)
-        target = patches.target
-        if manifest.drawn == "target" and manifest.margin:
-            target = target[
-                ..., manifest.margin : -manifest.margin, manifest.margin : -manifest.margin
-            ]
         bands = band_indices(manifest.target, config.task.target, where="task.target")
-        target = target[:, bands]
+        target = patches.target[:, bands]
         if config.augment.like_group is not None:
             target = _like_group(target, patches, config.augment.like_group)
         self.target = _resident(target, device)
-        self.valid = torch.from_numpy(np.ascontiguousarray(patches.valid)).to(device)
+        valid = patches.valid
         self.classes: Tensor | None = None
         if config.task.palette:
-            if patches.classes is None:
-                raise ConfigError("task.palette needs a side drawn from vectors; the data has none")
+            if manifest.drawn != "target" or manifest.palette is None or patches.classes is None:
+                raise ConfigError(
+                    "task.palette needs a target drawn from vectors; the data has "
+                    f"{'a source' if manifest.drawn else 'none'}"
+                )
             # Ground the style leaves blank has no class and is not valid.
-            self.classes = _resident(np.where(patches.valid, patches.classes, 0), device)
+            valid = valid & (patches.classes < len(manifest.palette))
+            self.classes = _resident(np.where(valid, patches.classes, 0), device)
+        self.valid = _resident(valid, device)
         self.groups = patches.groups
         self.places = patches.places
         self.ranges = value_range(manifest.source), value_range(manifest.target)
@@ -132,35 +137,40 @@ class ResidentPatches:
             for i, row, col, turn in zip(picks, rows, cols, turns, strict=True)
         ]
         source, target, valid, classes = (torch.stack(side) for side in zip(*parts, strict=True))
-        source = self._normalized(source, 0)
+        source, target = self._normalized(source, 0), self._normalized(target, 1)
+        if self.config.augment.rotate or self.config.augment.zoom:
+            places = sampling_grids(loop.batch, self.config.augment, rng)
+            source, target = warped(source, places), warped(target, places)
+            valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
+            classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
         source = jittered(source, self.config.augment.jitter, rng)
         noise = self._noise(rng, source.shape)
         return Batch(
             source=_laid_out(torch.cat([source, noise], dim=1)),
-            target=_laid_out(self._normalized(target, 1)),
+            target=_laid_out(target),
             classes=classes.long() if self.classes is not None else None,
             valid=valid[:, None].float(),
             margin=self.margin,
         )
 
     def whole(self, index: int, *, border: int, align: int) -> Batch:
-        """One whole patch as the translator would see it, with noise of seed 0.
+        """One whole patch as the translator would see it, with noise of its own.
 
-        The source is taken with at least `border` px around it where the cache has them, and
-        mirrored up to a multiple of `align`.
+        The source is taken with at least `border` px around it and up to a multiple of `align`;
+        it is mirrored where the cache has no more.
         """
         height, width = self.target.shape[-2:]
         margin = -(-border // align) * align
-        have = min(margin, self.source_border)
-        cut = self.source_border - have
-        source = inner(self.source[index : index + 1], cut)
-        extra = (-(width + 2 * margin)) % align, (-(height + 2 * margin)) % align
-        source = self._normalized(source, 0)
-        pad = margin - have
-        source = torch.nn.functional.pad(
-            source, (pad, pad + extra[0], pad, pad + extra[1]), mode="reflect"
+        window = Window(
+            -margin, -margin, *(-(-(n + 2 * margin) // align) * align for n in (width, height))
         )
-        window = Window(-margin, -margin, source.shape[-1], source.shape[-2])
+        source = self.source[index : index + 1]
+        first, size = self.source_border - margin, source.shape[-2:]
+        rows, cols = (
+            torch.from_numpy(reflected(first, length, n)).to(self.device)
+            for length, n in zip(window.shape, size, strict=True)
+        )
+        source = self._normalized(source[..., rows, :][..., cols], 0)
         noise = torch.from_numpy(
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
@@ -183,6 +193,11 @@ class ResidentPatches:
         sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
         a, b, c, d = (_turned(side, turn) for side in sides)
         return a, b, c, d
+
+    def denormalized(self, output: Tensor) -> Tensor:
+        """What a generator wrote, in the units of the target."""
+        low, high = self.ranges[1]
+        return (output.float() + 1) * ((high - low) / 2) + low
 
     def _normalized(self, x: Tensor, side: int) -> Tensor:
         low, high = self.ranges[side]
@@ -224,6 +239,42 @@ def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> 
     return source.clamp(-1, 1)
 
 
+def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[int]]:
+    """Classes that count as one together, as indices in the palette.
+
+    Raises:
+        ConfigError: If a group names a class the style does not have.
+    """
+    if not task.palette:
+        return {}
+    names = [name for name, _ in palette or ()]
+    for group, members in task.iou_groups.items():
+        for name in members:
+            if name not in names:
+                raise ConfigError(
+                    f"task.iou_groups.{group} names the class '{name}'{nearest(name, names)}; "
+                    f"the style has {', '.join(names)}"
+                )
+    return {group: [names.index(n) for n in members] for group, members in task.iou_groups.items()}
+
+
+def sampling_grids(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Random turns and changes of scale about the middle, `(N, 2, 3)`, as `affine_grid` reads."""
+    angles = np.radians(rng.uniform(-augment.rotate, augment.rotate, n))
+    scales = np.exp(rng.uniform(-1, 1, n) * np.log1p(augment.zoom))
+    cos, sin, none = np.cos(angles) * scales, np.sin(angles) * scales, np.zeros(n)
+    rows = np.stack([np.stack([cos, -sin, none], 1), np.stack([sin, cos, none], 1)], 1)
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def warped(
+    x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
+) -> Tensor:
+    """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
+    grid = F.affine_grid(places.to(x.device), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
+
+
 def _turned(x: Tensor, turn: int) -> Tensor:
     """One of the eight ways to lay a square down."""
     x = torch.rot90(x, turn % 4, dims=(-2, -1))
@@ -235,6 +286,8 @@ def _laid_out(x: Tensor) -> Tensor:
 
 
 def _resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
+        array = array.astype(np.int32 if array.itemsize == 2 else np.int64)
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
@@ -251,15 +304,17 @@ def _dtype_range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _shares(groups: list[str], wanted: dict[str, float]) -> npt.NDArray[np.float64]:
-    """Probability of each patch; all groups alike unless shares are given."""
+    """Probability of each patch."""
     for name in wanted:
         if name not in groups:
             found = ", ".join(sorted(set(groups)))
             raise ConfigError(f"augment.groups names '{name}'; the data has {found}")
-    weights = np.array(
-        [wanted.get(g, 0.0 if wanted else 1.0) / groups.count(g) for g in groups], dtype=np.float64
-    )
-    return weights / weights.sum() if wanted else np.full(len(groups), 1 / len(groups))
+    if not wanted:
+        return np.full(len(groups), 1 / len(groups))
+    counts = Counter(groups)
+    weights = np.array([wanted.get(group, 0.0) / counts[group] for group in groups])
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def _like_group(

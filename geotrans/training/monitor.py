@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -83,29 +83,50 @@ class Monitor:
 
 
 class _Curve:
-    """A CSV file with a column a name; rows from `step` on are dropped when it is opened."""
+    """A CSV file with a column a name; a name that turns up later gets a column as well."""
 
     def __init__(self, path: Path, step: int) -> None:
-        rows = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))
-        self._names = rows[0] if rows else []
-        kept = [row for row in rows[1:] if int(row[0]) <= step]
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file)
-        self._writer.writerows([self._names, *kept] if rows else [])
+        self._path = path
+        self._names = ["step"]
+        self._rewrite(last=step)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        if not self._names:
-            self._names = ["step", *values]
-            self._writer.writerow(self._names)
-        row = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
-        self._writer.writerow([row.get(name, "") for name in self._names])
+        new = [name for name in values if name not in self._names]
+        if new:
+            self._file.close()
+            self._names += new
+            self._rewrite()
+        told = {name: f"{value:.6g}" for name, value in values.items()}
+        self._writer.writerow({"step": step, **told})
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
+
+    def _rewrite(self, *, last: int | None = None) -> None:
+        """Write the rows anew under all names, without those after step `last`."""
+        rows: list[dict[str, str]] = []
+        if self._path.is_file():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows = [row for row in reader if _is_whole(row)]
+                self._names += [n for n in reader.fieldnames or () if n not in self._names]
+        part = self._path.with_name(f".{self._path.name}.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = self._writer_of(file)
+            writer.writeheader()
+            writer.writerows(r for r in rows if last is None or int(r["step"]) <= last)
+        part.replace(self._path)
+        self._file = self._path.open("a", newline="", encoding="utf-8")
+        self._writer = self._writer_of(self._file)
+
+    def _writer_of(self, file: TextIO) -> csv.DictWriter[str]:
+        return csv.DictWriter(file, self._names, restval="", lineterminator="\n")
+
+
+def _is_whole(row: Mapping[str | None, object]) -> bool:
+    """Whether a row is as it was written, and not what a killed run left of it."""
+    return None not in row and None not in row.values() and str(row.get("step")).isdigit()
 
 
 def save_sheet(path: Path, rows: list[list[npt.NDArray[np.uint8]]]) -> None:

@@ -13,20 +13,21 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from geotrans import models
-from geotrans.errors import TrainingError
+from geotrans.errors import ConfigError, DeviceError, TrainingError
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.augment import DiffAugment
 from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute_norms
 from geotrans.training.checkpoint import load_checkpoint, save_checkpoint
-from geotrans.training.config import TrainConfig, resolved
-from geotrans.training.data import Batch, ResidentPatches, inner, step_rng
+from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.data import Batch, ResidentPatches, class_groups, inner, step_rng
 from geotrans.training.evaluation import HeldOut
 from geotrans.training.losses import (
     adversarial_loss,
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 NORM_BATCHES = 16
+LOG_EVERY = 20
 
 
 class Pix2Pix:
@@ -52,6 +54,10 @@ class Pix2Pix:
         cache: Patches with splits `train` and `val`.
         out: Folder of the run.
         quiet: Whether to show no progress.
+
+    Raises:
+        ConfigError: If configuration and patches do not fit each other.
+        DeviceError: If the device asked for is not there.
     """
 
     def __init__(
@@ -59,12 +65,9 @@ class Pix2Pix:
     ) -> None:
         loop = config.training
         self.config, self.loop, self.cache, self.out, self.quiet = config, loop, cache, out, quiet
-        self.fabric = Fabric(
-            accelerator=loop.accelerator, devices=loop.devices, precision=_precision(config)
-        )
+        self.fabric = _fabric(config)
         self.fabric.launch()
         models.keep_freed_memory()
-        self.fabric.seed_everything(loop.seed, verbose=False)
         self.weights = config.loss.weights
         self.patches = ResidentPatches(cache, "train", config, device=self.fabric.device)
         palette = cache.manifest.palette if config.task.palette else None
@@ -75,24 +78,29 @@ class Pix2Pix:
             "out_activation": "none" if palette else "tanh",
             **config.generator.args,
         }
+        self.groups = list(class_groups(config.task, palette).values())
+        self.norms_frozen = False
+        colors = [c for _, c in palette] if palette else []
+        # Colours of the classes on [-1, 1], so that critics see a map as a picture.
+        self.colors = torch.tensor(colors, device=self.fabric.device) / 127.5 - 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(loop.seed)
+            self._set_up(n_source, n_target)
+
+    def _set_up(self, n_source: int, n_target: int) -> None:
+        """Networks with fresh weights, and their optimisers."""
+        fabric, loop, config = self.fabric, self.loop, self.config
         generator = models.build(
             config.generator.arch, self.channels_in, self.channels_out, **self.generator_args
         )
         self.align = models.alignment(generator)
         self.halo = models.receptive_halo(generator, self.channels_in)
-        if (loop.crop + 2 * self.patches.margin) % self.align:
-            raise TrainingError(
-                f"training.crop + 2 * training.margin is {loop.crop + 2 * self.patches.margin} px; "
+        edge = loop.crop + 2 * loop.margin
+        if edge % self.align:
+            raise ConfigError(
+                f"training.crop + 2 * training.margin is {edge} px; "
                 f"the generator needs a multiple of {self.align}"
             )
-        self.norms_frozen = False
-        colors = [c for _, c in palette] if palette else []
-        # Colours of the classes on [-1, 1], so that critics see a map as a picture.
-        self.colors = torch.tensor(colors, device=self.fabric.device) / 127.5 - 1
-        self._set_up(generator, n_source, n_target)
-
-    def _set_up(self, generator: nn.Module, n_source: int, n_target: int) -> None:
-        fabric, loop, config = self.fabric, self.loop, self.config
         generator = generator.to(memory_format=torch.channels_last)
         self.average = AveragedWeights(generator, decay=loop.ema)
         self.average.net.to(fabric.device)
@@ -107,6 +115,11 @@ class Pix2Pix:
         if "perceptual" in self.weights:
             from geotrans.training.vgg import FeatureCritic, VGGFeatures
 
+            if n_target != 3:
+                raise ConfigError(
+                    f"loss.perceptual looks at red, green and blue; the target has {n_target} "
+                    "bands; name three in task.target, or set loss.perceptual to 0"
+                )
             critics["feature"] = FeatureCritic(n_source)
             vgg = VGGFeatures().to(memory_format=torch.channels_last)
             self.vgg = fabric.to_device(vgg)
@@ -126,33 +139,50 @@ class Pix2Pix:
 
         Returns:
             The best held-out scores, the step they belong to, and the generator's weights.
+
+        Raises:
+            TrainingError: If a loss or a weight is no number any more.
+            KeyboardInterrupt: With a word about where the same run would go on.
         """
         state = self._restored() if resume else {}
-        step, seconds = int(state.get("step", 0)), float(state.get("seconds", 0.0))
-        best = state.get("best", {})
+        step = saved = int(state.get("step", 0))
+        seconds, best = float(state.get("seconds", 0.0)), state.get("best", {})
         patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
         held_out = HeldOut(
             patches, self.config, self.cache.manifest, align=self.align, halo=self.halo
         )
-        monitor = Monitor(self.out, step=step, quiet=self.quiet)
+        monitor = None
+        if self.fabric.is_global_zero:
+            save_config(self.out / "config.yaml", self.config)
+            monitor = Monitor(self.out, step=step, quiet=self.quiet)
         before, started = seconds, time.monotonic()
         share = self._share(step, seconds)
+        recent: list[dict[str, Tensor]] = []
         try:
             while share < 1:
-                losses = self.step(step, share)
+                recent.append(self.step(step, share))
                 step += 1
                 seconds = before + time.monotonic() - started
                 share = self._share(step, seconds)
-                if step % 20 == 0 or share >= 1:
-                    self._check(step, losses)
-                    monitor.losses(step, {name: float(v) for name, v in losses.items()})
-                monitor.progress(step, images=self._images, share=share, seconds=seconds)
-                if step % self.loop.evaluate_every == 0 or share >= 1:
+                is_due = step % self.loop.evaluate_every == 0 or share >= 1
+                if step % LOG_EVERY == 0 or is_due:
+                    told = self._numbers(step, recent)
+                    recent.clear()
+                    if monitor:
+                        monitor.losses(step, told)
+                if monitor:
+                    monitor.progress(step, images=self._images, share=share, seconds=seconds)
+                if is_due:
                     best = self._evaluate(held_out, monitor, step, best)
                     seconds = before + time.monotonic() - started
                     self._save(step, seconds, best)
+                    saved = step
+        except KeyboardInterrupt:
+            message = f"interrupted at step {step}; the same command goes on from step {saved}"
+            raise KeyboardInterrupt(message) from None
         finally:
-            monitor.close()
+            if monitor:
+                monitor.close()
         return {**best, "steps": step, "seconds": seconds}
 
     def step(self, step: int, share: float) -> dict[str, Tensor]:
@@ -199,7 +229,7 @@ class Pix2Pix:
             losses["cross_entropy"] = masked_cross_entropy(scores, batch.classes, batch.valid)
         if "jaccard" in self.weights:
             assert batch.classes is not None
-            losses["jaccard"] = jaccard_loss(scores, batch.classes, batch.valid)
+            losses["jaccard"] = jaccard_loss(scores, batch.classes, batch.valid, groups=self.groups)
 
         total = torch.stack([weight * losses[name] for name, weight in self.weights.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -277,35 +307,58 @@ class Pix2Pix:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
-    def _check(self, step: int, losses: dict[str, Tensor]) -> None:
-        for name, value in losses.items():
-            if not math.isfinite(float(value)):
-                raise TrainingError(
-                    f"loss '{name}' is {float(value)} at step {step}; the last good checkpoint is "
-                    f"kept in {self.out}; lower training.lr_generator or the loss's weight"
-                )
+    def _numbers(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Losses of the last step, means over the devices; all recent ones are looked at.
+
+        Raises:
+            TrainingError: If one is no number any more.
+        """
+        names = list(recent[-1])
+        table = torch.stack([torch.stack([losses[n].float() for n in names]) for losses in recent])
+        rows = cast(Tensor, self.fabric.all_reduce(table)).tolist()
+        for then, row in enumerate(rows, start=step - len(rows) + 1):
+            for name, value in zip(names, row, strict=True):
+                if not math.isfinite(value):
+                    self._give_up(f"loss '{name}' is {value}", then)
+        return dict(zip(names, rows[-1], strict=True))
+
+    def _give_up(self, reason: str, step: int) -> NoReturn:
+        kept = (
+            f"the last good checkpoint is kept in {self.out}"
+            if (self.out / CHECKPOINT).exists()
+            else "there is no checkpoint yet"
+        )
+        raise TrainingError(
+            f"{reason} at step {step}; {kept}; lower training.lr_generator or the loss's weight"
+        )
 
     def _evaluate(
-        self, held_out: HeldOut, monitor: Monitor, step: int, best: dict[str, Any]
+        self, held_out: HeldOut, monitor: Monitor | None, step: int, best: dict[str, Any]
     ) -> dict[str, Any]:
         """Score the averaged weights; keep them if they are the best so far."""
         net = self.average.net
+        # A loss tells of the weights before the step, so the last step shows only here.
+        for trained in (self.generator, *self.critics.values()):
+            if not all(weight.isfinite().all() for weight in trained.parameters()):
+                self._give_up("weights are no numbers any more", step)
         if not self.norms_frozen:
             self._recompute_norms(net, step)
         outputs = held_out.outputs(net)
         scores = held_out.scores(outputs)
-        if self.fabric.is_global_zero:
+        if monitor:
             monitor.scores(step, scores)
             (self.out / "sheets").mkdir(exist_ok=True)
             save_sheet(self.out / "sheets" / f"step_{step:07d}.png", held_out.sheet(outputs))
         name, _, better = self.loop.select.partition(":")
-        if name not in scores:
+        if math.isnan(scores[name]):
             raise TrainingError(
-                f"training.select asks for score '{name}'; this run has {', '.join(scores)}"
+                f"the score '{name}' has no value: 'val' holds nothing it looks at; "
+                f"set training.select to one of {', '.join(held_out.score_names)}"
             )
         sign = -1 if better == "min" else 1
         if best and sign * scores[name] <= sign * best["scores"][name]:
             return best
+        scores = {name: value for name, value in scores.items() if not math.isnan(value)}
         weights = {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}
         return {"step": step, "scores": scores, "weights": weights}
 
@@ -349,8 +402,21 @@ class Pix2Pix:
         return state
 
 
-def _precision(config: TrainConfig) -> Any:
-    """Fabric's precision; bf16 by default where it is sure to be fast."""
-    if config.training.precision != "auto":
-        return config.training.precision
-    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
+def _fabric(config: TrainConfig) -> Fabric:
+    """The devices of a run; bf16 by default where it is sure to be fast.
+
+    Raises:
+        DeviceError: If they are not there.
+    """
+    loop = config.training
+    precision = loop.precision
+    if precision == "auto":
+        is_cuda = loop.accelerator in {"auto", "cuda", "gpu"} and torch.cuda.is_available()
+        precision = "bf16-mixed" if is_cuda and torch.cuda.is_bf16_supported() else "32-true"
+    try:
+        return Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=precision)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise DeviceError(
+            f"training.accelerator '{loop.accelerator}' with training.devices {loop.devices} "
+            f"cannot be had here: {' '.join(str(error).split())}"
+        ) from error

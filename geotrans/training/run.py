@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from geotrans.errors import OutputError
-from geotrans.sampling.cache import PatchCache
+from geotrans.errors import ConfigError, OutputError, SamplingError
 from geotrans.sampling.tiling import ensure_cache
-from geotrans.training.config import TrainConfig, load_config, resolved
+from geotrans.training.config import TrainConfig, load_config
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +52,8 @@ def train(
         config: YAML file, or a configuration.
         overrides: `section.key=value`; they win over the file.
         out: Folder of the run; `runs/<task>` unless given.
-        resume: Whether to go on from the folder's checkpoint. Without it a folder that holds one
-            is refused.
+        resume: Whether to go on from the folder's checkpoint; else a folder that holds one is
+            refused.
         quiet: Whether to show no progress.
 
     Returns:
@@ -65,71 +63,89 @@ def train(
         ConfigError: If the configuration says something unknown, or the checkpoint another.
         SamplingError: If there is nothing to train on.
         TrainingError: If a loss is no number any more; the last checkpoint stays.
+        DeviceError: If the device asked for is not there.
         OutputError: If the folder cannot be written.
     """
-    if not isinstance(config, TrainConfig):
-        config, source = load_config(config, overrides), str(config)
-    else:
+    if isinstance(config, TrainConfig):
+        if overrides:
+            raise ConfigError("overrides go with a file; change the configuration itself instead")
         source = "CONFIG.yaml"
+    else:
+        source = Path(config).name
+        config = load_config(config, overrides)
     folder = Path(out) if out is not None else Path("runs") / config.task.name
-    _prepare(folder, config, resume=resume)
+    _prepare(folder, resume=resume)
     cache = ensure_cache(config.data)
+    if missing := {"train", "val"} - set(cache.splits):
+        raise SamplingError(
+            f"training needs the splits train and val; {cache.path} has {', '.join(cache.splits)}; "
+            f"add {' and '.join(sorted(missing))} to data.splits"
+        )
+    from geotrans.training.export import export_bundle
     from geotrans.training.pix2pix import Pix2Pix
 
     run = Pix2Pix(config, cache, folder, quiet=quiet)
-    result = run.run(resume=resume)
-    return _finish(
-        run, config, cache, folder, result, " ".join(["geotrans train", source, *overrides])
+    best = run.run(resume=resume)
+    trained = TrainedTask(
+        folder=folder,
+        bundle=folder / f"{config.task.name}.safetensors",
+        scores=best["scores"],
+        step=best["step"],
+        steps=best["steps"],
+        seconds=best["seconds"],
     )
+    if run.fabric.is_global_zero:
+        export_bundle(
+            trained.bundle,
+            config,
+            cache.manifest,
+            best["weights"],
+            scores=trained.scores,
+            generator_args=run.generator_args,
+            halo=run.halo,
+            align=run.align,
+            reproduce=_command(source, overrides),
+        )
+        _sum_up(trained)
+    run.fabric.barrier()
+    return trained
 
 
-def _prepare(folder: Path, config: TrainConfig, *, resume: bool) -> None:
-    """Make the folder and write down what runs in it."""
+def _prepare(folder: Path, *, resume: bool) -> None:
+    """Make the folder, before anything long begins."""
     if not resume and (folder / "checkpoint.pt").exists():
         raise OutputError(
-            f"{folder} holds a checkpoint; leave out --restart to go on from it, "
+            f"{folder} holds a checkpoint; leave out --new to go on from it, "
             "or give another folder with -o"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _finish(
-    run: Any,
-    config: TrainConfig,
-    cache: PatchCache,
-    folder: Path,
-    result: dict[str, Any],
-    command: str,
-) -> TrainedTask:
-    """Export the best weights and sum the run up in `result.json`."""
-    from geotrans.training.export import export_bundle
+def _command(source: str, overrides: Sequence[str]) -> str:
+    """What to type to train the same, on a machine with folders of its own."""
+    local = ("data.root=", "data.cache=")
+    return shlex.join(
+        ["geotrans", "train", source, *(o for o in overrides if not o.startswith(local))]
+    )
 
-    bundle = export_bundle(
-        folder / f"{config.task.name}.safetensors",
-        config,
-        cache.manifest,
-        result["weights"],
-        scores=result["scores"],
-        generator_args=run.generator_args,
-        halo=run.halo,
-        align=run.align,
-        reproduce=command,
-    )
-    trained = TrainedTask(
-        folder, bundle, result["scores"], result["step"], result["steps"], result["seconds"]
-    )
+
+def _sum_up(trained: TrainedTask) -> None:
+    """Write `result.json`."""
     summary = {
-        "bundle": bundle.name,
+        "bundle": trained.bundle.name,
         "scores": trained.scores,
         "step": trained.step,
         "steps": trained.steps,
         "seconds": round(trained.seconds, 1),
     }
-    (folder / "result.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    log.info("wrote %s (step %d of %d)", bundle, trained.step, trained.steps)
-    return trained
+    path = trained.folder / "result.json"
+    try:
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    log.info("wrote %s (step %d of %d)", trained.bundle, trained.step, trained.steps)
