@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geotrans.models.folding import fold
+from geotrans.models.phases import PhaseUp
 from geotrans.models.registry import alignment
 
 
@@ -65,7 +66,9 @@ def _probe(net: nn.Module) -> nn.Module:
     probe = fold(net)
     for module in list(probe.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(child, PhaseUp):
+                setattr(module, name, _lone(child.as_transposed()))
+            elif isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
                 setattr(module, name, _lone(child))
             elif isinstance(
                 child, nn.Tanh | nn.ReLU | nn.LeakyReLU | nn.InstanceNorm2d | nn.BatchNorm2d
