@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from geotrans.errors import DeviceError, UsageError
 from geotrans.models import alignment
