@@ -6,12 +6,16 @@ import csv
 import logging
 import sys
 import time
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +30,9 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, *, step: int, quiet: bool) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.folder = folder
         self._losses = _Curve(folder / "losses.csv", step)
         self._scores = _Curve(folder / "scores.csv", step)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._board = _board(folder / "tensorboard", step)
         self._quiet = quiet or not sys.stderr.isatty()
         self._since, self._images = time.monotonic(), 0
 
@@ -80,6 +81,17 @@ class Monitor:
         self._board.close()
         if not self._quiet:
             sys.stderr.write("\n")
+
+
+def _board(folder: Path, step: int) -> SummaryWriter:
+    """TensorBoard's curves from `step` on."""
+    # This module is tensorboard's own switch against importing TensorFlow, where that is installed,
+    # merely to make paths: seconds, and hundreds of megabytes.
+    switch = "tensorboard.compat.notf"
+    sys.modules.setdefault(switch, types.ModuleType(switch))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step)
 
 
 class _Curve:

@@ -1,6 +1,8 @@
 import csv
 import io
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +74,18 @@ def test_tensorboard_reads_the_same(tmp_path):
     board = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert sorted(board.Tags()["scalars"]) == ["loss/gan", "val/l1"]
     assert [(e.step, e.value) for e in board.Scalars("loss/gan")] == [(20, 1.5)]
+
+
+def test_curves_need_no_tensorflow(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from geotrans.training.monitor import Monitor\n"
+        f"Monitor(Path({str(tmp_path)!r}), step=0, quiet=True).close()\n"
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "[]\n"
 
 
 @pytest.fixture
