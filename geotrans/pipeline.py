@@ -21,8 +21,8 @@ from geotrans.mosaicking import As, Job, Parts, product_layout
 from geotrans.mosaicking.assemble import has_gaps, write_vrt
 from geotrans.mosaicking.budget import (
     GDAL_CACHE_BYTES,
-    IN_FLIGHT,
     default_tile,
+    in_flight,
     resident_bytes,
     tile_within,
 )
@@ -304,12 +304,12 @@ def _translate_tiles(
         if stream:
             stream.feed(receipt.row)
 
+    tasks = lazy_parts(job, parts)
     with progress("translating", n_px) as advance:
         run_tiles(
-            lazy_parts(job, parts),
-            [(tile.row, tile.col) for tile in missing],
+            [tasks[tile.row, tile.col] for tile in missing],
             workers=workers,
-            in_flight=IN_FLIGHT,
+            in_flight=in_flight(job.device),
             done=done,
         )
     if all(parts.is_empty(tile) for tile in job.plan):

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 # Edge of the window a network is fastest at on a CPU, halo included, px.
 WINDOW_PX = 1152
 
-# Tiles at a time in one process: one is read, one computed, one written.
-IN_FLIGHT = 3
+# Tiles at a time in one process. On a CPU the network takes nearly all the time, so that one tile
+# can be written and the next one read while another is computed; a GPU waits for more of them.
+_IN_FLIGHT = {"cpu": 2}
+_IN_FLIGHT_ELSEWHERE = 4
 
 # Of GDAL's block cache, bytes; its default is a twentieth of the machine.
 GDAL_CACHE_BYTES = 64 * 2**20
 
-# What a tile holds beside the network: source and product, their masks, copies on the way.
+# What a tile holds beside the network: source, product and masks, and copies on the way; what the
+# network reads and says in float32.
 _COPIES = 4
 _PROBE_PX = 512
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -57,7 +60,7 @@ def tile_within(
     """
     spec = translator.spec
     per_px = network_bytes_per_px(translator, base=base, dtype=dtype)
-    per_px += tile_bytes_per_px(spec, dtype)
+    per_px += tile_bytes_per_px(spec, dtype, str(translator.device))
     base += GDAL_CACHE_BYTES
     # Processes of their own leave one more that only waits.
     share = n_bytes if workers == 1 else (n_bytes - base) // workers
@@ -83,11 +86,17 @@ def _core(spec: TaskSpec, window_px: int) -> int:
     return (window_px - 2 * _halo(spec)) // spec.align * spec.align
 
 
-def tile_bytes_per_px(spec: TaskSpec, dtype: str) -> float:
+def in_flight(device: str) -> int:
+    """Tiles to work on at a time in one process."""
+    return _IN_FLIGHT.get(device, _IN_FLIGHT_ELSEWHERE)
+
+
+def tile_bytes_per_px(spec: TaskSpec, dtype: str, device: str) -> float:
     """Memory of tiles on their way in and out, bytes a pixel of one window."""
     source = len(spec.source) * np.dtype(dtype).itemsize
     target = len(spec.target) * spec.scale**2
-    return IN_FLIGHT * _COPIES * (source + target + 1) + 4 * spec.channels_in
+    floats = 4 * (spec.channels_in + spec.channels_out * spec.scale**2)
+    return in_flight(device) * (_COPIES * (source + target + 1) + floats)
 
 
 def network_bytes_per_px(translator: Translator, *, base: int, dtype: str) -> float:

@@ -1,4 +1,4 @@
-"""A scene and a task as a lazy Dask array: one task per tile, each reading its own window.
+"""A scene and a task as a lazy Dask graph: one task per tile, each reading its own window.
 
 `map_overlap` would need fifteen tasks a chunk and hold neighbours in memory; here a task has no
 inputs but the job, and what it leaves behind is a receipt.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
@@ -19,6 +18,9 @@ from dask.delayed import Delayed
 
 from geotrans.mosaicking.job import Job, translate_tile, translator_of
 from geotrans.mosaicking.parts import Parts, fingerprint
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def lazy_product(job: Job) -> tuple[da.Array, da.Array]:
     Returns:
         Stored values `(C, H, W)` in chunks of one tile, and bool `(H, W)`.
     """
+    import dask.array as da
+
     n_bands, scale = len(job.layout.bands), job.layout.scale
     heights, widths = (tuple(n * scale for n in sizes) for sizes in job.plan.chunks)
     stack = da.map_blocks(
@@ -59,17 +63,20 @@ def lazy_product(job: Job) -> tuple[da.Array, da.Array]:
     return stack[:-1], stack[-1] != 0
 
 
-def lazy_parts(job: Job, parts: Parts) -> da.Array:
-    """The same tiles as parts on disk: a lazy array with one receipt a cell of the plan."""
-    return da.map_blocks(
-        _write_part,
-        job=_shared(job),
-        parts=parts,
-        chunks=((1,) * job.plan.n_rows, (1,) * job.plan.n_cols),
-        dtype=object,
-        meta=np.empty((0, 0), object),
-        name=_name("parts", job),
-    )
+def lazy_parts(job: Job, parts: Parts) -> dict[tuple[int, int], Delayed]:
+    """The same tiles as parts on disk: a lazy receipt for each cell of the plan.
+
+    One task a tile, like the chunks of `lazy_product`, but without `dask.array`, which takes as
+    long to import as a small scene takes to translate.
+    """
+    shared, name = _shared(job), _name("parts", job)
+    write = dask.delayed(_write_part, pure=False, traverse=False)
+    return {
+        (tile.row, tile.col): write(
+            shared, parts, tile.row, tile.col, dask_key_name=(name, tile.row, tile.col)
+        )
+        for tile in job.plan
+    }
 
 
 def _name(what: str, job: Job) -> str:
@@ -94,10 +101,8 @@ def _block(job: Job, block_id: tuple[int, int, int]) -> npt.NDArray[Any]:
     return stack
 
 
-def _write_part(job: Job, parts: Parts, block_id: tuple[int, int]) -> npt.NDArray[Any]:
-    tile = job.plan.tile(*block_id)
+def _write_part(job: Job, parts: Parts, row: int, col: int) -> Receipt:
+    tile = job.plan.tile(row, col)
     parts.write(job, tile, translate_tile(job, tile))
     height, width = job.place(tile).shape
-    network_s = translator_of(job).network_s
-    receipt = Receipt(tile.row, tile.col, height * width, os.getpid(), network_s)
-    return np.array([[receipt]], dtype=object)
+    return Receipt(row, col, height * width, os.getpid(), translator_of(job).network_s)

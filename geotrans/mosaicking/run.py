@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import dask
-import dask.array as da
-import numpy as np
+import dask.threaded
 from dask.callbacks import Callback
+from dask.delayed import Delayed
 
 from geotrans.mosaicking.graph import Receipt
 
@@ -23,26 +23,22 @@ _QUEUED_PER_WORKER = 2
 
 
 def run_tiles(
-    receipts: da.Array,
-    cells: list[tuple[int, int]],
+    tasks: Sequence[Delayed],
     *,
     workers: int,
     in_flight: int,
     done: Callable[[Receipt], None],
 ) -> None:
-    """Compute some cells of a lazy array of receipts.
+    """Compute lazy receipts.
 
     Args:
-        receipts: As `lazy_parts` makes it.
-        cells: `(row, col)` of the tiles to compute, in this order.
+        tasks: Some of those `lazy_parts` makes.
         workers: Processes; 1 stays in this one.
         in_flight: Tiles read, computed or written at a time in one process with threads.
         done: Called in this process with each receipt as it comes.
     """
-    if not cells:
+    if not tasks:
         return
-    blocks = receipts.to_delayed()
-    tasks = [blocks[cell] for cell in cells]
     if workers == 1:
         _on_threads(tasks, in_flight, done)
     else:
@@ -50,28 +46,29 @@ def run_tiles(
             _on_cluster(client, tasks, workers * _QUEUED_PER_WORKER, done)
 
 
-def _on_threads(tasks: list[Any], in_flight: int, done: Callable[[Receipt], None]) -> None:
+def _on_threads(tasks: Sequence[Delayed], in_flight: int, done: Callable[[Receipt], None]) -> None:
     """Reading and writing of some tiles go on while another holds the translator."""
 
     def tell(key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if isinstance(result, np.ndarray):  # The other kind of task is the job itself.
-            done(result.item())
+        if isinstance(result, Receipt):  # The other kind of task is the job itself.
+            done(result)
 
-    # Leaving the pool waits for tiles that are on their way: a run that ends early keeps them.
+    # Leaving the pool waits for tiles that are on their way: a run that ends early keeps them. By
+    # the name "threads" Dask would import `distributed` first.
     with ThreadPoolExecutor(in_flight, "tile") as pool, Callback(posttask=tell):
-        dask.compute(*tasks, scheduler="threads", pool=pool)
+        dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool)
 
 
 def _on_cluster(
-    client: Any, tasks: list[Any], in_flight: int, done: Callable[[Receipt], None]
+    client: Any, tasks: Sequence[Delayed], in_flight: int, done: Callable[[Receipt], None]
 ) -> None:
     """A bounded number of tasks at the scheduler, whatever the size of the scene."""
     from distributed import as_completed
 
     waiting = iter(tasks)
     running = as_completed(client.compute(list(islice(waiting, in_flight))), with_results=True)
-    for _, result in running:
-        done(result.item())
+    for _, receipt in running:
+        done(receipt)
         for task in islice(waiting, 1):
             running.add(client.compute(task))
 

@@ -111,7 +111,7 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
     share = job.n_px / (place.width * place.height)
     height, width = job.plan.window_shape
-    waiting = tile_bytes_per_px(job.spec, str(job.scene.dtype)) * height * width
+    waiting = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device) * height * width
     one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
     return Survey(
         source=job.scene.public_uri,

@@ -34,10 +34,12 @@ def test_the_lazy_product_is_the_scene(make_job: MakeJob) -> None:
 def test_keys_are_those_of_the_pixels(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job()
     parts = Parts(tmp_path / "x.parts")
-    assert lazy_parts(job, parts).name == lazy_parts(job, parts).name
+    keys = [task.key for task in lazy_parts(job, parts).values()]
+    assert len(set(keys)) == len(job.plan)
+    assert keys == [task.key for task in lazy_parts(job, parts).values()]
     assert lazy_product(job)[0].name == lazy_product(job)[0].name
     other = make_job(seed=5)
-    assert lazy_parts(job, parts).name != lazy_parts(other, parts).name
+    assert not {task.key for task in lazy_parts(other, parts).values()} & set(keys)
 
 
 def test_one_task_per_tile_and_nothing_read_before(
@@ -52,10 +54,12 @@ def test_one_task_per_tile_and_nothing_read_before(
         return translate_tile(job, tile)
 
     monkeypatch.setattr(graph, "translate_tile", counted)
-    array = lazy_parts(job, Parts(tmp_path / "x.parts"))
-    assert array.shape == (job.plan.n_rows, job.plan.n_cols)
-    # The tiles, and the job they share.
-    assert len(dict(array.__dask_graph__())) == len(job.plan) + 1
+    tasks = lazy_parts(job, Parts(tmp_path / "x.parts"))
+    assert list(tasks) == [(tile.row, tile.col) for tile in job.plan]
+    # The tile, and the job all share.
+    assert all(len(dict(task.__dask_graph__())) == 2 for task in tasks.values())
+    data, _ = lazy_product(job)
+    assert data.npartitions == len(job.plan)
     assert made == []
 
 
@@ -86,7 +90,8 @@ def test_only_what_is_asked_for_is_made_and_a_few_at_a_time(
     monkeypatch.setattr(graph, "translate_tile", watched)
     cells = [(t.row, t.col) for t in job.plan][3:]
     receipts: list[Receipt] = []
-    run_tiles(lazy_parts(job, parts), cells, workers=1, in_flight=in_flight, done=receipts.append)
+    tasks = [task for cell, task in lazy_parts(job, parts).items() if cell in cells]
+    run_tiles(tasks, workers=1, in_flight=in_flight, done=receipts.append)
     assert sorted((r.row, r.col) for r in receipts) == cells
     assert parts.finished(job) == set(cells)
     assert most == in_flight
@@ -102,8 +107,8 @@ def test_parts_are_one_raster(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job(mask=True, invalid=invalid)
     parts = Parts.beside(tmp_path / "out.tif")
     parts.begin(job, overwrite=False)
-    cells = [(t.row, t.col) for t in job.plan]
-    run_tiles(lazy_parts(job, parts), cells, workers=1, in_flight=2, done=lambda receipt: None)
+    tasks = list(lazy_parts(job, parts).values())
+    run_tiles(tasks, workers=1, in_flight=2, done=lambda receipt: None)
     vrt = write_vrt(job, parts, tags={"A": "<b & c>"}, xmp="<x/>", is_masked=True)
     with rasterio.open(vrt) as mosaic, rasterio.open(job.scene.uri) as scene:
         assert mosaic.crs == scene.crs
