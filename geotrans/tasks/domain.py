@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,13 @@ from geotrans.tasks.spec import PaletteClass, TaskSpec
 # Resolutions are given in round numbers.
 _GSD_TOLERANCE = 0.05
 
-# A pixel has a palette's colour within this many grey levels in every channel; a map in the style
-# has more than this share of them, the rest being the soft edges between classes.
+# A map in a style has mostly the colours of its palette, and at soft edges mixes of two of them,
+# within this many grey levels in every channel. The sample town has 97 % and 100 %, after JPEG at
+# quality 75 still 81 % and 94 %; aerial photographs have 1 % and 68 %, relief maps 0 % and 13 %.
 _COLOR_TOLERANCE = 12
-_SHARE_IN_STYLE = 0.5
+_LEAST_PLAIN, _LEAST_MIXED = 0.5, 0.85
+# Pixels are compared with every pair of colours; so many of them tell enough.
+_N_COMPARED = 20_000
 
 # Windows looked at on each axis, and their edge, px.
 _N_SAMPLES, _SAMPLE_PX = 4, 128
@@ -65,27 +69,51 @@ def check_domain(
                 "give another scene or --bands, or --any-values if this is meant"
             )
     if spec.source_palette is not None and not any_style:
-        share = palette_share(patch.data[:, patch.valid], spec.source_palette)
-        if share < _SHARE_IN_STYLE:
+        plain, mixed = palette_shares(patch.data[:, patch.valid], spec.source_palette)
+        if plain < _LEAST_PLAIN or mixed < _LEAST_MIXED:
             raise DomainError(
-                f"task '{spec.name}' reads maps in its own style, and {share:.0%} of {scene.name} "
-                f"has its colours; draw one with geotrans render --style-of {spec.name}, or give "
-                "--any-style if this is meant"
+                f"task '{spec.name}' reads maps in its own style; of {scene.name}, {plain:.0%} has "
+                f"its colours and {mixed:.0%} mixes of them; draw a map with geotrans render "
+                f"--style-of {spec.name}, or give --any-style if this is meant"
             )
 
 
-def palette_share(pixels: npt.NDArray[Any], palette: Sequence[PaletteClass]) -> float:
-    """Share of pixels `(3, N)` that have, or almost have, a colour of a palette."""
-    close = np.zeros(pixels.shape[1], bool)
-    for one in palette:
-        color = np.asarray(one.color, np.float32)[:, None]
-        close |= (np.abs(pixels - color) <= _COLOR_TOLERANCE).all(axis=0)
-    return float(close.mean())
+def palette_shares(
+    pixels: npt.NDArray[Any], palette: Sequence[PaletteClass]
+) -> tuple[float, float]:
+    """How much of an image could be drawn in a palette.
+
+    Args:
+        pixels: Red, green and blue, shape `(3, N)`.
+        palette: Classes with their colours.
+
+    Returns:
+        Share of pixels of one of the colours, and share of those that lie between two of them.
+    """
+    step = -(-pixels.shape[1] // _N_COMPARED)
+    seen = pixels[:, ::step].T.astype(np.float32)  # (3, N) -> (n, 3)
+    colors = np.array([one.color for one in palette], np.float32)
+    plain = np.zeros(len(seen), bool)
+    for color in colors:
+        plain |= _is_close(seen, color)
+    mixed = plain.copy()
+    for start, end in itertools.combinations(colors, 2):
+        way = end - start
+        along = np.clip((seen - start) @ way / max(way @ way, 1), 0, 1)
+        mixed |= _is_close(seen, start + along[:, None] * way)
+    return float(plain.mean()), float(mixed.mean())
+
+
+def _is_close(
+    pixels: npt.NDArray[np.float32], colors: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    close: npt.NDArray[np.bool_] = (np.abs(pixels - colors) <= _COLOR_TOLERANCE).all(axis=1)
+    return close
 
 
 def _check_gsd(spec: TaskSpec, scene: Scene) -> None:
     found = gsd_m(scene.geobox)
-    if spec.gsd_m is None or found is None:
+    if spec.gsd_m is None or found is None:  # The scene's notes say that it cannot be checked.
         return
     smallest, largest = spec.gsd_m
     if not smallest * (1 - _GSD_TOLERANCE) <= found <= largest * (1 + _GSD_TOLERANCE):
