@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
+from geotrans.errors import DeviceError
 from geotrans.mosaicking.graph import Receipt
 
 # Tasks a worker process has or is about to get: one that runs and one that waits.
@@ -63,14 +66,20 @@ def _on_cluster(
     client: Any, tasks: Sequence[Delayed], in_flight: int, done: Callable[[Receipt], None]
 ) -> None:
     """A bounded number of tasks at the scheduler, whatever the size of the scene."""
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     waiting = iter(tasks)
     running = as_completed(client.compute(list(islice(waiting, in_flight))), with_results=True)
-    for _, receipt in running:
-        done(receipt)
-        for task in islice(waiting, 1):
-            running.add(client.compute(task))
+    try:
+        for _, receipt in running:
+            done(receipt)
+            for task in islice(waiting, 1):
+                running.add(client.compute(task))
+    except KilledWorker as error:
+        raise DeviceError(
+            "worker processes were killed one after another, most likely for want of memory; give "
+            "fewer --workers or a smaller --memory"
+        ) from error
 
 
 @contextmanager
@@ -101,7 +110,10 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
 
 
 def _quieten() -> None:
+    """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
     warnings.simplefilter("ignore")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def n_cores() -> int:
