@@ -115,7 +115,7 @@ def test_a_coded_scene_comes_back_bit_for_bit(
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     tile=st.integers(1, 100),

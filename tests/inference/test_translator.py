@@ -121,8 +121,10 @@ def test_radiometry_is_applied_once_each_way(make_bundle: MakeBundle) -> None:
 class TestNoise:
     def test_seed_and_ground_decide(self, make_bundle: MakeBundle) -> None:
         bundle, data = make_bundle(noise=(1, 8)), scene((64, 64))
-        one, again, other = (run(Translator(bundle, device="cpu", seed=s), data) for s in (1, 1, 2))
-        elsewhere = run(Translator(bundle, device="cpu", seed=1), data, (0, 8))
+        # Which arithmetic is faster may change from one translator to the next.
+        made = [Translator(bundle, device="cpu", precision="float32", seed=s) for s in (1, 1, 2)]
+        one, again, other = (run(translator, data) for translator in made)
+        elsewhere = run(made[0], data, (0, 8))
         assert np.array_equal(one, again)
         assert (one != other).mean() > 0.5
         assert (one != elsewhere).mean() > 0.5
