@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Literal, cast
@@ -73,7 +75,8 @@ def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision
     exact = prepare(deepcopy(net), device, "float32")
     fast = prepare(deepcopy(net), device, "bfloat16")
     # The first of each loads kernels; in turn, so that a busy moment meets both.
-    trials = [(_seconds(exact, shape), _seconds(fast, shape)) for _ in range(4)][1:]
+    with _one_thread():
+        trials = [(_seconds(exact, shape), _seconds(fast, shape)) for _ in range(4)][1:]
     exact_s, fast_s = (min(times) for times in zip(*trials, strict=True))
     return "bfloat16" if exact_s > _WORTH * fast_s else "float32"
 
@@ -84,13 +87,24 @@ def _seconds(net: nn.Module, shape: tuple[int, int, int]) -> float:
     weight = next(net.parameters())
     x = torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype)
     x = x.contiguous(memory_format=torch.channels_last)
-    # On a CPU other programs want time, too: what counts is how much this one used.
-    clock = time.perf_counter if x.is_cuda else time.process_time
+    # On a CPU other programs want time, too: what counts is how much this thread used.
+    clock = time.perf_counter if x.is_cuda else time.thread_time
     started = clock()
     net(x)
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
     return clock() - started
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other use time, too, on a busy machine the more."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _cpu_flags() -> set[str]:

@@ -137,7 +137,7 @@ class Translator:
             x = planes.to(TORCH_DTYPES[self.precision])[None]
             y = self._net(x.contiguous(memory_format=torch.channels_last))
             # A sum is finite only if all its terms are.
-            if not (y.sum(dtype=torch.float32).isfinite() or y.isfinite().all()):
+            if not (y.sum().isfinite() or y.isfinite().all()):
                 raise BundleError(
                     f"task '{self.spec.name}' gave values that are not finite for {where} at "
                     f"column {window.col_off}, row {window.row_off}; its weights or the scene are "
@@ -172,14 +172,13 @@ class Translator:
         spec, n_bands = self.spec, len(self.spec.source)
         linear = _linears(spec.source, radiometry, to_network)
         scales = spec.noise.scales if spec.noise else ()
-        noise = ground_noise(window, anchor=anchor, scales=scales, seed=self.seed)
-        if self.device.type != "cpu":
-            seen = normalize_there(data, linear, self.device)
-            return torch.cat([seen, torch.from_numpy(noise).to(self.device)]) if scales else seen
         planes = np.empty((spec.channels_in, *window.shape), np.float32)
-        normalize(data, linear, planes[:n_bands])
-        planes[n_bands:] = noise
-        return torch.from_numpy(planes)
+        ground_noise(window, anchor=anchor, scales=scales, seed=self.seed, out=planes[n_bands:])
+        if self.device.type == "cpu":
+            normalize(data, linear, planes[:n_bands])
+            return torch.from_numpy(planes)
+        noise = torch.from_numpy(planes[n_bands:]).to(self.device)
+        return torch.cat([normalize_there(data, linear, self.device), noise])
 
     def _stored(
         self, scores: Tensor, source_dtype: np.dtype[Any], radiometry: Sequence[Linear] | None
