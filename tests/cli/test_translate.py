@@ -142,7 +142,8 @@ def test_killed_and_run_again_is_as_if_unbroken(
     _wait_for_parts(process, out, random.Random(1).randrange(5, N_TILES))
     process.kill()
     process.communicate()
-    _check_rerun(place, out, capsys)
+    # On a busy machine it may have been faster than the kill; then there is a product to replace.
+    _check_rerun(place, out, capsys, "--overwrite")
 
 
 @pytest.mark.slow
