@@ -95,20 +95,19 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
 
 
 def _scores(spec: TaskSpec) -> str:
-    """One row a score; every baseline any of them has is a column."""
+    """One row a score, with what else was measured the same way."""
     if not spec.metrics:
         return ""
-    baselines = list(dict.fromkeys(name for s in spec.metrics.values() for name in s.baselines))
     rows = [
         (
             f"{name}{f', {s.better} is better' if s.better else ''}",
             s.split,
             f"**{describe_score(s)}**",
-            *(f"{s.baselines[b]:.3g}" if b in s.baselines else "" for b in baselines),
+            "; ".join(f"{other} {value:.3g}" for other, value in s.baselines.items()),
         )
         for name, s in spec.metrics.items()
     ]
-    table = _table(("Score", "Measured on", spec.name, *baselines), rows)
+    table = _table(("Score", "Measured on", spec.name, "To compare"), rows)
     if any(s.low is not None for s in spec.metrics.values()):
         table += "\n\nIn brackets: 95 % confidence intervals over places."
     return table
