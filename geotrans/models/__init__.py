@@ -2,6 +2,7 @@
 
 from geotrans.models.allocator import keep_freed_memory
 from geotrans.models.folding import fold
+from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
 from geotrans.models.registry import GENERATORS, alignment, build
@@ -14,5 +15,6 @@ __all__ = [
     "build",
     "fold",
     "keep_freed_memory",
+    "largest_layer",
     "receptive_halo",
 ]
