@@ -26,11 +26,12 @@ def test_a_score_sees_a_patch(layers, seen):
 
 
 def test_spectral_norm_bounds_every_layer():
+    torch.manual_seed(0)  # how fast power iteration settles depends on the weights
     critic = PatchGAN(3, width=4, layers=2)
     with torch.no_grad():
         for weight in critic.parameters():
             weight.mul_(50)
-    for _ in range(30):
+    for _ in range(200):
         critic(noise(1, 3, 32, 32))
     critic.eval()
     for stages in critic.critics:
