@@ -9,26 +9,21 @@ References:
 from __future__ import annotations
 
 import functools
-import logging
-import math
-import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from geotrans import models
-from geotrans.errors import ConfigError, DeviceError, TrainingError
+from geotrans.errors import ConfigError
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.augment import DiffAugment
 from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute_norms
-from geotrans.training.checkpoint import load_checkpoint, save_checkpoint
-from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.config import TrainConfig
 from geotrans.training.data import Batch, ResidentPatches, class_groups, inner, step_rng
-from geotrans.training.evaluation import HeldOut
+from geotrans.training.loop import Loop
 from geotrans.training.losses import (
     adversarial_loss,
     critic_loss,
@@ -37,13 +32,8 @@ from geotrans.training.losses import (
     masked_cross_entropy,
     masked_l1,
 )
-from geotrans.training.monitor import Monitor, save_sheet
 
-log = logging.getLogger(__name__)
-
-CHECKPOINT = "checkpoint.pt"
 NORM_BATCHES = 16
-LOG_EVERY = 20
 
 
 class Pix2Pix:
@@ -63,11 +53,9 @@ class Pix2Pix:
     def __init__(
         self, config: TrainConfig, cache: PatchCache, out: Path, *, quiet: bool = False
     ) -> None:
-        loop = config.training
-        self.config, self.loop, self.cache, self.out, self.quiet = config, loop, cache, out, quiet
-        self.fabric = _fabric(config)
-        self.fabric.launch()
-        models.keep_freed_memory()
+        self.config, self.settings, self.cache, self.out = config, config.training, cache, out
+        self.loop = Loop(config, cache, out, quiet=quiet)
+        self.fabric = self.loop.fabric
         self.weights = config.loss.weights
         self.patches = ResidentPatches(cache, "train", config, device=self.fabric.device)
         palette = cache.manifest.palette if config.task.palette else None
@@ -84,30 +72,30 @@ class Pix2Pix:
         # Colours of the classes on [-1, 1], so that critics see a map as a picture.
         self.colors = torch.tensor(colors, device=self.fabric.device) / 127.5 - 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(loop.seed)
+            torch.manual_seed(self.settings.seed)
             self._set_up(n_source, n_target)
 
     def _set_up(self, n_source: int, n_target: int) -> None:
         """Networks with fresh weights, and their optimisers."""
-        fabric, loop, config = self.fabric, self.loop, self.config
+        fabric, settings, config = self.fabric, self.settings, self.config
         generator = models.build(
             config.generator.arch, self.channels_in, self.channels_out, **self.generator_args
         )
         self.align = models.alignment(generator)
         self.halo = models.receptive_halo(generator, self.channels_in)
-        edge = loop.crop + 2 * loop.margin
+        edge = settings.crop + 2 * settings.margin
         if edge % self.align:
             raise ConfigError(
                 f"training.crop + 2 * training.margin is {edge} px; "
                 f"the generator needs a multiple of {self.align}"
             )
         generator = generator.to(memory_format=torch.channels_last)
-        self.average = AveragedWeights(generator, decay=loop.ema)
+        self.average = AveragedWeights(generator, decay=settings.ema)
         self.average.net.to(fabric.device)
         adam = functools.partial(
-            torch.optim.Adam, betas=loop.betas, fused=fabric.device.type == "cuda"
+            torch.optim.Adam, betas=settings.betas, fused=fabric.device.type == "cuda"
         )
-        optimizer = adam(generator.parameters(), lr=loop.lr_generator)
+        optimizer = adam(generator.parameters(), lr=settings.lr_generator)
         self.generator, self.optimizer = fabric.setup(generator, optimizer)
         critics = nn.ModuleDict()
         if "gan" in self.weights:
@@ -126,7 +114,7 @@ class Pix2Pix:
         self.critics, self.critic_optimizers = {}, {}
         for name, critic in critics.items():
             critic = critic.to(memory_format=torch.channels_last)
-            critic_optimizer = adam(critic.parameters(), lr=loop.lr_critic)
+            critic_optimizer = adam(critic.parameters(), lr=settings.lr_critic)
             self.critics[name], self.critic_optimizers[name] = fabric.setup(
                 critic, critic_optimizer
             )
@@ -144,46 +132,7 @@ class Pix2Pix:
             TrainingError: If a loss or a weight is no number any more.
             KeyboardInterrupt: With a word about where the same run would go on.
         """
-        state = self._restored() if resume else {}
-        step = saved = int(state.get("step", 0))
-        seconds, best = float(state.get("seconds", 0.0)), state.get("best", {})
-        patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
-        held_out = HeldOut(
-            patches, self.config, self.cache.manifest, align=self.align, halo=self.halo
-        )
-        monitor = None
-        if self.fabric.is_global_zero:
-            save_config(self.out / "config.yaml", self.config)
-            monitor = Monitor(self.out, step=step, quiet=self.quiet)
-        before, started = seconds, time.monotonic()
-        share = self._share(step, seconds)
-        recent: list[dict[str, Tensor]] = []
-        try:
-            while share < 1:
-                recent.append(self.step(step, share))
-                step += 1
-                seconds = before + time.monotonic() - started
-                share = self._share(step, seconds)
-                is_due = step % self.loop.evaluate_every == 0 or share >= 1
-                if step % LOG_EVERY == 0 or is_due:
-                    told = self._numbers(step, recent)
-                    recent.clear()
-                    if monitor:
-                        monitor.losses(step, told)
-                if monitor:
-                    monitor.progress(step, images=self._images, share=share, seconds=seconds)
-                if is_due:
-                    best = self._evaluate(held_out, monitor, step, best)
-                    seconds = before + time.monotonic() - started
-                    self._save(step, seconds, best)
-                    saved = step
-        except KeyboardInterrupt:
-            message = f"interrupted at step {step}; the same command goes on from step {saved}"
-            raise KeyboardInterrupt(message) from None
-        finally:
-            if monitor:
-                monitor.close()
-        return {**best, "steps": step, "seconds": seconds}
+        return self.loop.run(self, resume=resume)
 
     def step(self, step: int, share: float) -> dict[str, Tensor]:
         """One update of critics and generator.
@@ -197,9 +146,8 @@ class Pix2Pix:
         """
         rank = self.fabric.global_rank
         batch = self.patches.draw(step, rank=rank)
-        self._set_rates(share)
         self.generator.train()
-        if share >= self.loop.freeze_norm_from:
+        if share >= self.settings.freeze_norm_from:
             if not self.norms_frozen:
                 self._recompute_norms(self.generator, step)
                 self.norms_frozen = True
@@ -209,7 +157,7 @@ class Pix2Pix:
         source = batch.seen[:, : self.patches.source.shape[1]]
 
         # What critics see of both sides, once: the same draw serves critics and generator.
-        rng = step_rng(self.loop.seed + 1, step, rank)
+        rng = step_rng(self.settings.seed + 1, step, rank)
         change = DiffAugment(
             self.config.augment.critic, rng, batch=len(real), device=self.fabric.device
         )
@@ -260,7 +208,7 @@ class Pix2Pix:
         from geotrans.training.vgg import random_view, viewed
 
         critic, kind = self.critics["feature"], "hinge"
-        view = random_view(rng, self.loop.crop)
+        view = random_view(rng, self.settings.crop)
         source = viewed(real[0], view)
         with torch.no_grad():
             of_real = self.vgg(viewed(real[1], view))
@@ -287,93 +235,29 @@ class Pix2Pix:
         return torch.einsum("nkhw,kc->nchw", scores.softmax(dim=1), self.colors), batch.target
 
     @property
-    def _images(self) -> int:
-        return self.loop.batch * int(self.fabric.world_size)
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Networks that are trained, by name."""
+        return {"generator": self.generator, **self.critics}
 
-    def _share(self, step: int, seconds: float) -> float:
-        """Share of the run that is done, by steps or minutes, whichever is further."""
-        minutes = self.loop.max_minutes
-        by_time = seconds / (60 * minutes) if minutes else 0.0
-        share = max(step / self.loop.steps, by_time)
-        return float(self.fabric.broadcast(share)) if self.fabric.world_size > 1 else share
+    @property
+    def rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
+        """Each optimiser with the learning rate it starts from."""
+        critics = [(o, self.settings.lr_critic) for o in self.critic_optimizers.values()]
+        return [(self.optimizer, self.settings.lr_generator), *critics]
 
-    def _set_rates(self, share: float) -> None:
-        start = self.loop.decay_from
-        factor = 1.0 if share < start else max(0.0, (1 - share) / max(1 - start, 1e-9))
-        for optimizer, rate in [
-            (self.optimizer, self.loop.lr_generator),
-            *((o, self.loop.lr_critic) for o in self.critic_optimizers.values()),
-        ]:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-
-    def _numbers(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Losses of the last step, means over the devices; all recent ones are looked at.
-
-        Raises:
-            TrainingError: If one is no number any more.
-        """
-        names = list(recent[-1])
-        table = torch.stack([torch.stack([losses[n].float() for n in names]) for losses in recent])
-        rows = cast(Tensor, self.fabric.all_reduce(table)).tolist()
-        for then, row in enumerate(rows, start=step - len(rows) + 1):
-            for name, value in zip(names, row, strict=True):
-                if not math.isfinite(value):
-                    self._give_up(f"loss '{name}' is {value}", then)
-        return dict(zip(names, rows[-1], strict=True))
-
-    def _give_up(self, reason: str, step: int) -> NoReturn:
-        kept = (
-            f"the last good checkpoint is kept in {self.out}"
-            if (self.out / CHECKPOINT).exists()
-            else "there is no checkpoint yet"
-        )
-        raise TrainingError(
-            f"{reason} at step {step}; {kept}; lower training.lr_generator or the loss's weight"
-        )
-
-    def _evaluate(
-        self, held_out: HeldOut, monitor: Monitor | None, step: int, best: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Score the averaged weights; keep them if they are the best so far."""
-        net = self.average.net
-        # A loss tells of the weights before the step, so the last step shows only here.
-        for trained in (self.generator, *self.critics.values()):
-            if not all(weight.isfinite().all() for weight in trained.parameters()):
-                self._give_up("weights are no numbers any more", step)
+    def settled(self, step: int) -> Mapping[str, nn.Module]:
+        """The averaged generator, as it would be exported."""
         if not self.norms_frozen:
-            self._recompute_norms(net, step)
-        outputs = held_out.outputs(net)
-        scores = held_out.scores(outputs)
-        if monitor:
-            monitor.scores(step, scores)
-            (self.out / "sheets").mkdir(exist_ok=True)
-            save_sheet(self.out / "sheets" / f"step_{step:07d}.png", held_out.sheet(outputs))
-        name, _, better = self.loop.select.partition(":")
-        if math.isnan(scores[name]):
-            raise TrainingError(
-                f"the score '{name}' has no value: 'val' holds nothing it looks at; "
-                f"set training.select to one of {', '.join(held_out.score_names)}"
-            )
-        sign = -1 if better == "min" else 1
-        if best and sign * scores[name] <= sign * best["scores"][name]:
-            return best
-        scores = {name: value for name, value in scores.items() if not math.isnan(value)}
-        weights = {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}
-        return {"step": step, "scores": scores, "weights": weights}
+            self._recompute_norms(self.average.net, step)
+        return {"weights": self.average.net}
 
     def _recompute_norms(self, net: nn.Module, step: int) -> None:
         first = (1 << 39) + step * NORM_BATCHES  # draws that no training step uses
         recompute_norms(net, (self.patches.draw(first + i).source for i in range(NORM_BATCHES)))
 
-    def _save(self, step: int, seconds: float, best: dict[str, Any]) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        state = {
-            "config": resolved(self.config),
-            "step": step,
-            "seconds": seconds,
-            "best": best,
+    def state(self) -> dict[str, Any]:
+        """What a run needs to go on as if it had never stopped."""
+        return {
             "generator": self.generator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.net.state_dict(),
@@ -382,14 +266,9 @@ class Pix2Pix:
             "critics": {name: c.state_dict() for name, c in self.critics.items()},
             "critic_optimizers": {n: o.state_dict() for n, o in self.critic_optimizers.items()},
         }
-        save_checkpoint(self.out / CHECKPOINT, state)
 
-    def _restored(self) -> dict[str, Any]:
-        """The state in the folder's checkpoint, loaded; empty if there is none."""
-        path = self.out / CHECKPOINT
-        if not path.is_file():
-            return {}
-        state = load_checkpoint(path, config=resolved(self.config))
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take in what `state` gave."""
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.net.load_state_dict(state["average"])
@@ -398,25 +277,3 @@ class Pix2Pix:
         for name in self.critics:
             self.critics[name].load_state_dict(state["critics"][name])
             self.critic_optimizers[name].load_state_dict(state["critic_optimizers"][name])
-        log.info("going on from step %d", state["step"])
-        return state
-
-
-def _fabric(config: TrainConfig) -> Fabric:
-    """The devices of a run; bf16 by default where it is sure to be fast.
-
-    Raises:
-        DeviceError: If they are not there.
-    """
-    loop = config.training
-    precision = loop.precision
-    if precision == "auto":
-        is_cuda = loop.accelerator in {"auto", "cuda", "gpu"} and torch.cuda.is_available()
-        precision = "bf16-mixed" if is_cuda and torch.cuda.is_bf16_supported() else "32-true"
-    try:
-        return Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=precision)
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
-        raise DeviceError(
-            f"training.accelerator '{loop.accelerator}' with training.devices {loop.devices} "
-            f"cannot be had here: {' '.join(str(error).split())}"
-        ) from error

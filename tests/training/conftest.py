@@ -1,14 +1,16 @@
-"""A small cache for the whole session: nobody writes to it."""
+"""Small caches for the whole session, to which nobody writes, and runs on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from geotrans.sampling.cache import PatchCache
-from tests.helpers.patches import toy_cache
+from geotrans.training.pix2pix import Pix2Pix
+from tests.helpers.patches import toy_cache, toy_config
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +23,25 @@ def make_cache(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PatchC
         if key not in made:
             made[key] = toy_cache(Path(folder) / str(len(made)), **options)
         return made[key]
+
+    return make
+
+
+@pytest.fixture
+def start(make_cache: Callable[..., PatchCache], tmp_path: Path) -> Callable[..., Any]:
+    """`start("name", changes, cache=..., **overrides)` is a run in a folder of its own."""
+
+    def make(
+        name: str = "run",
+        changes: dict[str, Any] | None = None,
+        *,
+        cache: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Pix2Pix:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        config = toy_config(changes, **overrides)
+        margin = {"margin": config.training.margin} if config.training.margin else {}
+        return Pix2Pix(config, make_cache(**(cache or margin)), folder)
 
     return make

@@ -1,0 +1,272 @@
+"""The training loop: how long, how fast, when to look and what to keep, for every algorithm."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, cast
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+
+from geotrans import models
+from geotrans.errors import DeviceError, TrainingError
+from geotrans.sampling.cache import PatchCache
+from geotrans.training.checkpoint import load_checkpoint, save_checkpoint
+from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.data import ResidentPatches
+from geotrans.training.evaluation import HeldOut
+from geotrans.training.monitor import Monitor, save_sheet
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+LOG_EVERY = 20
+
+
+class Algorithm(Protocol):
+    """What a training algorithm brings to the loop.
+
+    Attributes:
+        align: Stride of the generator that is scored, px.
+        halo: Its reach, px.
+    """
+
+    align: int
+    halo: int
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Networks that are trained, by name."""
+
+    @property
+    def rates(self) -> Iterable[tuple[torch.optim.Optimizer, float]]:
+        """Each optimiser with the learning rate it starts from."""
+
+    def step(self, step: int, share: float) -> dict[str, Tensor]:
+        """One update of every network.
+
+        Args:
+            step: Number of the step; every random draw follows from it.
+            share: Share of the run that is done.
+
+        Returns:
+            Unweighted losses by name.
+        """
+
+    def settled(self, step: int) -> Mapping[str, nn.Module]:
+        """Averaged networks as they would be exported; `weights` is the one that is scored."""
+
+    def state(self) -> dict[str, Any]:
+        """What else a run needs to go on as if it had never stopped."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take in what `state` gave."""
+
+
+class Loop:
+    """Devices, clock and files of a run.
+
+    Args:
+        config: The run.
+        cache: Patches with splits `train` and `val`.
+        out: Folder of the run.
+        quiet: Whether to show no progress.
+
+    Raises:
+        DeviceError: If the device asked for is not there.
+    """
+
+    def __init__(
+        self, config: TrainConfig, cache: PatchCache, out: Path, *, quiet: bool = False
+    ) -> None:
+        self.config, self.cache, self.out, self.quiet = config, cache, out, quiet
+        self.fabric = open_fabric(config)
+        self.fabric.launch()
+        models.keep_freed_memory()
+
+    def run(self, algorithm: Algorithm, *, resume: bool = True) -> dict[str, Any]:
+        """Train until the steps or minutes are over.
+
+        Args:
+            algorithm: What a step is.
+            resume: Whether to go on from the checkpoint in the folder, if there is one.
+
+        Returns:
+            The best held-out scores, the step they belong to, and the networks' weights.
+
+        Raises:
+            TrainingError: If a loss or a weight is no number any more.
+            KeyboardInterrupt: With a word about where the same run would go on.
+        """
+        settings = self.config.training
+        state = self._restored(algorithm) if resume else {}
+        step = saved = int(state.get("step", 0))
+        seconds, best = float(state.get("seconds", 0.0)), state.get("best", {})
+        held_out = self._held_out(algorithm)
+        monitor = None
+        if self.fabric.is_global_zero:
+            save_config(self.out / "config.yaml", self.config)
+            monitor = Monitor(self.out, step=step, quiet=self.quiet)
+        before, started = seconds, time.monotonic()
+        share = self._share(step, seconds)
+        recent: list[dict[str, Tensor]] = []
+        try:
+            while share < 1:
+                set_rates(algorithm.rates, share, decay_from=settings.decay_from)
+                recent.append(algorithm.step(step, share))
+                step += 1
+                seconds = before + time.monotonic() - started
+                share = self._share(step, seconds)
+                is_due = step % settings.evaluate_every == 0 or share >= 1
+                if step % LOG_EVERY == 0 or is_due:
+                    told = self._numbers(step, recent)
+                    recent.clear()
+                    if monitor:
+                        monitor.losses(step, told)
+                if monitor:
+                    images = settings.batch * int(self.fabric.world_size)
+                    monitor.progress(step, images=images, share=share, seconds=seconds)
+                if is_due:
+                    best = self._evaluate(algorithm, held_out, monitor, step, best)
+                    seconds = before + time.monotonic() - started
+                    self._save(algorithm, step, seconds, best)
+                    saved = step
+        except KeyboardInterrupt:
+            message = f"interrupted at step {step}; the same command goes on from step {saved}"
+            raise KeyboardInterrupt(message) from None
+        finally:
+            if monitor:
+                monitor.close()
+        return {**best, "steps": step, "seconds": seconds}
+
+    def _held_out(self, algorithm: Algorithm) -> HeldOut:
+        patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
+        return HeldOut(
+            patches, self.config, self.cache.manifest, align=algorithm.align, halo=algorithm.halo
+        )
+
+    def _share(self, step: int, seconds: float) -> float:
+        """Share of the run that is done, by steps or minutes, whichever is further."""
+        settings = self.config.training
+        by_time = seconds / (60 * settings.max_minutes) if settings.max_minutes else 0.0
+        share = max(step / settings.steps, by_time)
+        return float(self.fabric.broadcast(share)) if self.fabric.world_size > 1 else share
+
+    def _numbers(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Losses of the last step, means over the devices; all recent ones are looked at.
+
+        Raises:
+            TrainingError: If one is no number any more.
+        """
+        names = list(recent[-1])
+        table = torch.stack([torch.stack([losses[n].float() for n in names]) for losses in recent])
+        rows = cast(Tensor, self.fabric.all_reduce(table)).tolist()
+        for then, row in enumerate(rows, start=step - len(rows) + 1):
+            for name, value in zip(names, row, strict=True):
+                if not math.isfinite(value):
+                    self._give_up(f"loss '{name}' is {value}", then)
+        return dict(zip(names, rows[-1], strict=True))
+
+    def _give_up(self, reason: str, step: int) -> NoReturn:
+        kept = (
+            f"the last good checkpoint is kept in {self.out}"
+            if (self.out / CHECKPOINT).exists()
+            else "there is no checkpoint yet"
+        )
+        raise TrainingError(
+            f"{reason} at step {step}; {kept}; lower training.lr_generator or the loss's weight"
+        )
+
+    def _evaluate(
+        self,
+        algorithm: Algorithm,
+        held_out: HeldOut,
+        monitor: Monitor | None,
+        step: int,
+        best: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Score the averaged weights; keep them if they are the best so far."""
+        # A loss tells of the weights before the step, so the last step shows only here.
+        for trained in algorithm.networks.values():
+            if not all(weight.isfinite().all() for weight in trained.parameters()):
+                self._give_up("weights are no numbers any more", step)
+        nets = algorithm.settled(step)
+        outputs = held_out.outputs(nets["weights"])
+        scores = held_out.scores(outputs)
+        if monitor:
+            monitor.scores(step, scores)
+            (self.out / "sheets").mkdir(exist_ok=True)
+            save_sheet(self.out / "sheets" / f"step_{step:07d}.png", held_out.sheet(outputs))
+        name, _, better = self.config.training.select.partition(":")
+        if math.isnan(scores[name]):
+            raise TrainingError(
+                f"the score '{name}' has no value: 'val' holds nothing it looks at; "
+                f"set training.select to one of {', '.join(held_out.score_names)}"
+            )
+        sign = -1 if better == "min" else 1
+        if best and sign * scores[name] <= sign * best["scores"][name]:
+            return best
+        scores = {name: value for name, value in scores.items() if not math.isnan(value)}
+        return {"step": step, "scores": scores, **{name: _kept(net) for name, net in nets.items()}}
+
+    def _save(self, algorithm: Algorithm, step: int, seconds: float, best: dict[str, Any]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "config": resolved(self.config),
+            "step": step,
+            "seconds": seconds,
+            "best": best,
+            **algorithm.state(),
+        }
+        save_checkpoint(self.out / CHECKPOINT, state)
+
+    def _restored(self, algorithm: Algorithm) -> dict[str, Any]:
+        """The state in the folder's checkpoint, loaded; empty if there is none."""
+        path = self.out / CHECKPOINT
+        if not path.is_file():
+            return {}
+        state = load_checkpoint(path, config=resolved(self.config))
+        algorithm.restore(state)
+        log.info("going on from step %d", state["step"])
+        return state
+
+
+def set_rates(
+    optimizers: Iterable[tuple[torch.optim.Optimizer, float]], share: float, *, decay_from: float
+) -> None:
+    """Learning rates at a share of the run: whole, then falling linearly to 0."""
+    factor = 1.0 if share < decay_from else max(0.0, (1 - share) / max(1 - decay_from, 1e-9))
+    for optimizer, rate in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+
+
+def open_fabric(config: TrainConfig) -> Fabric:
+    """The devices of a run; bf16 by default where it is sure to be fast.
+
+    Raises:
+        DeviceError: If they are not there.
+    """
+    loop = config.training
+    precision = loop.precision
+    if precision == "auto":
+        is_cuda = loop.accelerator in {"auto", "cuda", "gpu"} and torch.cuda.is_available()
+        precision = "bf16-mixed" if is_cuda and torch.cuda.is_bf16_supported() else "32-true"
+    try:
+        return Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=precision)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise DeviceError(
+            f"training.accelerator '{loop.accelerator}' with training.devices {loop.devices} "
+            f"cannot be had here: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _kept(net: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}

@@ -1,0 +1,58 @@
+"""Training runs: what they leave, and how they die."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+import pytest
+import torch
+
+from geotrans.training.loop import CHECKPOINT
+
+
+def read_losses(run: Any) -> list[dict[str, str]]:
+    """Rows of the losses of a run."""
+    with (run.out / "losses.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_state(run: Any) -> dict[str, Any]:
+    """Checkpoint of a run."""
+    return torch.load(run.out / CHECKPOINT, weights_only=True)
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """Every tensor and number of a state, by where it stands."""
+    if isinstance(value, dict):
+        return [leaf for key in value for leaf in _leaves(value[key], (*path, key))]
+    if isinstance(value, list | tuple):
+        return [leaf for i, item in enumerate(value) for leaf in _leaves(item, (*path, i))]
+    return [(path, value)]
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Every tensor and number of two states is the same, but for the time it took."""
+    for (path, a), (where, b) in zip(_leaves(one), _leaves(other), strict=True):
+        assert path == where
+        if path[-1] != "seconds":
+            same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+            assert same, path
+
+
+class Killed(BaseException):
+    """The end of a process, as far as a test can have it."""
+
+
+def killed_at(run: Any, step: int) -> None:
+    """A run that dies in a step as by `kill -9`: nothing is tidied up."""
+    real = run.step
+
+    def dying(number: int, share: float) -> Any:
+        if number == step:
+            raise Killed
+        return real(number, share)
+
+    run.step = dying
+    with pytest.raises(Killed):
+        run.run()
