@@ -58,7 +58,7 @@ def test_the_wheel_carries_code_types_and_licence(wheel: zipfile.ZipFile) -> Non
 
 def test_the_wheel_carries_styles_and_configurations(wheel: zipfile.ZipFile) -> None:
     configs = {str(path.relative_to(ROOT)) for path in _beside(ROOT / "configs", "*.yaml")}
-    assert "configs/styles/plain.yaml" in configs
+    assert {"configs/styles/plain.yaml", "configs/recipes/landcover.yaml"} <= configs
     assert {f"geotrans/{name}" for name in configs} <= _carried(wheel)
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tasks": ("geotrans.cli.tasks", "List the tasks whose weights ship with geotrans."),
     "inspect": ("geotrans.cli.inspect", "Say what a bundle or a product is."),
     "render": ("geotrans.cli.render", "Draw vectors as a map raster in a task's style."),
+    "label": ("geotrans.cli.label", "Sort the pixels of a photograph into classes by a recipe."),
     "tile": ("geotrans.cli.tile", "Cut pairs of scenes into a patch cache to train from."),
     "train": ("geotrans.cli.train", "Train a task from a configuration and export its bundle."),
 }

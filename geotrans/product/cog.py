@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from rasterio.io import MemoryFile
 from geotrans.errors import OutputError, UsageError, nearest
 from geotrans.mosaicking import Layout
 from geotrans.scene import Patch
+from geotrans.scene.classes import write_category_names
 
 # Options of GDAL's COG driver that make sense on a product's own grid.
 _KNOWN = (
@@ -132,11 +132,7 @@ def write_class_names(path: Path, layout: Layout) -> None:
     """Write the names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
     if layout.classes is None:
         return
-    root = ET.Element("PAMDataset")
-    names = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
-    for one in layout.classes:
-        ET.SubElement(names, "Category").text = one.name
-    path.with_name(f"{path.name}.aux.xml").write_text(ET.tostring(root, encoding="unicode"))
+    write_category_names(path, [one.name for one in layout.classes])
 
 
 def publish(whole: Path, path: Path) -> None:

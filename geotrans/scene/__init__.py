@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from geotrans.scene.bands import match_bands, parse_mapping
     from geotrans.scene.base import Band, Patch, Scene
     from geotrans.scene.identity import SourceIdentity
+    from geotrans.scene.labelling import label
     from geotrans.scene.padding import FILL_RADIUS, read_padded
     from geotrans.scene.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.palette import expand_palette
@@ -28,6 +29,7 @@ _HOMES = {
     "Scene": "base",
     "SourceIdentity": "identity",
     "expand_palette": "palette",
+    "label": "labelling",
     "load_style": "style",
     "match_bands": "bands",
     "on_grid": "warped",
@@ -48,6 +50,7 @@ __all__ = [
     "Scene",
     "SourceIdentity",
     "expand_palette",
+    "label",
     "load_style",
     "match_bands",
     "on_grid",

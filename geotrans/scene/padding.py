@@ -27,6 +27,7 @@ def read_padded(
     *,
     fill_radius: int = FILL_RADIUS,
     fill_value: float | Sequence[float] = 0.0,
+    mix: bool = True,
 ) -> Patch:
     """Pixels of a window that may reach beyond the scene, without holes.
 
@@ -40,6 +41,7 @@ def read_padded(
         bands: Positions counted from 1, in the order wanted; all unless given.
         fill_radius: Rings to fill from neighbours, px.
         fill_value: Stored value for pixels far inside a gap, one for all bands or one a band.
+        mix: Whether values may be averaged; classes may not, and take one neighbour's.
 
     Returns:
         Values without holes, and `valid` as it was before filling.
@@ -48,7 +50,7 @@ def read_padded(
     if patch.valid.all():
         return patch
     wide = _read_mirrored(scene, window.grown(fill_radius), bands) if fill_radius else patch
-    filled = fill_gaps(wide.data, wide.valid, n_rings=fill_radius, fill_value=fill_value)
+    filled = fill_gaps(wide.data, wide.valid, n_rings=fill_radius, fill_value=fill_value, mix=mix)
     inner = Window(fill_radius, fill_radius, window.width, window.height).slices
     return Patch(np.ascontiguousarray(filled[:, *inner]), patch.valid)
 
@@ -59,6 +61,7 @@ def fill_gaps(
     *,
     n_rings: int,
     fill_value: float | Sequence[float] = 0.0,
+    mix: bool = True,
 ) -> npt.NDArray[Any]:
     """Values with invalid pixels filled from their surroundings.
 
@@ -70,6 +73,7 @@ def fill_gaps(
         valid: Which of them count, shape `(H, W)`.
         n_rings: Rings to fill.
         fill_value: Value of the pixels left after that, one for all bands or one a band.
+        mix: Whether to take the mean of the neighbours, or the first of them.
 
     Returns:
         An array like `data`; means are rounded to whole numbers where it holds them.
@@ -85,7 +89,7 @@ def fill_gaps(
     np.copyto(values[:, 1:-1, 1:-1], data, where=valid, casting="unsafe")
     inside = np.zeros_like(known)
     inside[1:-1, 1:-1] = True
-    _grow_rings(values.reshape(n_bands, -1), known.ravel(), inside.ravel(), width + 2, n_rings)
+    _grow_rings(values.reshape(n_bands, -1), known.ravel(), inside.ravel(), width + 2, n_rings, mix)
     rest = ~known[1:-1, 1:-1]
     filled = values[:, 1:-1, 1:-1]
     filled[:, rest] = constants[:, None]
@@ -103,6 +107,7 @@ def _grow_rings(
     inside: npt.NDArray[np.bool_],
     stride: int,
     n_rings: int,
+    mix: bool,
 ) -> None:
     """Fill `values` `(C, N)` and `known` `(N,)` in place, one ring at a time."""
     steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
@@ -119,8 +124,9 @@ def _grow_rings(
         for step in steps:
             neighbours = ring + step
             # Unknown pixels hold zero, so they add nothing.
-            total += values[:, neighbours]
-            count += known[neighbours]
+            taken = known[neighbours] if mix else known[neighbours] & (count == 0)
+            total += values[:, neighbours] * taken
+            count += taken
         values[:, ring] = total / count
         known[ring] = True
         touching[:] = False

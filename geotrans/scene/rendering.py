@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,25 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
-from geotrans.errors import OutputError, SceneError, UsageError
+from geotrans.errors import OutputError, UsageError
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
 from geotrans.scene.osm import open_vectors
 from geotrans.scene.raster_map import MapRenderer
 from geotrans.scene.style import Style, load_style
 from geotrans.scene.vectors import Bounds
+from geotrans.scene.writing import check_out, whole, windows
 
 # Begins a count of px; what it yields is called with each number of px done.
 Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 _BLOCK = 512
-# Drawn at once, px; whole blocks.
-_WINDOW_SHAPE = 512, 2048
 # GDAL's own cache would take a twentieth of the machine.
 _CACHE_MB = 64
-# A disk with less room left is full.
-_FULL_BYTES = 1 << 16
 _BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 
 
@@ -85,7 +80,7 @@ def render(
     """
     style = load_style(style)
     check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
-    path = _check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    path = check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
     source, mapping = open_vectors(vectors, style)
     if like is not None:
         geobox, map_crs = grid_like(like)
@@ -101,30 +96,8 @@ def render(
         place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
         geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
     begin = progress or (lambda label, total: nullcontext(lambda done: None))
-    with begin("drawing", total=math.prod(geobox.shape)) as advance, _whole(path) as partial:
+    with begin("drawing", total=math.prod(geobox.shape)) as advance, whole(path) as partial:
         _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
-    return path
-
-
-def _check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...]) -> Path:
-    """Everything that can be known to be wrong with the output before any work."""
-    path = path.expanduser()
-    folder = path.parent
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"the map is a GeoTIFF; {path} must end in .tif")
-    if not folder.is_dir():
-        raise OutputError(f"output directory {folder} does not exist; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"output directory {folder} is read-only; choose another")
-    if path.exists():
-        for source in inputs:
-            is_file = isinstance(source, str | os.PathLike) and Path(source).exists()
-            if is_file and path.samefile(source):
-                raise OutputError(f"{path} is an input; choose another output")
-        if not path.is_file():
-            raise OutputError(f"{path} exists and is no file; choose another output")
-        if not overwrite:
-            raise OutputError(f"{path} exists; replace it with --overwrite or choose another")
     return path
 
 
@@ -158,7 +131,7 @@ def _write(
         )
         mask, sums = _Mask(file), []
         is_painted = False
-        for window in _windows(height, width):
+        for window in windows(height, width):
             drawing = renderer.draw(window_geobox(geobox, window))
             is_painted |= drawing.is_painted
             part = RasterioWindow(*_fields(window))
@@ -204,34 +177,6 @@ class _Mask:
                 self._file.write_mask(np.full(shape, 255, np.uint8), window=done)
             self._valid_so_far = None
         self._file.write_mask(valid.astype(np.uint8) * 255, window=window)
-
-
-def _windows(height: int, width: int) -> Iterator[Window]:
-    """Windows that hold every pixel once; down first, so that neighbours share their vectors."""
-    rows, cols = _WINDOW_SHAPE
-    for left in range(0, width, cols):
-        for top in range(0, height, rows):
-            yield Window(left, top, min(cols, width - left), min(rows, height - top))
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name to write under, which becomes `path` if all goes well and vanishes if not."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.tif")
-    try:
-        yield partial
-        partial.replace(path)
-        for suffix in (".aux.xml", ".msk", ".ovr"):  # They belonged to what was there before.
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-    except (SceneError, OutputError):
-        raise
-    except (RasterioError, OSError) as error:
-        reason = error.__cause__ or error
-        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
-            reason = OSError("no space left on device")
-        raise OutputError(f"cannot write {path}: {' '.join(str(reason).split())}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fields(window: Window) -> tuple[int, int, int, int]:

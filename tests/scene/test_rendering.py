@@ -18,7 +18,7 @@ from rasterio.warp import transform_bounds
 
 from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.grid import make_geobox
-from geotrans.scene import rendering
+from geotrans.scene import writing
 from geotrans.scene.raster_map import MapRenderer
 from geotrans.scene.rendering import render
 from tests.helpers.osm import Way, write_pbf, write_xml
@@ -184,7 +184,7 @@ def test_windows_leave_no_trace(
     roads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = rasterio.open(render(roads, tmp_path / "a.tif", style=BLANK_STYLE, gsd_m=0.25))
-    monkeypatch.setattr(rendering, "_WINDOW_SHAPE", (512, 512))
+    monkeypatch.setattr(writing, "_WINDOW_SHAPE", (512, 512))
     parts = rasterio.open(render(roads, tmp_path / "b.tif", style=BLANK_STYLE, gsd_m=0.25))
     with whole, parts:
         assert whole.width > 1024
@@ -200,7 +200,7 @@ def test_a_mask_that_begins_late_holds_what_came_before(
     file = write_vectors(
         tmp_path / "a.gpkg", [(field.difference(notch), {"kind": "road"})], crs=CRS
     )
-    monkeypatch.setattr(rendering, "_WINDOW_SHAPE", (512, 512))
+    monkeypatch.setattr(writing, "_WINDOW_SHAPE", (512, 512))
     style = {**BLANK_STYLE, "layers": [{"class": "road"}]}
     with rasterio.open(render(file, tmp_path / "a.tif", style=style, gsd_m=1.0)) as out:
         expected = np.full((700, 700), 255)

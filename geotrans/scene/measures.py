@@ -1,0 +1,108 @@
+"""What can be said of a pixel by its values and those around it.
+
+Every measure is worked out in one fixed order from a pixel's absolute surroundings, so that two
+windows agree to the bit on every pixel they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.float32]
+
+# Below this sum of two bands, in grey levels, their difference says nothing.
+_DARK = np.float32(8)
+
+
+def _ratio(one: Plane, other: Plane) -> Plane:
+    """Difference of two bands over their sum, -1 to 1; 0 where both are next to nothing."""
+    total = one + other
+    ratio: Plane = np.where(total < _DARK, np.float32(0), (one - other) / np.maximum(total, _DARK))
+    return ratio
+
+
+def _brightness(bands: Mapping[str, Plane]) -> Plane:
+    return (bands["red"] + bands["green"] + bands["blue"]) / np.float32(3)
+
+
+# What is said of a pixel on its own.
+POINT: dict[str, Callable[[Mapping[str, Plane]], Plane]] = {
+    "brightness": _brightness,
+    "nir": lambda bands: bands["nir"],
+    # Rouse et al., "Monitoring Vegetation Systems in the Great Plains with ERTS", 1974.
+    "ndvi": lambda bands: _ratio(bands["nir"], bands["red"]),
+    # McFeeters, "The Use of the Normalized Difference Water Index", IJRS 17 (1996).
+    "ndwi": lambda bands: _ratio(bands["green"], bands["nir"]),
+    "warmth": lambda bands: _ratio(bands["red"], bands["blue"]),
+}
+# What is said of the square around it, by the measure whose deviation it is.
+LOCAL = {"roughness": "brightness", "nir_roughness": "nir"}
+MEASURES = (*POINT, *LOCAL)
+
+
+def measure(bands: Mapping[str, Plane], names: Sequence[str], *, size: int) -> dict[str, Plane]:
+    """Measures of all pixels that have the square around them.
+
+    Args:
+        bands: Red, green, blue and near infrared by name, each `(H, W)`.
+        names: Measures asked for.
+        size: Edge of the square, px, odd.
+
+    Returns:
+        Measures by name, each `(H - size + 1, W - size + 1)`.
+    """
+    lost = size // 2
+    whole = {name: POINT[LOCAL.get(name, name)](bands) for name in names}
+    inner = slice(lost, -lost or None)
+    return {
+        name: deviation(plane, size) if name in LOCAL else plane[inner, inner]
+        for name, plane in whole.items()
+    }
+
+
+def deviation(plane: Plane, size: int) -> Plane:
+    """Standard deviation in the square around each pixel, without `size // 2` px on each side."""
+    n = np.float32(size * size)
+    mean = box_sum(plane, size) / n
+    spread = box_sum(plane * plane, size) / n - mean * mean
+    result: Plane = np.sqrt(np.maximum(spread, np.float32(0)))
+    return result
+
+
+def majority(classes: npt.NDArray[np.uint8], n_classes: int, size: int) -> npt.NDArray[np.uint8]:
+    """Most frequent class in the square around each pixel, the first of equals.
+
+    Args:
+        classes: Class indices, `(H, W)`.
+        n_classes: Number of classes.
+        size: Edge of the square, px, odd.
+
+    Returns:
+        Class indices, `(H - size + 1, W - size + 1)`.
+    """
+    height, width = (n - size + 1 for n in classes.shape)
+    best = np.zeros((height, width), np.float32)
+    found = np.zeros((height, width), np.uint8)
+    for index in range(n_classes):
+        votes = box_sum((classes == index).astype(np.float32), size)
+        found[votes > best] = index
+        np.maximum(best, votes, out=best)
+    return found
+
+
+def box_sum(plane: Plane, size: int) -> Plane:
+    """Sum over the square around each pixel, without `size // 2` px on each side.
+
+    Added term by term: a running sum would round by where it began.
+    """
+    for axis in (0, 1):
+        n = plane.shape[axis] - size + 1
+        parts = [plane[(slice(None),) * axis + (slice(i, i + n),)] for i in range(size)]
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total += part
+        plane = total
+    return plane
