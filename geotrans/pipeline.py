@@ -39,7 +39,7 @@ from geotrans.product.survey import Survey, survey_job
 from geotrans.product.tags import product_tags, xmp_packet
 from geotrans.scene import Scene, expand_palette, match_bands, open_scene
 from geotrans.tasks import Bundle, load_bundle
-from geotrans.tasks.domain import check_domain
+from geotrans.tasks.domain import as_task_classes, check_domain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -222,6 +222,7 @@ def plan_job(
     spec, recorded = bundle.spec, recorded or {}
     if source.colormap is not None and len(spec.source) > 1:
         source = expand_palette(source)
+    source = as_task_classes(spec, source)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)
     found = match_bands(source, spec.source, bands, task=spec.name)

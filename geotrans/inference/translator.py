@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geotrans.errors import BundleError, DeviceError, TilingError, UsageError
+from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, UsageError
 from geotrans.grid import Window, ground_noise
 from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
 from geotrans.inference.device import pick_device
@@ -169,16 +169,35 @@ class Translator:
         radiometry: Sequence[Linear] | None,
     ) -> Tensor:
         """What the network sees, float32, shape `(C, H, W)`: normalised bands, then noise."""
-        spec, n_bands = self.spec, len(self.spec.source)
+        spec, n_bands = self.spec, self.spec.n_source
         linear = _linears(spec.source, radiometry, to_network)
         scales = spec.noise.scales if spec.noise else ()
         planes = np.empty((spec.channels_in, *window.shape), np.float32)
         ground_noise(window, anchor=anchor, scales=scales, seed=self.seed, out=planes[n_bands:])
+        if spec.source_classes is not None:
+            self._separate(data[0], planes[:n_bands], window)
+            return torch.from_numpy(planes).to(self.device)
         if self.device.type == "cpu":
             normalize(data, linear, planes[:n_bands])
             return torch.from_numpy(planes)
         noise = torch.from_numpy(planes[n_bands:]).to(self.device)
         return torch.cat([normalize_there(data, linear, self.device), noise])
+
+    def _separate(
+        self, classes: npt.NDArray[Any], out: npt.NDArray[np.float32], window: Window
+    ) -> None:
+        """One plane a class, 1 where a pixel is of it."""
+        assert self.spec.source_classes is not None
+        for one, plane in zip(self.spec.source_classes, out, strict=True):
+            np.equal(classes, one.value, out=plane, casting="unsafe")
+        if not out.any(axis=0).all():
+            known = {one.value: one.name for one in self.spec.source_classes}
+            foreign = sorted(set(np.unique(classes).tolist()) - set(known))
+            raise DomainError(
+                f"task '{self.spec.name}' reads the classes "
+                f"{', '.join(f'{value} {name}' for value, name in known.items())}; "
+                f"{window} holds {', '.join(map(str, foreign[:8]))}"
+            )
 
     def _stored(
         self, scores: Tensor, source_dtype: np.dtype[Any], radiometry: Sequence[Linear] | None

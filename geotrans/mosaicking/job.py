@@ -82,6 +82,8 @@ class Job:
     @cached_property
     def fill_values(self) -> tuple[float, ...]:
         """Stored value of each band that the network sees as 0, for the depth of a gap."""
+        if self.spec.source_classes is not None:
+            return (self.spec.source_classes[0].value,)
         values = []
         for want, (scale, offset) in zip(self.spec.source, self.radiometry, strict=True):
             middle = sum(want.value_range) / 2
@@ -99,7 +101,8 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     Returns:
         The core as the product stores it; None if nothing in it is valid.
     """
-    patch = read_padded(job.scene, tile.read, job.bands, fill_value=job.fill_values)
+    mix = job.spec.source_classes is None
+    patch = read_padded(job.scene, tile.read, job.bands, fill_value=job.fill_values, mix=mix)
     core = tile.core.relative_to(tile.read)
     valid = patch.valid[core.slices]
     if not valid.any():

@@ -25,6 +25,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ClassRecord(_Frozen):
+    """One class of a side: its stored value, name and colour."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+
 class SideRecord(_Frozen):
     """What one side of the pairs holds.
 
@@ -32,11 +40,13 @@ class SideRecord(_Frozen):
         bands: Names in channel order.
         dtype: Type of the stored value.
         units: `"dn"` for stored values.
+        classes: Classes, where the side is one band of class values.
     """
 
     bands: tuple[str, ...]
     dtype: str
     units: str = "dn"
+    classes: tuple[ClassRecord, ...] | None = None
 
 
 class PatchRecord(_Frozen):

@@ -48,12 +48,24 @@ class RasterSide(_Strict):
         bands: Names, or numbers from 1, in channel order; None takes all.
         resampling: How this side gets onto the other's grid.
         units: `"dn"` for stored values, else a physical unit, to which scale and offset lead.
+        classes: Whether this side is one band of classes, named in the rasters.
     """
 
     files: str | None = None
     bands: tuple[str | int, ...] | None = Field(default=None, min_length=1)
     resampling: Resampling = "bilinear"
     units: str = "dn"
+    classes: bool = False
+
+
+class DerivedSide(_Strict):
+    """The source as classes that a recipe derives from the target's own pixels.
+
+    Attributes:
+        recipe: Name or path of a recipe.
+    """
+
+    recipe: str
 
 
 class MapSide(_Strict):
@@ -117,7 +129,7 @@ class BlockSplits(_Strict):
 
 def _side_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
-    return "(map)" if "vectors" in keys else "(rasters)"
+    return next((f"({k})" for k in ("vectors", "recipe") if k in keys), "(rasters)")
 
 
 def _splits_kind(value: Any) -> str:
@@ -126,7 +138,9 @@ def _splits_kind(value: Any) -> str:
 
 
 Side = Annotated[
-    Annotated[RasterSide, Tag("(rasters)")] | Annotated[MapSide, Tag("(map)")],
+    Annotated[RasterSide, Tag("(rasters)")]
+    | Annotated[MapSide, Tag("(vectors)")]
+    | Annotated[DerivedSide, Tag("(recipe)")],
     Discriminator(_side_kind),
 ]
 Splits = Annotated[
@@ -184,6 +198,10 @@ class DataConfig(_Strict):
     def _one_side_has_pixels(self) -> DataConfig:
         if isinstance(self.source, MapSide) and isinstance(self.target, MapSide):
             raise ValueError("source and target are both drawn from vectors; one must be rasters")
+        if isinstance(self.target, DerivedSide):
+            raise ValueError("a recipe derives a source from its target; give the target rasters")
+        if isinstance(self.source, DerivedSide) and isinstance(self.target, MapSide):
+            raise ValueError("a recipe looks at photographs, and the target is drawn from vectors")
         if self.stride is not None and self.patch is None:
             raise ValueError("stride without patch; give the edge of a patch too")
         return self
@@ -191,7 +209,7 @@ class DataConfig(_Strict):
     @property
     def grid_side(self) -> Literal["source", "target"]:
         """Side whose pixel grid both are read on."""
-        if isinstance(self.source, MapSide):
+        if isinstance(self.source, MapSide | DerivedSide):
             return "target"
         return "source" if isinstance(self.target, MapSide) else self.grid
 

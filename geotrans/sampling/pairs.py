@@ -10,10 +10,12 @@ from geotrans.errors import SamplingError
 from geotrans.sampling.config import (
     BlockSplits,
     DataConfig,
+    DerivedSide,
     FolderSplits,
     MapSide,
     PolygonSplits,
     RasterSide,
+    Side,
     data_root,
 )
 from geotrans.sampling.matching import (
@@ -23,10 +25,11 @@ from geotrans.sampling.matching import (
     open_scenes,
     required_key,
 )
-from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
+from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, Renderer, SceneSide
 from geotrans.sampling.regions import Regions
 from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
 from geotrans.scene.base import Scene
+from geotrans.scene.labels import LabelScene
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,16 @@ class PairedData:
         )
 
     def _side(
-        self, side: RasterSide | MapSide, scene: Scene | None, grid: Scene, option: str
-    ) -> SceneSide | DrawnSide:
+        self, side: Side, scene: Scene | None, grid: Scene, option: str
+    ) -> SceneSide | DrawnSide | ClassSide:
         if isinstance(side, MapSide):
             return DrawnSide(self._renderer(side, grid), grid.geobox, side.margin)
+        if isinstance(side, DerivedSide):
+            return ClassSide.of(LabelScene(grid, side.recipe), grid.geobox, option="data.source")
         assert scene is not None
+        if side.classes:
+            option = option.removesuffix(".bands")
+            return ClassSide.of(scene, grid.geobox, option=option)
         return SceneSide.open(
             scene,
             grid.geobox,
@@ -105,7 +113,7 @@ def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
     grid = getattr(config, config.grid_side)
     other = config.source if config.grid_side == "target" else config.target
     grids = open_scenes(side_files(root, grid, entry))
-    if isinstance(other, MapSide):
+    if isinstance(other, MapSide | DerivedSide):
         matched: list[tuple[Scene, Scene | None]] = [(scene, None) for scene in grids]
     else:
         matched = list(

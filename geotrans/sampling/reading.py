@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from geotrans.errors import BandError
+from geotrans.errors import BandError, SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
+from geotrans.scene.classes import ClassValue, class_values, found_values
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import to_units
 from geotrans.scene.warped import on_grid
@@ -155,6 +156,54 @@ class DrawnSide:
 
 
 @dataclass(frozen=True)
+class ClassSide:
+    """A side of classes: one band whose values are names and are never mixed.
+
+    Attributes:
+        scene: Where the pixels are.
+        classes: Classes the scene may hold.
+    """
+
+    scene: Scene
+    classes: tuple[ClassValue, ...]
+
+    names = ("class",)
+    units = "dn"
+    dtype = np.dtype(np.uint8)
+
+    @classmethod
+    def of(cls, scene: Scene, geobox: GeoBox, *, option: str) -> ClassSide:
+        """A class raster on a grid.
+
+        Raises:
+            SamplingError: If the scene is none, or does not say what its classes are.
+        """
+        classes = class_values(scene)
+        if classes is None or scene.dtype != np.uint8:
+            raise SamplingError(
+                f"{option} is to be one band of classes; {scene.name} has {len(scene.bands)} of "
+                f"{scene.dtype} and {'no' if classes is None else 'some'} class names or colours; "
+                "give an 8-bit raster with a colour table, as geotrans label writes it"
+            )
+        return cls(on_grid(scene, geobox, resampling="nearest"), classes)
+
+    def read(self, window: Window) -> tuple[Array, Bools, None]:
+        """Class values without holes, and which of them are known.
+
+        Raises:
+            SamplingError: If the scene holds a value that is no class of it.
+        """
+        known = [one.value for one in self.classes]
+        patch = read_padded(self.scene, window, fill_value=known[0], mix=False)
+        if foreign := sorted(set(found_values(patch.data, patch.valid)) - set(known)):
+            raise SamplingError(
+                f"{self.scene.name} holds the values {', '.join(map(str, foreign[:8]))}, which its "
+                "colour table and class names do not know; complete them, or make them nodata"
+            )
+        return patch.data, patch.valid, None
+
+
+@dataclass(frozen=True)
 class PairReader:
     """Both sides of one pair.
 
@@ -165,8 +214,8 @@ class PairReader:
     """
 
     grid: Scene
-    source: SceneSide | DrawnSide
-    target: SceneSide | DrawnSide
+    source: SceneSide | DrawnSide | ClassSide
+    target: SceneSide | DrawnSide | ClassSide
 
     @property
     def geobox(self) -> GeoBox:
@@ -188,7 +237,7 @@ class PairReader:
     def close(self) -> None:
         """Let go of open files."""
         for side in (self.source, self.target):
-            if isinstance(side, SceneSide):
+            if not isinstance(side, DrawnSide):
                 side.scene.close()
 
 

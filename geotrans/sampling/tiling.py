@@ -7,14 +7,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from geotrans.errors import SamplingError, SceneError
 from geotrans.grid import Window, gsd_m, window_geobox
 from geotrans.sampling.cache import (
+    ClassRecord,
     Manifest,
     PatchCache,
     PatchRecord,
@@ -22,15 +22,18 @@ from geotrans.sampling.cache import (
 )
 from geotrans.sampling.config import (
     DataConfig,
+    DerivedSide,
     MapSide,
     PolygonSplits,
+    RasterSide,
     data_root,
 )
 from geotrans.sampling.matching import ScenePair, Skipped
 from geotrans.sampling.pairs import PairedData, scene_folders, side_files
-from geotrans.sampling.reading import PairReader
+from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, SceneSide
 from geotrans.sampling.windows import grid_windows
 from geotrans.sampling.writing import CachedPatch, check_free, write_cache
+from geotrans.scene.recipe import load_recipe
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ def fingerprint(config: DataConfig) -> str:
     for side in (config.source, config.target):
         if isinstance(side, MapSide):
             files.add(root / side.vectors)
-        else:
+        elif isinstance(side, RasterSide):
             for entry in scene_folders(config):
                 files.update(side_files(root, side, entry))
     if isinstance(config.splits, PolygonSplits):
@@ -144,8 +147,8 @@ class _Cutter:
     ) -> None:
         self._data = data
         self._progress = progress
-        # (dtype, bands) of source and target, as the first pair has them.
-        self._kind: tuple[tuple[np.dtype[Any], tuple[str, ...]], ...] | None = None
+        # (dtype, bands, classes) of source and target, as the first pair has them.
+        self._kind: tuple[tuple[Any, ...], ...] | None = None
 
     def patches(self, split: str) -> Iterator[CachedPatch]:
         """Patches scene by scene, row by row."""
@@ -200,7 +203,8 @@ class _Cutter:
         return [window for window in windows if regions.contains(split, window)]
 
     def _check_kind(self, pair: ScenePair, reader: PairReader) -> None:
-        kind = tuple((side.dtype, side.names) for side in (reader.source, reader.target))
+        sides = reader.source, reader.target
+        kind = tuple((s.dtype, s.names, getattr(s, "classes", None)) for s in sides)
         if self._kind is None:
             self._kind = kind
         for side, found, first in zip(("source", "target"), kind, self._kind, strict=True):
@@ -209,6 +213,11 @@ class _Cutter:
                     f"{side} of '{pair.grid.name}' has {len(found[1])} bands of {found[0]}, those "
                     f"before it {len(first[1])} of {first[0]}; choose bands that all scenes have "
                     "in one type"
+                )
+            if found[2] != first[2]:
+                raise SamplingError(
+                    f"{side} of '{pair.grid.name}' has other classes or colours than those before "
+                    "it; label all scenes by one recipe"
                 )
 
 
@@ -235,7 +244,7 @@ def _manifest(data: PairedData) -> Manifest:
     every = [pair for pairs in data.pairs.values() for pair in pairs]
     reader = data.reader(every[0])
     sides = {
-        name: SideRecord(bands=side.names, dtype=str(side.dtype), units=side.units)
+        name: _side_record(side)
         for name, side in (("source", reader.source), ("target", reader.target))
     }
     drawn = config.drawn_side
@@ -261,7 +270,16 @@ def _described(config: DataConfig) -> dict[str, Any]:
         side = getattr(config, name)
         if isinstance(side, MapSide):
             plain[name]["style"] = _style(side)
+        if isinstance(side, DerivedSide):
+            plain[name]["recipe"] = load_recipe(side.recipe).model_dump(mode="json", by_alias=True)
     return plain
+
+
+def _side_record(side: SceneSide | DrawnSide | ClassSide) -> SideRecord:
+    classes = None
+    if isinstance(side, ClassSide):
+        classes = tuple(ClassRecord(**asdict(one)) for one in side.classes)
+    return SideRecord(bands=side.names, dtype=str(side.dtype), units=side.units, classes=classes)
 
 
 def _style(side: MapSide) -> dict[str, Any]:

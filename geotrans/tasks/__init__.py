@@ -10,6 +10,7 @@ from geotrans.tasks.spec import (
     NoiseSpec,
     PaletteClass,
     Score,
+    SourceClass,
     TaskSpec,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "NoiseSpec",
     "PaletteClass",
     "Score",
+    "SourceClass",
     "TaskSpec",
     "find_task",
     "list_tasks",

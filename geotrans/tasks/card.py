@@ -64,7 +64,9 @@ def describe_score(score: Score) -> str:
 
 
 def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
-    target = describe_bands(spec.target)
+    source, target = describe_bands(spec.source), describe_bands(spec.target)
+    if spec.source_classes:
+        source = f"one band of {len(spec.source_classes)} classes"
     if spec.palette:
         target += f"; or one band of {len(spec.palette)} classes"
     noise = ""
@@ -75,7 +77,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         )
     args = ", ".join(f"{key} {value}" for key, value in spec.generator.args.items())
     facts = [
-        ("Reads", describe_bands(spec.source)),
+        ("Reads", source),
         ("Writes", target),
         ("Pixel size seen", describe_gsd(spec)),
         ("Place", spec.place),
@@ -114,10 +116,13 @@ def _scores(spec: TaskSpec) -> str:
 
 
 def _classes(spec: TaskSpec) -> str:
-    palette = spec.palette or spec.source_palette
+    palette = dict(enumerate(spec.palette or spec.source_palette or ()))
+    palette = palette or {c.value: c for c in spec.source_classes or ()}
     if not palette:
         return ""
-    rows = [(str(i), c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for i, c in enumerate(palette)]
+    rows = [
+        (str(value), c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for value, c in palette.items()
+    ]
     side = "written" if spec.palette else "read"
     text = f"Of the map that is {side}:\n\n" + _table(("Value", "Class", "Colour"), rows)
     if spec.source_palette:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from geotrans.errors import DomainError
 from geotrans.grid import Window, gsd_m
 from geotrans.scene import Patch, Scene
+from geotrans.scene.classes import ClassScene, class_names
 from geotrans.scene.radiometry import foreign_values
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
@@ -56,6 +57,9 @@ def check_domain(
     """
     if not any_gsd:
         _check_gsd(spec, scene)
+    if spec.source_classes is not None:
+        _samples(scene, bands, area or Window.whole(scene.shape))  # An unknown class is refused.
+        return
     if any_values and (any_style or spec.source_palette is None):
         return
     patch = _samples(scene, bands, area or Window.whole(scene.shape))
@@ -76,6 +80,36 @@ def check_domain(
                 f"its colours and {mixed:.0%} mixes of them; draw a map with geotrans render "
                 f"--style-of {spec.name}, or give --any-style if this is meant"
             )
+
+
+def as_task_classes(spec: TaskSpec, scene: Scene) -> Scene:
+    """A class raster in the values and colours of a task; any other scene as it is.
+
+    Classes are matched by their names where the raster carries them, else by their values. A pixel
+    of a class the task has not seen is an error where it is read.
+
+    Raises:
+        DomainError: If the raster is not one band of classes, or none of them is known.
+    """
+    if spec.source_classes is None:
+        return scene
+    names, wanted = class_names(scene), {one.name: one.value for one in spec.source_classes}
+    if len(scene.bands) != 1 or scene.dtype.kind not in "ui":
+        raise DomainError(
+            f"task '{spec.name}' reads one band of classes; {scene.name} has {len(scene.bands)} of "
+            f"{scene.dtype}; make one of a photograph with geotrans label"
+        )
+    values = {value: value for value in wanted.values()}
+    if names is not None:
+        values = {value: wanted[name] for value, name in names.items() if name in wanted}
+        if not values:
+            raise DomainError(
+                f"task '{spec.name}' reads the classes {', '.join(wanted)}; {scene.name} has "
+                f"{', '.join(names.values())}; name its classes like these, or make labels of a "
+                "photograph with geotrans label"
+            )
+    colors = {one.value: one.color for one in spec.source_classes}
+    return ClassScene(scene, values, colors=colors, names=names or {}, task=spec.name)
 
 
 def palette_shares(

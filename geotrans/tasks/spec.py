@@ -76,6 +76,12 @@ class PaletteClass(_Frozen):
     color: tuple[_Level, _Level, _Level]
 
 
+class SourceClass(PaletteClass):
+    """One class of a source raster: stored value, name and colour."""
+
+    value: int
+
+
 class Score(_Frozen):
     """A held-out score, beside what is reached without this network.
 
@@ -119,6 +125,8 @@ class TaskSpec(_Frozen):
         noise: Noise channels, if the task has them.
         palette: Classes of the target, if it is a map; the network then writes one score a class.
         source_palette: Classes of the source, if it is a map in a style of its own.
+        source_classes: Classes of a source that is one band of class values; the network then sees
+            one channel a class, 1 where a pixel is of it, in this order.
         style: The style a map was rendered in, as its YAML holds it.
         nodata: Value of invalid pixels in the product; `"source"` repeats the source's; None
             leaves them to the mask alone.
@@ -150,6 +158,7 @@ class TaskSpec(_Frozen):
     noise: NoiseSpec | None = None
     palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=2, max_length=256)
     source_palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=1)
+    source_classes: tuple[SourceClass, ...] | None = Field(default=None, min_length=2)
     style: dict[str, Any] | None = None
     nodata: _Finite | Literal["source"] | None = None
     place: str = ""
@@ -172,14 +181,25 @@ class TaskSpec(_Frozen):
             raise ValueError("a target with a palette is written in uint8")
         if self.palette is not None and len(self.target) != 3:
             raise ValueError("a target with a palette has the bands red, green and blue")
+        if self.source_classes is not None:
+            if len(self.source) != 1:
+                raise ValueError("a source of classes is one band")
+            for what in ("value", "name"):
+                if len({getattr(one, what) for one in self.source_classes}) < self.n_source:
+                    raise ValueError(f"two source classes have one {what}")
         if any(band.dtype == "source" for band in self.source):
             raise ValueError("a source band needs a dtype of its own")
         return self
 
     @property
     def channels_in(self) -> int:
-        """Channels the network sees: source bands and noise."""
-        return len(self.source) + (len(self.noise.scales) if self.noise else 0)
+        """Channels the network sees: source bands or classes, and noise."""
+        return self.n_source + (len(self.noise.scales) if self.noise else 0)
+
+    @property
+    def n_source(self) -> int:
+        """Channels of the source: its bands, or its classes."""
+        return len(self.source_classes or self.source)
 
     @property
     def channels_out(self) -> int:

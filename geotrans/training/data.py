@@ -74,6 +74,19 @@ def band_indices(side: SideRecord, wanted: tuple[str, ...] | None, *, where: str
     return [side.bands.index(name) for name in wanted]
 
 
+def class_values(side: SideRecord, config: TrainConfig) -> tuple[int, ...] | None:
+    """Values of the classes of a source, in the order of its channels; None if it has none.
+
+    Raises:
+        ConfigError: If colours are to be changed that are classes.
+    """
+    if side.classes is None:
+        return None
+    if config.augment.jitter != JitterConfig():
+        raise ConfigError("augment.jitter changes colours, and the source is one band of classes")
+    return tuple(one.value for one in side.classes)
+
+
 class ResidentPatches:
     """All patches of a split on one device, as stored."""
 
@@ -94,6 +107,7 @@ class ResidentPatches:
         patches = cache.load(split, margin=self.source_border)
         bands = band_indices(manifest.source, config.task.source, where="task.source")
         self.source = _resident(patches.source[:, bands], device)
+        self.class_values = class_values(manifest.source, config)
         bands = band_indices(manifest.target, config.task.target, where="task.target")
         target = patches.target[:, bands]
         if config.augment.like_group is not None:
@@ -137,13 +151,14 @@ class ResidentPatches:
             for i, row, col, turn in zip(picks, rows, cols, turns, strict=True)
         ]
         source, target, valid, classes = (torch.stack(side) for side in zip(*parts, strict=True))
-        source, target = self._normalized(source, 0), self._normalized(target, 1)
+        target = self._normalized(target, 1)
         if self.config.augment.rotate or self.config.augment.zoom:
             places = sampling_grids(loop.batch, self.config.augment, rng)
-            source, target = warped(source, places), warped(target, places)
+            target = warped(target, places)
+            source = self._warped_source(source, places)
             valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
             classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
-        source = jittered(source, self.config.augment.jitter, rng)
+        source = jittered(self._seen(source), self.config.augment.jitter, rng)
         noise = self._noise(rng, source.shape)
         return Batch(
             source=_laid_out(torch.cat([source, noise], dim=1)),
@@ -170,7 +185,7 @@ class ResidentPatches:
             torch.from_numpy(reflected(first, length, n)).to(self.device)
             for length, n in zip(window.shape, size, strict=True)
         )
-        source = self._normalized(source[..., rows, :][..., cols], 0)
+        source = self._seen(source[..., rows, :][..., cols])
         noise = torch.from_numpy(
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
@@ -198,6 +213,23 @@ class ResidentPatches:
         """What a generator wrote, in the units of the target."""
         low, high = self.ranges[1]
         return (output.float() + 1) * ((high - low) / 2) + low
+
+    @property
+    def n_source(self) -> int:
+        """Channels of the source, noise aside."""
+        return self.source.shape[1] if self.class_values is None else len(self.class_values)
+
+    def _seen(self, source: Tensor) -> Tensor:
+        """Stored values as the generator sees them: on [-1, 1], or one channel a class."""
+        if self.class_values is None:
+            return self._normalized(source, 0)
+        values = torch.tensor(self.class_values, device=self.device)
+        return (source == values[:, None, None]).float()  # (N, 1, H, W) -> (N, K, H, W)
+
+    def _warped_source(self, source: Tensor, places: Tensor) -> Tensor:
+        """Sources turned and zoomed; classes are taken as they are and never mixed."""
+        mode = "bilinear" if self.class_values is None else "nearest"
+        return warped(source.float(), places, mode=mode)
 
     def _normalized(self, x: Tensor, side: int) -> Tensor:
         low, high = self.ranges[side]

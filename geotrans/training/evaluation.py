@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from geotrans.errors import ConfigError, UsageError, nearest
-from geotrans.sampling.cache import Manifest
+from geotrans.sampling.cache import Manifest, SideRecord
 from geotrans.training.config import TrainConfig
 from geotrans.training.data import ResidentPatches, class_groups, inner
 
@@ -74,7 +74,7 @@ class HeldOut:
         source = inner(patches.source[self.indices], patches.source_border).cpu().numpy()
         target = patches.target[self.indices].cpu().numpy()
         self._stretch = Stretch.of(target, manifest.target.dtype)
-        self.source = Stretch.of(source, manifest.source.dtype)(source)
+        self.source = _pictures(source, manifest.source)
         self.target = self._stretch(target)
         self.valid = patches.valid[self.indices].cpu().numpy()
         self._groups = class_groups(config.task, manifest.palette)
@@ -180,6 +180,17 @@ class HeldOut:
         step = max(1, len(self.indices) // n_places)
         rows = range(0, len(self.indices), step)[:n_places]
         return [[self.source[i], outputs.images[i], self.target[i]] for i in rows]
+
+
+def _pictures(source: npt.NDArray[np.generic], side: SideRecord) -> UInt8Array:
+    """Sources `(N, C, H, W)` as pictures `(N, 3, H, W)`; classes are drawn in their colours."""
+    if side.classes is None:
+        return Stretch.of(source, side.dtype)(source)
+    colors = np.zeros((256, 3), np.uint8)
+    for one in side.classes:
+        colors[one.value] = one.color
+    picture: UInt8Array = np.moveaxis(colors[source[:, 0].astype(np.uint8)], -1, 1)
+    return picture
 
 
 @dataclass(frozen=True)

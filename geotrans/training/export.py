@@ -12,7 +12,15 @@ from torch import Tensor
 from geotrans import __version__
 from geotrans.sampling.cache import Manifest, SideRecord
 from geotrans.tasks.bundle import save_bundle
-from geotrans.tasks.spec import BandSpec, GeneratorSpec, NoiseSpec, PaletteClass, Score, TaskSpec
+from geotrans.tasks.spec import (
+    BandSpec,
+    GeneratorSpec,
+    NoiseSpec,
+    PaletteClass,
+    Score,
+    SourceClass,
+    TaskSpec,
+)
 from geotrans.training.config import TrainConfig, resolved
 from geotrans.training.data import value_range
 
@@ -66,6 +74,9 @@ def export_bundle(
         align=align,
         noise=NoiseSpec(scales=task.noise) if task.noise else None,
         palette=classes if task.palette else None,
+        source_classes=None
+        if manifest.source.classes is None
+        else tuple(SourceClass(**one.model_dump()) for one in manifest.source.classes),
         source_palette=classes if manifest.drawn == "source" else None,
         style=manifest.style,
         place=task.place,

@@ -9,7 +9,7 @@ References:
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Pix2Pix:
         self.weights = config.loss.weights
         self.patches = ResidentPatches(cache, "train", config, device=self.fabric.device)
         palette = cache.manifest.palette if config.task.palette else None
-        n_source, n_target = self.patches.source.shape[1], self.patches.target.shape[1]
+        n_source, n_target = self.patches.n_source, self.patches.target.shape[1]
         self.channels_in = n_source + len(config.task.noise)
         self.channels_out = len(palette) if palette else n_target
         self.generator_args = {
@@ -103,11 +103,7 @@ class Pix2Pix:
         if "perceptual" in self.weights:
             from geotrans.training.vgg import FeatureCritic, VGGFeatures
 
-            if n_target != 3:
-                raise ConfigError(
-                    f"loss.perceptual looks at red, green and blue; the target has {n_target} "
-                    "bands; name three in task.target, or set loss.perceptual to 0"
-                )
+            self.rgb = rgb_channels(config.task.target or self.cache.manifest.target.bands)
             critics["feature"] = FeatureCritic(n_source)
             vgg = VGGFeatures().to(memory_format=torch.channels_last)
             self.vgg = fabric.to_device(vgg)
@@ -154,7 +150,7 @@ class Pix2Pix:
             freeze_norms(self.generator)
         scores = inner(self.generator(batch.source), batch.margin)
         fake, real = self._pictures(scores, batch)
-        source = batch.seen[:, : self.patches.source.shape[1]]
+        source = batch.seen[:, : self.patches.n_source]
 
         # What critics see of both sides, once: the same draw serves critics and generator.
         rng = step_rng(self.settings.seed + 1, step, rank)
@@ -211,8 +207,8 @@ class Pix2Pix:
         view = random_view(rng, self.settings.crop)
         source = viewed(real[0], view)
         with torch.no_grad():
-            of_real = self.vgg(viewed(real[1], view))
-        of_fake = self.vgg(viewed(fake[1], view))
+            of_real = self.vgg(viewed(real[1][:, self.rgb], view))
+        of_fake = self.vgg(viewed(fake[1][:, self.rgb], view))
         loss = critic_loss(
             critic(of_real, source), critic([f.detach() for f in of_fake], source), kind=kind
         )
@@ -277,3 +273,18 @@ class Pix2Pix:
         for name in self.critics:
             self.critics[name].load_state_dict(state["critics"][name])
             self.critic_optimizers[name].load_state_dict(state["critic_optimizers"][name])
+
+
+def rgb_channels(bands: Sequence[str]) -> list[int]:
+    """Channels of red, green and blue among the bands of a target.
+
+    Raises:
+        ConfigError: If one of them is missing.
+    """
+    wanted = ("red", "green", "blue")
+    if missing := [name for name in wanted if name not in bands]:
+        raise ConfigError(
+            f"loss.perceptual looks at red, green and blue; the target has {', '.join(bands)}; "
+            f"add {', '.join(missing)} to task.target, or set loss.perceptual to 0"
+        )
+    return [list(bands).index(name) for name in wanted]

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geotrans.tasks import BandSpec, GeneratorSpec, NoiseSpec, TaskSpec, save_bundle
+from geotrans.tasks import (
+    BandSpec,
+    GeneratorSpec,
+    NoiseSpec,
+    SourceClass,
+    TaskSpec,
+    save_bundle,
+)
 
 # Ranges from which float32 arithmetic to [-1, 1] and back is exact for every value.
 RANGES = {
@@ -61,6 +68,38 @@ def random_bundle(path: Path, *, noise: Sequence[int] = (), **fields: Any) -> Pa
         name="random",
         source=rgb,
         target=rgb,
+        generator=GeneratorSpec(arch="unet", args=args),
+        halo=receptive_halo(net, n_in),
+        align=4,
+        noise=NoiseSpec(scales=tuple(noise)) if noise else None,
+        **fields,
+    )
+    return save_bundle(path, spec, net.state_dict())
+
+
+CLASSES = (
+    SourceClass(value=0, name="tree", color=(34, 110, 50)),
+    SourceClass(value=3, name="roof", color=(245, 240, 235)),
+    SourceClass(value=4, name="road", color=(165, 165, 175)),
+)
+
+
+def class_bundle(path: Path, *, noise: Sequence[int] = (1,), **fields: Any) -> Path:
+    """A small U-Net with random weights that reads one band of classes."""
+    import torch
+
+    from geotrans.models import build, receptive_halo
+
+    args = {"depth": 2, "width": 8, "max_width": 16, "head_width": 4}
+    n_in = len(CLASSES) + len(noise)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        net = build("unet", n_in, 3, **args)
+    spec = TaskSpec(
+        name="painted",
+        source=[BandSpec(name="class")],
+        source_classes=CLASSES,
+        target=[BandSpec(name=name) for name in ("red", "green", "blue")],
         generator=GeneratorSpec(arch="unet", args=args),
         halo=receptive_halo(net, n_in),
         align=4,

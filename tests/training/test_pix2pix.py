@@ -169,11 +169,13 @@ def test_what_cannot_be_trained_is_told(start, overrides, error, message):
         start(**overrides).run()
 
 
-def test_the_perceptual_loss_needs_three_bands(start):
+def test_the_perceptual_loss_looks_at_colours_by_name(start):
     pytest.importorskip("h5py")
-    target = {"target": ("red", "green", "blue", "nir")}
-    with pytest.raises(ConfigError, match="looks at red, green and blue; the target has 4 bands"):
-        start(cache=target, loss={"perceptual": 1})
+    run = start(cache={"target": ("nir", "red", "green", "blue")}, loss={"perceptual": 1})
+    assert run.rgb == [1, 2, 3]
+    assert "perceptual" in run.step(0, 0.0)
+    with pytest.raises(ConfigError, match="looks at red, green and blue; the target has nir, red"):
+        start(cache={"target": ("nir", "red")}, loss={"perceptual": 1})
 
 
 def test_the_bundle_translates_as_the_run_did(start, tmp_path):
