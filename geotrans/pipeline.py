@@ -16,7 +16,14 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from geotrans.errors import GeotransError, OutputError, SceneError, UsageError
-from geotrans.grid import TilePlan, Window, bbox_window, ground_anchor, plan_tiles
+from geotrans.grid import (
+    TilePlan,
+    Window,
+    bbox_window,
+    ground_anchor,
+    ground_coordinates,
+    plan_tiles,
+)
 from geotrans.mosaicking import As, Job, Parts, product_layout
 from geotrans.mosaicking.assemble import has_gaps, write_vrt
 from geotrans.mosaicking.budget import (
@@ -223,6 +230,8 @@ def plan_job(
     if source.colormap is not None and len(spec.source) > 1:
         source = expand_palette(source)
     source = as_task_classes(spec, source)
+    # A task that must know where a pixel lies finds out now whether it can.
+    ground_coordinates(source.geobox, Window(0, 0, 1, 1), spec.coordinates)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)
     found = match_bands(source, spec.source, bands, task=spec.name)

@@ -1,16 +1,20 @@
 """Where pixels are: windows, tile plans and ground-anchored noise on top of `GeoBox`."""
 
+from geotrans.grid.coordinates import COORDINATES, Coordinate, ground_coordinates
 from geotrans.grid.geobox import bbox_window, ground_anchor, gsd_m, make_geobox, window_geobox
 from geotrans.grid.noise import ground_noise
 from geotrans.grid.plan import Tile, TilePlan, plan_tiles
 from geotrans.grid.window import Window, reflected
 
 __all__ = [
+    "COORDINATES",
+    "Coordinate",
     "Tile",
     "TilePlan",
     "Window",
     "bbox_window",
     "ground_anchor",
+    "ground_coordinates",
     "ground_noise",
     "gsd_m",
     "make_geobox",

@@ -108,6 +108,7 @@ class Translator:
         window: Window,
         anchor: tuple[int, int],
         radiometry: Sequence[Linear] | None = None,
+        coordinates: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[Any]:
         """Translate a window.
 
@@ -119,6 +120,8 @@ class Translator:
                 begins on a multiple of `align`.
             radiometry: Scale and offset of each source band, if `data` is stored values and the
                 task reads physical ones. A target of the source's type is stored by them too.
+            coordinates: Coordinate channels of the window, as `ground_coordinates` makes them,
+                shape `(K, H, W)`, for a task that knows where a pixel lies.
 
         Returns:
             Stored values, shape `(C, H * scale, W * scale)`, or class indices, shape
@@ -129,9 +132,9 @@ class Translator:
             BundleError: If the network gives values that are not finite.
             DeviceError: If the device is out of memory.
         """
-        self._check(data, window, anchor)
+        self._check(data, window, anchor, coordinates)
         where = f"a window of {window.width} x {window.height} px"
-        planes = self._planes(data, window, anchor, radiometry)
+        planes = self._planes(data, window, anchor, radiometry, coordinates)
         with _alone_on(self.device, where), torch.inference_mode():
             started = time.perf_counter()
             x = planes.to(TORCH_DTYPES[self.precision])[None]
@@ -147,12 +150,25 @@ class Translator:
             self.network_s += time.perf_counter() - started
         return self._stored(scores, data.dtype, radiometry)
 
-    def _check(self, data: npt.NDArray[Any], window: Window, anchor: tuple[int, int]) -> None:
+    def _check(
+        self,
+        data: npt.NDArray[Any],
+        window: Window,
+        anchor: tuple[int, int],
+        coordinates: npt.NDArray[np.float32] | None,
+    ) -> None:
         spec = self.spec
         if data.shape != (len(spec.source), *window.shape):
             raise TilingError(
                 f"task '{spec.name}' reads {len(spec.source)} bands of {window}; "
                 f"got an array of shape {data.shape}"
+            )
+        if spec.coordinates and (
+            coordinates is None or coordinates.shape != (len(spec.coordinates), *window.shape)
+        ):
+            raise TilingError(
+                f"task '{spec.name}' wants to know {', '.join(spec.coordinates)} of {window}; got "
+                f"{'nothing' if coordinates is None else f'an array of {coordinates.shape}'}"
             )
         row, col = window.row_off + anchor[0], window.col_off + anchor[1]
         if window.is_empty or any(n % spec.align for n in (*window.shape, row, col)):
@@ -167,21 +183,25 @@ class Translator:
         window: Window,
         anchor: tuple[int, int],
         radiometry: Sequence[Linear] | None,
+        coordinates: npt.NDArray[np.float32] | None = None,
     ) -> Tensor:
-        """What the network sees, float32, shape `(C, H, W)`: normalised bands, then noise."""
+        """What the network sees, float32, shape `(C, H, W)`: normalised bands, then the rest."""
         spec, n_bands = self.spec, self.spec.n_source
         linear = _linears(spec.source, radiometry, to_network)
         scales = spec.noise.scales if spec.noise else ()
         planes = np.empty((spec.channels_in, *window.shape), np.float32)
-        ground_noise(window, anchor=anchor, scales=scales, seed=self.seed, out=planes[n_bands:])
+        noise = planes[n_bands + len(spec.coordinates) :]
+        ground_noise(window, anchor=anchor, scales=scales, seed=self.seed, out=noise)
+        if spec.coordinates:
+            planes[n_bands : n_bands + len(spec.coordinates)] = coordinates
         if spec.source_classes is not None:
             self._separate(data[0], planes[:n_bands], window)
             return torch.from_numpy(planes).to(self.device)
         if self.device.type == "cpu":
             normalize(data, linear, planes[:n_bands])
             return torch.from_numpy(planes)
-        noise = torch.from_numpy(planes[n_bands:]).to(self.device)
-        return torch.cat([normalize_there(data, linear, self.device), noise])
+        rest = torch.from_numpy(planes[n_bands:]).to(self.device)
+        return torch.cat([normalize_there(data, linear, self.device), rest])
 
     def _separate(
         self, classes: npt.NDArray[Any], out: npt.NDArray[np.float32], window: Window

@@ -11,7 +11,14 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geotrans.errors import BundleError
-from geotrans.grid import Tile, TilePlan, Window, make_geobox, window_geobox
+from geotrans.grid import (
+    Tile,
+    TilePlan,
+    Window,
+    ground_coordinates,
+    make_geobox,
+    window_geobox,
+)
 from geotrans.mosaicking.layout import As, Layout
 from geotrans.scene import Patch, Scene, read_padded
 from geotrans.tasks import Bundle, TaskSpec
@@ -108,7 +115,11 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     if not valid.any():
         return None
     made = translator_of(job)(
-        patch.data, window=tile.read, anchor=job.plan.anchor, radiometry=job.radiometry
+        patch.data,
+        window=tile.read,
+        anchor=job.plan.anchor,
+        radiometry=job.radiometry,
+        coordinates=ground_coordinates(job.scene.geobox, tile.read, job.spec.coordinates),
     )
     rows, cols = _scaled(core, job.layout.scale).slices
     return job.layout.settle(made[:, rows, cols], valid)

@@ -35,6 +35,12 @@ from geotrans.errors import ConfigError, SamplingError, nearest
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average"]
 
 
+# Key that tells each kind of splits of scenes that share one folder.
+_BY_REGION = ("polygons", "block_m", "boxes")
+
+_Degrees = Annotated[float, Field(ge=-180, le=180)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -127,6 +133,33 @@ class BlockSplits(_Strict):
     gap_m: float = Field(default=0.0, ge=0)
 
 
+class BoxSplits(_Strict):
+    """Splits by boxes of longitude and latitude over scenes that share one folder.
+
+    Attributes:
+        scenes: Folder or glob of the scenes, from the data root.
+        boxes: Boxes `[west, south, east, north]` by split, degrees.
+        gap_m: Ground left unused between two splits, m.
+    """
+
+    scenes: str
+    boxes: dict[str, tuple[tuple[_Degrees, _Degrees, _Degrees, _Degrees], ...]] = Field(
+        min_length=1
+    )
+    gap_m: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _boxes_have_an_inside(self) -> BoxSplits:
+        for name, boxes in self.boxes.items():
+            for west, south, east, north in boxes:
+                if not (west < east and south < north):
+                    raise ValueError(
+                        f"box {west:g},{south:g},{east:g},{north:g} of '{name}' is empty; give "
+                        "west, south, east, north, and two boxes across the date line"
+                    )
+        return self
+
+
 def _side_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
     return next((f"({k})" for k in ("vectors", "recipe") if k in keys), "(rasters)")
@@ -134,7 +167,9 @@ def _side_kind(value: Any) -> str:
 
 def _splits_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
-    return next((f"({kind})" for kind in ("polygons", "block_m") if kind in keys), "(folders)")
+    return next(
+        (f"({kind})" for kind in ("polygons", "block_m", "boxes") if kind in keys), "(folders)"
+    )
 
 
 Side = Annotated[
@@ -146,7 +181,8 @@ Side = Annotated[
 Splits = Annotated[
     Annotated[FolderSplits, Tag("(folders)")]
     | Annotated[PolygonSplits, Tag("(polygons)")]
-    | Annotated[BlockSplits, Tag("(block_m)")],
+    | Annotated[BlockSplits, Tag("(block_m)")]
+    | Annotated[BoxSplits, Tag("(boxes)")],
     Discriminator(_splits_kind),
 ]
 
@@ -190,7 +226,12 @@ class DataConfig(_Strict):
     @classmethod
     def _plain_folders(cls, value: Any) -> Any:
         """`{train: a, val: b}` is short for `{folders: {train: a, val: b}}`."""
-        if isinstance(value, Mapping) and not value.keys() & {"folders", "polygons", "block_m"}:
+        if isinstance(value, Mapping) and not value.keys() & {
+            "folders",
+            "polygons",
+            "block_m",
+            "boxes",
+        }:
             return {"folders": dict(value)}
         return value
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from geotrans.errors import SamplingError
 from geotrans.sampling.config import (
     BlockSplits,
+    BoxSplits,
     DataConfig,
     DerivedSide,
     FolderSplits,
@@ -27,7 +28,7 @@ from geotrans.sampling.matching import (
 )
 from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, Renderer, SceneSide
 from geotrans.sampling.regions import Regions
-from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
+from geotrans.sampling.splits import block_regions, box_regions, check_disjoint, polygon_regions
 from geotrans.scene.base import Scene
 from geotrans.scene.labels import LabelScene
 
@@ -146,12 +147,14 @@ def scene_folders(config: DataConfig) -> list[str]:
 
 
 def _regions(
-    splits: PolygonSplits | BlockSplits, root: Path, pairs: Sequence[ScenePair]
+    splits: PolygonSplits | BlockSplits | BoxSplits, root: Path, pairs: Sequence[ScenePair]
 ) -> Regions:
     if isinstance(splits, PolygonSplits):
         return polygon_regions(
             root / splits.polygons, attribute=splits.attribute, gap_m=splits.gap_m
         )
+    if isinstance(splits, BoxSplits):
+        return box_regions(splits.boxes, gap_m=splits.gap_m)
     return block_regions(
         [pair.grid.geobox for pair in pairs],
         block_m=splits.block_m,

@@ -108,6 +108,25 @@ def polygon_regions(path: Path, *, attribute: str = "split", gap_m: float = 0.0)
     return _regions(frame, frame[attribute].astype(str), gap_m=gap_m)
 
 
+def box_regions(
+    boxes: Mapping[str, Sequence[tuple[float, float, float, float]]], *, gap_m: float = 0.0
+) -> Regions:
+    """Splits drawn as boxes.
+
+    Args:
+        boxes: `west, south, east, north` by split, degrees of longitude and latitude.
+        gap_m: Ground left unused between two splits, m.
+
+    Raises:
+        SamplingError: If splits overlap.
+    """
+    import geopandas as gpd
+
+    owners = [split for split, each in boxes.items() for _ in each]
+    shapes = [shapely.box(*box) for each in boxes.values() for box in each]
+    return _regions(gpd.GeoDataFrame(geometry=shapes, crs="EPSG:4326"), owners, gap_m=gap_m)
+
+
 def block_regions(
     geoboxes: Sequence[GeoBox],
     *,

@@ -85,6 +85,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         ("Version", f"{spec.version}{f', {spec.created}' if spec.created else ''}"),
         ("Network", f"{spec.generator.arch}{f' ({args})' if args else ''}"),
         ("Context of a pixel", f"{spec.halo} px on each side, stride {spec.align} px"),
+        ("Knows of the place", ", ".join(spec.coordinates)),
         ("Noise", noise),
     ]
     if bundle is not None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from geotrans.grid import Coordinate
+
 SCHEMA_VERSION = 1
 
 _Level = Annotated[int, Field(ge=0, le=255)]
@@ -123,6 +125,7 @@ class TaskSpec(_Frozen):
         align: Stride of the network, px.
         scale: Output px per input px.
         noise: Noise channels, if the task has them.
+        coordinates: Channels that follow from where a pixel lies, between source and noise.
         palette: Classes of the target, if it is a map; the network then writes one score a class.
         source_palette: Classes of the source, if it is a map in a style of its own.
         source_classes: Classes of a source that is one band of class values; the network then sees
@@ -156,6 +159,7 @@ class TaskSpec(_Frozen):
     align: int = Field(ge=1)
     scale: int = Field(default=1, ge=1)
     noise: NoiseSpec | None = None
+    coordinates: tuple[Coordinate, ...] = ()
     palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=2, max_length=256)
     source_palette: tuple[PaletteClass, ...] | None = Field(default=None, min_length=1)
     source_classes: tuple[SourceClass, ...] | None = Field(default=None, min_length=2)
@@ -193,8 +197,8 @@ class TaskSpec(_Frozen):
 
     @property
     def channels_in(self) -> int:
-        """Channels the network sees: source bands or classes, and noise."""
-        return self.n_source + (len(self.noise.scales) if self.noise else 0)
+        """Channels the network sees: source bands or classes, coordinates, and noise."""
+        return self.n_source + len(self.coordinates) + (len(self.noise.scales) if self.noise else 0)
 
     @property
     def n_source(self) -> int:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from geotrans.errors import OutputError
+from geotrans.grid import Coordinate
 from geotrans.sampling.config import DataConfig, read_sections, validated
 
 
@@ -29,6 +30,7 @@ class TaskConfig(_Strict):
         palette: Whether the target is a map of classes; the network then writes one score a class.
         iou_groups: Classes scored together by name of the score, as `road: [alley, street]`.
         noise: Scales of the ground-anchored noise channels, px; none if empty.
+        coordinates: Channels that follow from where a pixel lies, as `latitude`, its sine.
         gsd_tolerance: Factor around the training data's sampling distance that is still accepted.
         place: Where the data lies.
         data: What the data is and where it comes from.
@@ -43,6 +45,7 @@ class TaskConfig(_Strict):
     palette: bool = False
     iou_groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     noise: tuple[int, ...] = ()
+    coordinates: tuple[Coordinate, ...] = ()
     gsd_tolerance: float = Field(default=1.25, ge=1)
     place: str = ""
     data: str = ""

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from affine import Affine
 from torch import Tensor
 from torch.nn import functional as F
 
 from geotrans.errors import ConfigError, SamplingError, nearest
-from geotrans.grid import Window, ground_noise, reflected
+from geotrans.grid import Window, ground_coordinates, ground_noise, make_geobox, reflected
 from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
 from geotrans.training.config import AugmentConfig, JitterConfig, TaskConfig, TrainConfig
 
@@ -127,6 +128,8 @@ class ResidentPatches:
         self.valid = _resident(valid, device)
         self.groups = patches.groups
         self.places = patches.places
+        self.records = patches.records
+        self.coordinates = self._coordinates()
         self.ranges = value_range(manifest.source), value_range(manifest.target)
         self.shares = _shares(self.groups, config.augment.groups)
 
@@ -150,18 +153,18 @@ class ResidentPatches:
             self._cut(int(i), int(row), int(col), loop.crop, int(turn))
             for i, row, col, turn in zip(picks, rows, cols, turns, strict=True)
         ]
-        source, target, valid, classes = (torch.stack(side) for side in zip(*parts, strict=True))
+        source, target, valid, classes, where = (torch.stack(x) for x in zip(*parts, strict=True))
         target = self._normalized(target, 1)
         if self.config.augment.rotate or self.config.augment.zoom:
             places = sampling_grids(loop.batch, self.config.augment, rng)
             target = warped(target, places)
-            source = self._warped_source(source, places)
+            source, where = self._warped_source(source, places), warped(where, places)
             valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
             classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
         source = jittered(self._seen(source), self.config.augment.jitter, rng)
         noise = self._noise(rng, source.shape)
         return Batch(
-            source=_laid_out(torch.cat([source, noise], dim=1)),
+            source=_laid_out(torch.cat([source, where, noise], dim=1)),
             target=_laid_out(target),
             classes=classes.long() if self.classes is not None else None,
             valid=valid[:, None].float(),
@@ -186,28 +189,44 @@ class ResidentPatches:
             for length, n in zip(window.shape, size, strict=True)
         )
         source = self._seen(source[..., rows, :][..., cols])
+        where = torch.from_numpy(self._where(index, window)).to(self.device)
         noise = torch.from_numpy(
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
         return Batch(
-            source=_laid_out(torch.cat([source, noise[None]], dim=1)),
+            source=_laid_out(torch.cat([source, where[None], noise[None]], dim=1)),
             target=self._normalized(self.target[index : index + 1], 1),
             classes=None if self.classes is None else self.classes[index : index + 1].long(),
             valid=self.valid[index : index + 1, None].float(),
             margin=margin,
         )
 
-    def _cut(
-        self, index: int, row: int, col: int, crop: int, turn: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _cut(self, index: int, row: int, col: int, crop: int, turn: int) -> tuple[Tensor, ...]:
         start = self.source_border - self.margin
         edge = crop + 2 * self.margin
-        source = self.source[index, :, start + row :, start + col :][:, :edge, :edge]
+        source, where = (
+            plane[index, :, start + row :, start + col :][:, :edge, :edge]
+            for plane in (self.source, self.coordinates)
+        )
         here = (..., slice(row, row + crop), slice(col, col + crop))
         classes = self.valid if self.classes is None else self.classes
         sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
-        a, b, c, d = (_turned(side, turn) for side in sides)
-        return a, b, c, d
+        return tuple(_turned(side, turn) for side in (*sides, where))
+
+    def _coordinates(self) -> Tensor:
+        """Coordinate channels of every source, `(N, K, H, W)`."""
+        border, (height, width) = self.source_border, self.source.shape[-2:]
+        window = Window(-border, -border, width, height)
+        planes = [self._where(index, window) for index in range(len(self.records))]
+        return torch.from_numpy(np.stack(planes)).to(self.device)
+
+    def _where(self, index: int, window: Window) -> npt.NDArray[np.float32]:
+        """Coordinate channels around a patch, the window counted from its first pixel."""
+        record, names = self.records[index], self.config.task.coordinates
+        if not names:
+            return np.empty((0, *window.shape), np.float32)
+        geobox = make_geobox(record.shape, Affine(*record.transform), record.crs)
+        return ground_coordinates(geobox, window, names)
 
     def denormalized(self, output: Tensor) -> Tensor:
         """What a generator wrote, in the units of the target."""

@@ -73,6 +73,7 @@ def export_bundle(
         halo=halo,
         align=align,
         noise=NoiseSpec(scales=task.noise) if task.noise else None,
+        coordinates=task.coordinates,
         palette=classes if task.palette else None,
         source_classes=None
         if manifest.source.classes is None

@@ -60,7 +60,7 @@ class Pix2Pix:
         self.patches = ResidentPatches(cache, "train", config, device=self.fabric.device)
         palette = cache.manifest.palette if config.task.palette else None
         n_source, n_target = self.patches.n_source, self.patches.target.shape[1]
-        self.channels_in = n_source + len(config.task.noise)
+        self.channels_in = n_source + len(config.task.coordinates) + len(config.task.noise)
         self.channels_out = len(palette) if palette else n_target
         self.generator_args = {
             "out_activation": "none" if palette else "tanh",

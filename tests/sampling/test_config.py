@@ -4,6 +4,7 @@ import yaml
 from geotrans.errors import ConfigError, SamplingError
 from geotrans.sampling.config import (
     BlockSplits,
+    BoxSplits,
     DataConfig,
     FolderSplits,
     MapSide,
@@ -38,6 +39,8 @@ def test_sections_are_told_apart_by_their_keys():
     assert isinstance(config.splits, FolderSplits)
     assert config.splits.folders == {"train": "a/train", "val": "a/val"}
     assert isinstance(_parse(splits={"scenes": "a", "polygons": "p.gpkg"}).splits, PolygonSplits)
+    boxes = _parse(splits={"scenes": "a", "boxes": {"train": [[0, 0, 5, 5]]}})
+    assert isinstance(boxes.splits, BoxSplits)
     blocks = _parse(splits={"scenes": "a", "block_m": 500, "shares": {"train": 4, "val": 1}})
     assert isinstance(blocks.splits, BlockSplits)
 
@@ -79,6 +82,8 @@ def test_a_section_is_read_with_its_overrides(config_file):
         ({"splits": {}}, r"data\.splits\.folders: .*at least 1"),
         ({"target": {"resampling": "bilinar"}}, r"data\.target\.resampling: .*'bilinear'"),
         ({"splits": {"scenes": "a", "block_m": 5, "shares": {"train": 0}}}, r"shares\.train"),
+        ({"splits": {"scenes": "a", "boxes": {"train": [[3, 0, 3, 9]]}}}, "'train' is empty"),
+        ({"splits": {"scenes": "a", "boxes": {"train": [[0, 0, 361, 9]]}}}, "boxes"),
     ],
 )
 def test_what_cannot_be_meant_is_told_in_one_line(changes, message):

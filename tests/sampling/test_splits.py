@@ -12,6 +12,7 @@ from geotrans.sampling.regions import Regions
 from geotrans.sampling.splits import (
     Footprint,
     block_regions,
+    box_regions,
     check_disjoint,
     polygon_regions,
 )
@@ -207,3 +208,38 @@ def test_polygons_that_cannot_be_read(polygons, tmp_path):
         polygon_regions(polygons, attribute="spilt")
     with pytest.raises(SceneError, match="cannot read polygons"):
         polygon_regions(tmp_path / "none.gpkg")
+
+
+BOXES = {"train": [(-170, 0, -30, 80), (95, 0, 180, 80)], "val": [(60, 0, 95, 80)]}
+
+
+def test_boxes_are_ground_by_longitude_and_latitude():
+    world = make_geobox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    on_world = box_regions(BOXES).on(world)
+    row, col = np.mgrid[:180, :360]
+    lon, lat = col + 0.5 - 180, 90 - (row + 0.5)
+    north = (lat > 0) & (lat < 80)
+    expected = {
+        "train": north & (((lon > -170) & (lon < -30)) | (lon > 95)),
+        "val": north & (lon > 60) & (lon < 95),
+    }
+    for split, inside in expected.items():
+        found = np.concatenate(list(on_world.strips(split)))
+        np.testing.assert_array_equal(found, inside)
+
+
+def test_boxes_on_a_projected_scene_and_with_a_gap():
+    boxes = {"west": [(14, 45, 15, 50)], "east": [(15, 45, 16, 50)]}
+    grid = make_geobox((100, 100), Affine(1000, 0, 450_000, 0, -1000, 5_400_000), "EPSG:32633")
+    on_grid = box_regions(boxes, gap_m=10_000).on(grid)
+    west, east = (np.concatenate(list(on_grid.strips(split))) for split in ("west", "east"))
+    # The zone's middle is 15 degrees east: 500 km, column 50.
+    assert west[:, :45].all()
+    assert not west[:, 46:].any()
+    assert east[:, 55:].all()
+    assert not east[:, :54].any()
+
+
+def test_boxes_that_overlap_are_refused():
+    with pytest.raises(SamplingError, match=r"'train' and 'val' overlap|'val' and 'train' overlap"):
+        box_regions({"train": [(0, 0, 10, 10)], "val": [(9, 0, 20, 10)]})
