@@ -2,9 +2,9 @@
 
     python benchmarks/ship.py runs/map2aerial --scores quality.json
 
-Reads the bundle, the sheet of its best step and the scores that `benchmarks/quality.py --json`
-measured for exactly these weights, and writes `geotrans/tasks/zoo/<task>.safetensors`, `.md` and
-`.png`.
+Reads the bundle, the sheet of its best step (or another) and the scores that `quality.py`,
+`landcover.py` or `winter.py --json` measured for exactly these weights, and writes
+`geotrans/tasks/zoo/<task>.safetensors`, `.md` and `.png`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ZOO = Path(geotrans.__file__).parent / "tasks" / "zoo"
 
 
 def measured(report: dict[str, Any], bundle: Bundle) -> dict[str, Score]:
-    """The scores of a bundle in a report of `quality.py`."""
+    """The scores of a bundle in a report."""
     task = bundle.spec.name
     if report["weights_sha256"].get(task) != bundle.sha256:
         raise BundleError(
@@ -54,7 +54,7 @@ def better(row: dict[str, Any]) -> Any:
     return "lower" if lower else "higher"
 
 
-def ship(run: Path, report: dict[str, Any], *, card: str) -> Path:
+def ship(run: Path, report: dict[str, Any], *, card: str, sheet: Path | None = None) -> Path:
     """Write bundle, card and sheet of a run into the zoo."""
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     bundle = Bundle.open(run / result["bundle"])
@@ -63,7 +63,8 @@ def ship(run: Path, report: dict[str, Any], *, card: str) -> Path:
         update={"metrics": measured(report, bundle), "samples": f"{name}.png", "card": card}
     )
     shipped = save_bundle(ZOO / f"{name}.safetensors", spec, bundle.state())
-    shutil.copyfile(run / "sheets" / f"step_{result['step']:07d}.png", ZOO / f"{name}.png")
+    sheet = sheet or run / "sheets" / f"step_{result['step']:07d}.png"
+    shutil.copyfile(sheet, ZOO / f"{name}.png")
     (ZOO / f"{name}.md").write_text(render_card(Bundle.open(shipped)), encoding="utf-8")
     return shipped
 
@@ -71,11 +72,12 @@ def ship(run: Path, report: dict[str, Any], *, card: str) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a finished `geotrans train`")
-    parser.add_argument("--scores", type=Path, required=True, help="report of quality.py")
+    parser.add_argument("--scores", type=Path, required=True, help="report of a benchmark")
     parser.add_argument("--card", default="", help="what else a user should know, Markdown")
+    parser.add_argument("--sheet", type=Path, help="picture instead of the best step's sheet")
     options = parser.parse_args()
     report = json.loads(options.scores.read_text(encoding="utf-8"))
-    print(ship(options.run, report, card=options.card))
+    print(ship(options.run, report, card=options.card, sheet=options.sheet))
 
 
 if __name__ == "__main__":

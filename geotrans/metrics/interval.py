@@ -111,6 +111,36 @@ def ratio(
     return Interval.of(value, draws, n=len(names))
 
 
+def mean_ratio(
+    numerators: npt.ArrayLike,
+    denominators: npt.ArrayLike,
+    places: Sequence[str],
+    *,
+    n_draws: int = N_DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Mean of several ratios of sums, as the mean IoU over classes.
+
+    Args:
+        numerators: One row per image, `(N, K)`.
+        denominators: One row per image, `(N, K)`; a ratio whose denominators sum to 0 is left out.
+        places: Place of each image.
+        n_draws: Number of resamples.
+        seed: Seed of the resamples.
+    """
+    names, above = by_place(numerators, places)
+    _, below = by_place(denominators, places)
+    weights = np.concatenate(
+        [np.ones((1, len(names))), resample(len(names), n_draws=n_draws, seed=seed)]
+    )
+    sums, wholes = weights @ above, weights @ below
+    known = wholes > 0
+    shares = np.divide(sums, wholes, out=np.zeros_like(sums), where=known)
+    with np.errstate(invalid="ignore"):
+        means = shares.sum(1) / known.sum(1)
+    return Interval.of(means[0], means[1:], n=len(names))
+
+
 def mean(
     values: npt.ArrayLike, places: Sequence[str], *, n_draws: int = N_DRAWS, seed: int = 0
 ) -> Interval:

@@ -101,6 +101,19 @@ def class_iou(
     return overlap
 
 
+def class_counts(
+    classes: UInt8Array, target: UInt8Array, *, n_classes: int, valid: BoolArray | None = None
+) -> tuple[IntArray, IntArray]:
+    """Pixels of each class in both maps, and in either, per image, each `(..., n_classes)`."""
+    classes, target = np.asarray(classes), np.asarray(target)
+    same_shape(classes, target)
+    looked_at = valid_of(valid, classes.shape)
+    pairs = [((classes == k) & looked_at, (target == k) & looked_at) for k in range(n_classes)]
+    both = np.stack([_count(found & true) for found, true in pairs], axis=-1)
+    either = np.stack([_count(found | true) for found, true in pairs], axis=-1)
+    return both, either
+
+
 def road_iou(
     classes: UInt8Array,
     target: UInt8Array,

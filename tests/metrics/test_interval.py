@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geotrans.errors import UsageError
-from geotrans.metrics.interval import Interval, by_place, mean, ratio
+from geotrans.metrics.interval import Interval, by_place, mean, mean_ratio, ratio
 
 
 def test_by_place_sums_images_of_one_place() -> None:
@@ -61,3 +61,15 @@ def test_same_seed_same_resamples(rng: np.random.Generator) -> None:
 def test_scaled_and_printed() -> None:
     found = Interval.of(0.5, np.linspace(0, 1, 101), n=13).scaled(100)
     assert str(found) == "50 [2.5, 97.5] over 13 places"
+
+
+def test_mean_ratio_is_the_mean_of_the_ratios_of_sums() -> None:
+    above = np.array([[1, 0, 0], [3, 2, 0], [0, 1, 0]])
+    below = np.array([[4, 0, 0], [4, 4, 0], [2, 4, 0]])
+    found = mean_ratio(above, below, ["a", "b", "b"])
+    assert found.value == pytest.approx((4 / 10 + 3 / 8) / 2)  # the third has nothing below it
+    assert found.n == 2
+    one = ratio(above[:, 0], below[:, 0], ["a", "b", "b"])
+    two = ratio(above[:, 1], below[:, 1], ["a", "b", "b"])
+    both = np.isfinite(one.draws) & np.isfinite(two.draws)
+    np.testing.assert_allclose(found.draws[both], ((one.draws + two.draws) / 2)[both])

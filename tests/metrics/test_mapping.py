@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from geotrans.errors import UsageError
 from geotrans.metrics.mapping import (
+    class_counts,
     class_iou,
     confusion,
     nearest_class,
@@ -103,3 +104,14 @@ def test_confusion_rows_are_the_truth() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(UsageError, match="one shape"):
         road_iou(np.zeros((2, 4, 4), np.uint8), np.zeros((1, 4, 4), np.uint8), [1])
+
+
+def test_class_counts_sum_to_class_iou() -> None:
+    rng = np.random.default_rng(0)
+    found, true = rng.integers(0, 4, (2, 5, 20, 20)).astype(np.uint8)
+    valid = rng.random((5, 20, 20)) > 0.2
+    both, either = class_counts(found, true, n_classes=5, valid=valid)
+    assert both.shape == either.shape == (5, 5)
+    with np.errstate(invalid="ignore"):
+        iou = both.sum(0) / either.sum(0)
+    np.testing.assert_allclose(iou, class_iou(found, true, n_classes=5, valid=valid))
