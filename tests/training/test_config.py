@@ -6,6 +6,8 @@ import yaml
 import geotrans
 from geotrans import models
 from geotrans.errors import ConfigError, OutputError
+from geotrans.sampling.config import DerivedSide
+from geotrans.scene.recipe import load_recipe
 from geotrans.scene.style import load_style, palette
 from geotrans.training import load_config
 from geotrans.training.config import TrainConfig, resolved, save_config
@@ -111,13 +113,20 @@ def test_shipped_configurations_hold_together(path):
     config = load_config(path)
     assert isinstance(config, TrainConfig)
     assert config.task.name == path.stem
-    side = config.data.source if config.data.drawn_side == "source" else config.data.target
-    names = [name for name, _ in palette(load_style(side.style))]
+    data, names = config.data, []
+    if data.drawn_side is not None:
+        names = [name for name, _ in palette(load_style(getattr(data, data.drawn_side).style))]
+    n_source = 3
+    if isinstance(data.source, DerivedSide):
+        n_source = len(load_recipe(data.source.recipe).ruled)
     for members in config.task.iou_groups.values():
         assert set(members) <= set(names)
-    n_out = len(names) if config.task.palette else 3
+    n_out = len(names) if config.task.palette else len(config.task.target or "rgb")
     net = models.build(
-        config.generator.arch, 3 + len(config.task.noise), n_out, **config.generator.args
+        config.generator.arch,
+        n_source + len(config.task.coordinates) + len(config.task.noise),
+        n_out,
+        **config.generator.args,
     )
     loop = config.training
     assert (loop.crop + 2 * loop.margin) % models.alignment(net) == 0
@@ -125,4 +134,9 @@ def test_shipped_configurations_hold_together(path):
 
 
 def test_configurations_are_shipped():
-    assert {path.stem for path in SHIPPED} >= {"map2aerial", "aerial2map"}
+    assert {path.stem for path in SHIPPED} >= {
+        "map2aerial",
+        "aerial2map",
+        "landcover2aerial",
+        "summer2winter",
+    }
