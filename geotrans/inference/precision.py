@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geotrans.errors import DeviceError, UsageError
-from geotrans.models import alignment
+from geotrans.models import Residual, alignment
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -61,9 +61,32 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def prepare(net: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """The network on a device, in a precision and in channels-last order; changes `net`."""
-    net = net.to(device=device, dtype=TORCH_DTYPES[precision])
-    return net.to(memory_format=torch.channels_last)
+    """The network on a device, in a precision and in channels-last order; changes `net`.
+
+    It takes and gives float32 in any precision. Of a residual the body alone is rounded: what it
+    is added to is measured.
+    """
+    net = net.to(device).to(memory_format=torch.channels_last)
+    if precision == "float32":
+        return net
+    if isinstance(net, Residual):
+        net.body = _Rounded(net.body, TORCH_DTYPES[precision])
+        return net
+    return _Rounded(net, TORCH_DTYPES[precision])
+
+
+class _Rounded(nn.Module):
+    """A network in less than float32, between float32 values."""
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.net = net.to(dtype=dtype)
+        self.dtype = dtype
+        self.align = alignment(net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.net(x.to(self.dtype))
+        return y.float()
 
 
 def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision:
@@ -85,7 +108,7 @@ def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision
 def _seconds(net: nn.Module, shape: tuple[int, int, int]) -> float:
     """Time of one window."""
     weight = next(net.parameters())
-    x = torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype)
+    x = torch.zeros(1, *shape, device=weight.device)
     x = x.contiguous(memory_format=torch.channels_last)
     # On a CPU other programs want time, too: what counts is how much this thread used.
     clock = time.perf_counter if x.is_cuda else time.thread_time

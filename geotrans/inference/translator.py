@@ -18,7 +18,7 @@ from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, 
 from geotrans.grid import Window, ground_noise
 from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
 from geotrans.inference.device import pick_device
-from geotrans.inference.precision import TORCH_DTYPES, Precision, pick_precision, prepare
+from geotrans.inference.precision import Precision, pick_precision, prepare
 from geotrans.inference.radiometry import (
     Linear,
     classify,
@@ -137,8 +137,7 @@ class Translator:
         planes = self._planes(data, window, anchor, radiometry, coordinates)
         with _alone_on(self.device, where), torch.inference_mode():
             started = time.perf_counter()
-            x = planes.to(TORCH_DTYPES[self.precision])[None]
-            y = self._net(x.contiguous(memory_format=torch.channels_last))
+            y = self._net(planes[None].contiguous(memory_format=torch.channels_last))
             # A sum is finite only if all its terms are.
             if not (y.sum().isfinite() or y.isfinite().all()):
                 raise BundleError(
@@ -146,7 +145,7 @@ class Translator:
                     f"column {window.col_off}, row {window.row_off}; its weights or the scene are "
                     "damaged"
                 )
-            scores = y[0].float()
+            scores = y[0]
             self.network_s += time.perf_counter() - started
         return self._stored(scores, data.dtype, radiometry)
 

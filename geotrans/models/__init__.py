@@ -6,10 +6,12 @@ from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
 from geotrans.models.registry import GENERATORS, alignment, build
+from geotrans.models.residual import Residual
 
 __all__ = [
     "GENERATORS",
     "PatchGAN",
+    "Residual",
     "Verdict",
     "alignment",
     "build",

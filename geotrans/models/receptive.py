@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from geotrans.models.folding import fold
 from geotrans.models.phases import PhaseUp
 from geotrans.models.registry import alignment
+from geotrans.models.residual import body_of
 
 
 def receptive_halo(net: nn.Module, in_channels: int, *, by_stride: bool = False) -> int:
@@ -63,7 +64,7 @@ def _distance(seen: Tensor, lit: Tensor) -> int:
 
 def _probe(net: nn.Module) -> nn.Module:
     """The network with one channel a layer, without biases, activations and norms."""
-    probe = fold(net)
+    probe = fold(body_of(net))  # what a residual adds to its body sees the pixel alone
     for module in list(probe.modules()):
         for name, child in module.named_children():
             if isinstance(child, PhaseUp):

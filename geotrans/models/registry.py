@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
+from geotrans.models.residual import Residual
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
 
@@ -28,8 +29,31 @@ class Identity(nn.Module):
         return x
 
 
+def _residual(
+    in_channels: int,
+    out_channels: int,
+    *,
+    body: Mapping[str, Any],
+    n_bands: int | None = None,
+    carry: Sequence[Sequence[int]] = (),
+    lock: Sequence[int] | None = None,
+) -> Residual:
+    """A body, `{"arch": ..., "args": {...}}`, over a linear map of the first `n_bands` channels."""
+    arch, args = body["arch"], body.get("args", {})
+    if arch == "residual":
+        raise ConfigError("the body of a residual is another network, such as unet")
+    return Residual(
+        build(arch, in_channels, max(1, out_channels - len(carry)), **args),
+        n_bands=in_channels if n_bands is None else n_bands,
+        out_channels=out_channels,
+        carry=carry,
+        lock=lock,
+    )
+
+
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "identity": Identity,
+    "residual": _residual,
     "resnet": ResNet,
     "unet": UNet,
 }
