@@ -23,6 +23,8 @@ from geotrans.training.augment import DiffAugment
 from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute_norms
 from geotrans.training.config import TrainConfig
 from geotrans.training.data import Batch, ResidentPatches, class_groups, inner, step_rng
+from geotrans.training.export import bands
+from geotrans.training.generator import fit_pairs, generator_args
 from geotrans.training.loop import Loop
 from geotrans.training.losses import (
     adversarial_loss,
@@ -62,10 +64,12 @@ class Pix2Pix:
         n_source, n_target = self.patches.n_source, self.patches.target.shape[1]
         self.channels_in = n_source + len(config.task.coordinates) + len(config.task.noise)
         self.channels_out = len(palette) if palette else n_target
-        self.generator_args = {
-            "out_activation": "none" if palette else "tanh",
-            **config.generator.args,
-        }
+        self.generator_args = generator_args(
+            config.generator,
+            source=bands(cache.manifest.source, config.task.source),
+            target=bands(cache.manifest.target, config.task.target),
+            palette=palette is not None,
+        )
         self.groups = list(class_groups(config.task, palette).values())
         self.norms_frozen = False
         colors = [c for _, c in palette] if palette else []
@@ -89,6 +93,7 @@ class Pix2Pix:
                 f"training.crop + 2 * training.margin is {edge} px; "
                 f"the generator needs a multiple of {self.align}"
             )
+        fit_pairs(generator, self.patches)
         generator = generator.to(memory_format=torch.channels_last)
         self.average = AveragedWeights(generator, decay=settings.ema)
         self.average.net.to(fabric.device)

@@ -1,0 +1,108 @@
+"""From a generator in a configuration, which speaks of bands by name, to its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from geotrans.errors import ConfigError, nearest
+from geotrans.models import Residual
+from geotrans.sampling.config import validated
+from geotrans.tasks.spec import BandSpec
+from geotrans.training.config import GeneratorConfig
+from geotrans.training.data import ResidentPatches, inner
+from geotrans.training.linear import fit_linear
+
+_COLORS = ("red", "green", "blue")
+
+
+class ResidualConfig(BaseModel):
+    """Arguments of `arch: residual`, as a configuration gives them.
+
+    Attributes:
+        body: The network that adds to the linear map.
+        carry: Target bands that are source bands to the bit: names both sides have, or the source
+            band's name by the target band's.
+        lock: Source band that holds the luminance of red, green and blue.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body: GeneratorConfig
+    carry: tuple[str, ...] | dict[str, str] = ()
+    lock: str | None = None
+
+
+def generator_args(
+    config: GeneratorConfig,
+    *,
+    source: Sequence[BandSpec],
+    target: Sequence[BandSpec],
+    palette: bool = False,
+) -> dict[str, Any]:
+    """Plain arguments of a generator, as `models.build` and a bundle take them.
+
+    Args:
+        config: The generator.
+        source: Bands it reads; noise channels come after them.
+        target: Bands it writes.
+        palette: Whether it writes one score a class instead.
+
+    Raises:
+        ConfigError: If a band is not there, or cannot be carried or locked; names the nearest.
+    """
+    if config.arch != "residual":
+        return {"out_activation": "none" if palette else "tanh", **config.args}
+    if palette:
+        raise ConfigError(
+            "generator.arch residual writes values, and task.palette asks for classes"
+        )
+    wanted = validated(ResidualConfig, config.args, where="generator.args")
+    body = {"out_activation": "none", **wanted.body.args}
+    args: dict[str, Any] = {
+        "body": {"arch": wanted.body.arch, "args": body},
+        "n_bands": len(source),
+    }
+    carry = wanted.carry if isinstance(wanted.carry, dict) else {n: n for n in wanted.carry}
+    if carry:
+        args["carry"] = [_carried(to, by, source, target) for to, by in carry.items()]
+    if wanted.lock is not None:
+        here = _position(wanted.lock, source, "lock", "source")
+        args["lock"] = [here, *(_position(name, target, "lock", "target") for name in _COLORS)]
+    return args
+
+
+def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
+    """Give a residual the linear map of training pairs; any other network is left alone."""
+    if isinstance(net, Residual):
+        source = inner(patches.source, patches.source_border)
+        sides = (side.cpu().numpy() for side in (source, patches.target, patches.valid))
+        fit = fit_linear(*sides).normalized(*patches.ranges)
+        net.set_linear(fit.weight, fit.bias)
+
+
+def _carried(to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]) -> list[int]:
+    """Positions of a target band and the source band it is."""
+    pair = [_position(to, target, "carry", "target"), _position(by, source, "carry", "source")]
+    one, other = target[pair[0]], source[pair[1]]
+    for what in ("dtype", "value_range", "units"):
+        if getattr(one, what) != getattr(other, what):
+            raise ConfigError(
+                f"generator.args.carry: {what} of target band '{to}' is {getattr(one, what)}, of "
+                f"source band '{by}' {getattr(other, what)}; give both sides one (data.source, "
+                "data.target), or let the linear map lead from one to the other"
+            )
+    return pair
+
+
+def _position(name: str, bands: Sequence[BandSpec], key: str, side: str) -> int:
+    names = [band.name for band in bands]
+    if name not in names:
+        raise ConfigError(
+            f"generator.args.{key} asks for the {side} band '{name}'{nearest(name, names)}; "
+            f"the {side} has {', '.join(names)}"
+        )
+    return names.index(name)
