@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "label": ("geotrans.cli.label", "Sort the pixels of a photograph into classes by a recipe."),
     "tile": ("geotrans.cli.tile", "Cut pairs of scenes into a patch cache to train from."),
     "train": ("geotrans.cli.train", "Train a task from a configuration and export its bundle."),
+    "import-weights": (
+        "geotrans.cli.import_weights",
+        "Make a bundle of published CycleGAN or pix2pix weights.",
+    ),
 }
 
 

@@ -37,3 +37,19 @@ def parse_pairs(words: list[str] | None, *, option: str) -> dict[str, str]:
             raise UsageError(f"{option} {word} is not KEY=VALUE")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def parse_names(text: str) -> list[str]:
+    """`"red,green"` as a list of words."""
+    return [word.strip() for word in text.split(",")]
+
+
+def parse_range(text: str | None, *, option: str) -> tuple[float, float] | None:
+    """`"low,high"` as two numbers."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text} is not two numbers; give LOW,HIGH") from None
+    return low, high

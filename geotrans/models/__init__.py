@@ -5,18 +5,22 @@ from geotrans.models.folding import fold
 from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
+from geotrans.models.reference import REFERENCES, fit_reference, read_reference
 from geotrans.models.registry import GENERATORS, alignment, build
 from geotrans.models.residual import Residual
 
 __all__ = [
     "GENERATORS",
+    "REFERENCES",
     "PatchGAN",
     "Residual",
     "Verdict",
     "alignment",
     "build",
+    "fit_reference",
     "fold",
     "keep_freed_memory",
     "largest_layer",
+    "read_reference",
     "receptive_halo",
 ]

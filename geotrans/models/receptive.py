@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +20,9 @@ def receptive_halo(net: nn.Module, in_channels: int, *, by_stride: bool = False)
 
     Measured, not derived: with every weight positive and every activation linear no influence can
     cancel, so a lone pixel shows up exactly where it is seen. Every phase of the network's stride
-    is tried. All channels of a layer would then be alike, so the probe has one of each.
+    counts; one between two others is tried only where it could reach farther, as what a pixel
+    reaches never moves left when the pixel moves right. All channels of a layer would be alike, so
+    the probe has one of each.
 
     Args:
         net: Generator with an `align` attribute; left as it is.
@@ -44,22 +48,43 @@ def _reach(
     size = 8 * max(align, 8)
     while True:
         middle = size // 2
-        shape = (size, narrow) if axis == 2 else (narrow, size)
-        lights = torch.eye(align, size, dtype=torch.float64).roll(middle, dims=1)  # (phase, px)
+        dark = torch.zeros(
+            1, in_channels, *((size, narrow) if axis == 2 else (narrow, size)), dtype=torch.float64
+        )
+        seen = partial(_seen, probe, dark, axis)
         if by_stride:
-            lights = lights.sum(dim=0, keepdim=True)
-        x = lights.unsqueeze(1).unsqueeze(5 - axis).expand(-1, in_channels, *shape)
-        seen = probe(x.contiguous()).sum(dim=(1, 5 - axis)) > 0  # (phase, px)
-        reach = max(_distance(a, b) for a, b in zip(seen, lights > 0, strict=True))
+            first, last = seen(0, align)
+            reach = max(-first, last - (align - 1))
+        else:
+            reach = _farthest(seen, align)
         if reach < middle - align:
             return reach
         size *= 2
 
 
-def _distance(seen: Tensor, lit: Tensor) -> int:
-    """How far what is seen reaches beyond what is lit."""
-    where, source = torch.nonzero(seen).flatten(), torch.nonzero(lit).flatten()
-    return max(int(source.min() - where.min()), int(where.max() - source.max()))
+def _seen(probe: nn.Module, dark: Tensor, axis: int, phase: int, n_lit: int = 1) -> tuple[int, int]:
+    """First and last px that see any of those lit, counted from the middle of a strip."""
+    x, middle = dark.clone(), dark.shape[axis] // 2
+    x.narrow(axis, middle + phase, n_lit).fill_(1)
+    where = torch.nonzero(probe(x).sum(dim=(0, 1, 5 - axis)))
+    return int(where.min()) - middle, int(where.max()) - middle
+
+
+def _farthest(seen: Callable[[int], tuple[int, int]], n_phases: int) -> int:
+    """Longest way from a phase to the first or last px it is seen at."""
+    ends = {phase: seen(phase) for phase in {0, n_phases - 1}}
+    best = max(max(p - first, last - p) for p, (first, last) in ends.items())
+    spans = [(0, n_phases - 1)]
+    while spans:
+        start, stop = spans.pop()
+        most = max(stop - 1 - ends[start][0], ends[stop][1] - start - 1)
+        if stop - start < 2 or most <= best:
+            continue
+        phase = (start + stop) // 2
+        ends[phase] = first, last = seen(phase)
+        best = max(best, phase - first, last - phase)
+        spans += [(start, phase), (phase, stop)]
+    return best
 
 
 def _probe(net: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from geotrans.errors import ConfigError, nearest
 from geotrans.models.residual import Residual
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
+from geotrans.models.unet_reference import UNetReference
 
 
 class Identity(nn.Module):
@@ -56,6 +57,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "residual": _residual,
     "resnet": ResNet,
     "unet": UNet,
+    "unet_reference": UNetReference,
 }
 
 

@@ -140,6 +140,7 @@ def save_bundle(
     *,
     inverse: Mapping[str, Tensor] | None = None,
     critic: Mapping[str, Tensor] | None = None,
+    exact: bool = False,
 ) -> Path:
     """Write a bundle: weights in half precision, small tensors in float32.
 
@@ -152,6 +153,7 @@ def save_bundle(
         generator: State of the network `spec.generator` describes, norms not folded.
         inverse: State of the network of the way back.
         critic: State of the critic, for training on.
+        exact: Keep every weight in float32, for twice the size.
 
     Returns:
         The path.
@@ -169,7 +171,7 @@ def save_bundle(
     for part, state in (("generator", generator), ("inverse", inverse), ("critic", critic)):
         for key, tensor in (state or {}).items():
             if not key.endswith(_COUNTER):
-                tensors[f"{part}.{key}"] = _stored(f"{part}.{key}", tensor)
+                tensors[f"{part}.{key}"] = _stored(f"{part}.{key}", tensor, exact=exact)
     _write(path, tensors, spec)
     return path
 
@@ -255,16 +257,18 @@ def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> I
             yield f"{key} is unknown"
 
 
-def _stored(key: str, tensor: Tensor) -> Tensor:
+def _stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
     """A tensor as a bundle holds it."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous().clone()
     if not tensor.is_floating_point():
         return tensor
-    stored = tensor.to(torch.float16 if tensor.numel() >= _SMALL else torch.float32)
+    is_half = tensor.numel() >= _SMALL and not exact
+    stored = tensor.to(torch.float16 if is_half else torch.float32)
     if not stored.isfinite().all():
-        raise BundleError(f"{key} holds values that are not finite in half precision")
+        precision = "half precision" if is_half else "float32"
+        raise BundleError(f"{key} holds values that are not finite in {precision}")
     return stored
 
 
