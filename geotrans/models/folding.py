@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from geotrans.models.layers import UpConv
 from geotrans.models.phases import PhaseUp
+from geotrans.models.steady import steady
 
 _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
 
@@ -29,6 +30,7 @@ def fold(net: nn.Module) -> nn.Module:
     folded = copy.deepcopy(net).eval()
     _fold_norms(folded)
     _split_phases(folded)
+    steady(folded)
     return folded.eval().requires_grad_(False)
 
 
