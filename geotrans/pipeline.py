@@ -33,6 +33,7 @@ from geotrans.mosaicking.budget import (
     resident_bytes,
     tile_within,
 )
+from geotrans.mosaicking.calibration import settle_norms
 from geotrans.mosaicking.graph import Receipt, lazy_parts
 from geotrans.mosaicking.job import adopt
 from geotrans.mosaicking.parts import plan_of
@@ -105,6 +106,7 @@ def translate(
     any_gsd: bool = False,
     any_values: bool = False,
     any_style: bool = False,
+    norm_stats: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     preview: bool = False,
@@ -131,6 +133,10 @@ def translate(
         any_gsd: Take pixels of a size the task has not seen.
         any_values: Take values the task has not seen.
         any_style: Take a map in a style the task has not seen.
+        norm_stats: Where the norms of the network have their statistics from: `"scene"`, once from
+            a fixed sample of it, as networks with instance norm do unless told otherwise;
+            `"exact"`, from all of it; `"tile"`, from each tile; or a product whose statistics are
+            used again.
         overwrite: Replace an existing product, and discard parts of another run.
         creation_options: Options of GDAL's COG driver.
         preview: Write a PNG of source beside product, too.
@@ -154,7 +160,8 @@ def translate(
         job = plan_job(
             source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, memory=memory,
             workers=workers, device=device, precision=precision, any_gsd=any_gsd,
-            any_values=any_values, any_style=any_style, recorded=parts.recorded(),
+            any_values=any_values, any_style=any_style, norm_stats=norm_stats,
+            recorded=parts.recorded(),
         )  # fmt: skip
         options = cog_options(job.layout, creation_options)
         check_space(path, job.n_px * job.layout.bytes_per_px)
@@ -216,13 +223,14 @@ def plan_job(
     any_gsd: bool = False,
     any_values: bool = False,
     any_style: bool = False,
+    norm_stats: str | os.PathLike[str] | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> Job:
     """Settle everything that decides the pixels of a product; arguments as in `translate`.
 
     What is left open is done as in `recorded`, the fingerprint of a run that was stopped.
     """
-    from geotrans.inference import Translator
+    from geotrans.inference import Translator, pick_device
 
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
@@ -243,22 +251,31 @@ def plan_job(
     layout = product_layout(spec, source, found, as_=as_)
     if precision == "auto" and recorded.get("weights") == bundle.sha256:
         precision = recorded.get("precision", precision)
-    base = resident_bytes()
-    translator = Translator(bundle, device=device, precision=precision, seed=seed, as_=as_)
+    base, anchor = resident_bytes(), ground_anchor(source.geobox)
+    whole = plan_tiles(
+        source.shape, tile=max(source.shape), halo=spec.halo, align=spec.align, anchor=anchor
+    )
+    draft = Job(
+        source, found, whole, bundle, layout, str(pick_device(device)), "float32", seed, as_
+    )
+    norm = settle_norms(draft, asked=norm_stats, memory=memory, recorded=recorded)
+    translator = Translator(
+        bundle, device=device, precision=precision, seed=seed, as_=as_, norm=norm
+    )
     if tile is None and memory is not None:
         core = tile_within(memory, translator, base=base, dtype=str(source.dtype), workers=workers)
     else:
         core = default_tile(spec) if tile is None else tile
     plan = plan_tiles(
-        source.shape, tile=core, halo=spec.halo, align=spec.align, area=area,
-        anchor=ground_anchor(source.geobox),
-    )  # fmt: skip
+        source.shape, tile=core, halo=spec.halo, align=spec.align, area=area, anchor=anchor
+    )
     before = plan_of(recorded)
     if tile is None and before is not None and _lattice(before) == _lattice(plan):
         plan = before
     job = Job(
         source, found, plan, bundle, layout, str(translator.device), translator.precision,
         seed, as_, threads=None if workers == 1 else max(1, n_cores() // workers),
+        norm=norm,
     )  # fmt: skip
     adopt(job, translator)
     return job

@@ -18,6 +18,9 @@ What = Annotated[
 
 _TAG_PREFIX = "GEOTRANS_"
 
+# Statistics of norms are a tag of many kB.
+_LONGEST = 400  # characters of a value in a table
+
 
 def command(what: What, as_json: Json = False) -> None:
     """Say what a bundle or a product is.
@@ -98,5 +101,7 @@ def _tell_product(product: dict[str, Any], *, as_json: bool) -> None:
         return
     width = max(len(name) for name in product)
     for name, value in product.items():
-        shown = json.dumps(value) if isinstance(value, dict | list) else value
+        shown = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        if len(shown) > _LONGEST:
+            shown = f"{shown[:_LONGEST]} ... (all of it with --json)"
         console.emit(f"{name:<{width}}  {shown}")

@@ -17,7 +17,7 @@ from geotrans.errors import EXIT_DONE, nearest
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": (
         "geotrans.cli.translate",
-        "Translate a scene of any size into a cloud-optimised GeoTIFF.",
+        "Translate a scene into a cloud-optimised GeoTIFF.",
     ),
     "tasks": ("geotrans.cli.tasks", "List the tasks whose weights ship with geotrans."),
     "inspect": ("geotrans.cli.inspect", "Say what a bundle or a product is."),

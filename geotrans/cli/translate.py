@@ -63,6 +63,16 @@ def command(
     any_style: Annotated[
         bool, typer.Option("--any-style", help="Take a map in a style the task has not seen.")
     ] = False,
+    norm_stats: Annotated[
+        str | None,
+        typer.Option(
+            help="Where instance norms have their statistics from: scene, once from 25 windows of "
+            "it; exact, from all of it, which reads the scene as often as the network has norms; "
+            "tile, from each tile (tiles show); or a product, whose statistics are used again.  "
+            "[default: scene, for networks with instance norm]",
+            metavar="scene|exact|tile|PRODUCT.tif",
+        ),
+    ] = None,
     creation_options: Annotated[
         list[str] | None,
         typer.Option("--co", help="Option of GDAL's COG driver.", metavar="KEY=VALUE"),
@@ -101,6 +111,7 @@ def command(
         "any_gsd": any_gsd,
         "any_values": any_values,
         "any_style": any_style,
+        "norm_stats": norm_stats,
         "overwrite": overwrite,
         "creation_options": parse_pairs(creation_options, option="--co"),
     }

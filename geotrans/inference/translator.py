@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, UsageError
 from geotrans.grid import Window, ground_noise
@@ -29,7 +29,7 @@ from geotrans.inference.radiometry import (
     to_network,
 )
 from geotrans.models import keep_freed_memory
-from geotrans.tasks import Bundle, TaskSpec
+from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 # One computation at a time on each device: two would only take each other's caches and memory.
 _locks: defaultdict[torch.device, threading.Lock] = defaultdict(threading.Lock)
@@ -48,6 +48,7 @@ class Translator:
         precision: `"float32"`, `"bfloat16"`, or `"auto"` for the faster of them.
         seed: Which of the equally plausible pictures, for tasks with noise.
         as_: `"classes"` for class indices instead of colours, where the target has a palette.
+        norm: Statistics of the scene for a network whose norms have none of their own.
 
     Attributes:
         network_s: Time the network alone has worked, s.
@@ -66,25 +67,27 @@ class Translator:
         precision: str = "auto",
         seed: int = 0,
         as_: Literal["rgb", "classes"] = "rgb",
+        norm: NormStatistics | None = None,
     ) -> None:
         spec = bundle.spec
         if as_ not in ("rgb", "classes"):
             raise UsageError(f"as '{as_}' is not known; use rgb or classes")
         if as_ == "classes" and spec.palette is None:
             raise UsageError(f"task '{spec.name}' makes no map, so it has no classes; use rgb")
-        if spec.norm == "instance":
-            raise BundleError(
+        if spec.norm == "instance" and norm is None:
+            raise UsageError(
                 f"task '{spec.name}' uses instance norm, whose statistics would differ from tile "
-                "to tile; train it with batch norm"
+                "to tile; give those of the scene, as geotrans.translate does"
             )
         self.bundle = bundle
         self.seed = seed
         self.as_ = as_
+        self.norm = norm
         self.network_s = 0.0
         self.device = pick_device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
-        net = bundle.generator()
+        net = bundle.generator(norm)
         with _alone_on(self.device, f"task '{spec.name}'"):
             self.precision: Precision = pick_precision(
                 precision, self.device, net, in_channels=spec.channels_in
@@ -96,9 +99,14 @@ class Translator:
         """The task."""
         return self.bundle.spec
 
+    @property
+    def network(self) -> nn.Module:
+        """The network as it runs, on its device."""
+        return self._net
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Weights are read again where the translator arrives, with what was chosen here."""
-        choices = str(self.device), self.precision, self.seed, self.as_
+        choices = str(self.device), self.precision, self.seed, self.as_, self.norm
         return _remade, (self.bundle, *choices)
 
     def __call__(
@@ -132,9 +140,10 @@ class Translator:
             BundleError: If the network gives values that are not finite.
             DeviceError: If the device is out of memory.
         """
-        self._check(data, window, anchor, coordinates)
         where = f"a window of {window.width} x {window.height} px"
-        planes = self._planes(data, window, anchor, radiometry, coordinates)
+        planes = self.planes(
+            data, window=window, anchor=anchor, radiometry=radiometry, coordinates=coordinates
+        )
         with _alone_on(self.device, where), torch.inference_mode():
             started = time.perf_counter()
             y = self._net(planes[None].contiguous(memory_format=torch.channels_last))
@@ -176,15 +185,17 @@ class Translator:
                 f"lattice; got {window.width} x {window.height} px at column {col}, row {row}"
             )
 
-    def _planes(
+    def planes(
         self,
         data: npt.NDArray[Any],
+        *,
         window: Window,
         anchor: tuple[int, int],
-        radiometry: Sequence[Linear] | None,
+        radiometry: Sequence[Linear] | None = None,
         coordinates: npt.NDArray[np.float32] | None = None,
     ) -> Tensor:
         """What the network sees, float32, shape `(C, H, W)`: normalised bands, then the rest."""
+        self._check(data, window, anchor, coordinates)
         spec, n_bands = self.spec, self.spec.n_source
         linear = _linears(spec.source, radiometry, to_network)
         scales = spec.noise.scales if spec.noise else ()
@@ -263,6 +274,11 @@ def _alone_on(device: torch.device, what: str) -> Iterator[None]:
 
 
 def _remade(
-    bundle: Bundle, device: str, precision: str, seed: int, as_: Literal["rgb", "classes"]
+    bundle: Bundle,
+    device: str,
+    precision: str,
+    seed: int,
+    as_: Literal["rgb", "classes"],
+    norm: NormStatistics | None,
 ) -> Translator:
-    return Translator(bundle, device=device, precision=precision, seed=seed, as_=as_)
+    return Translator(bundle, device=device, precision=precision, seed=seed, as_=as_, norm=norm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -21,7 +21,7 @@ from geotrans.grid import (
 )
 from geotrans.mosaicking.layout import As, Layout
 from geotrans.scene import Patch, Scene, read_padded
-from geotrans.tasks import Bundle, TaskSpec
+from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 if TYPE_CHECKING:
     from geotrans.inference import Translator
@@ -42,6 +42,7 @@ class Job:
         seed: Which of the equally plausible pictures.
         as_: Colours or classes.
         threads: Threads of the network in one process; None leaves them to torch.
+        norm: Statistics for norms that take them from the image.
     """
 
     scene: Scene
@@ -54,6 +55,7 @@ class Job:
     seed: int = 0
     as_: As = "rgb"
     threads: int | None = None
+    norm: NormStatistics | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -98,6 +100,22 @@ class Job:
         return tuple(values)
 
 
+def read_source(job: Job, window: Window) -> Patch:
+    """Stored values of a window as the network wants them: without holes, and `valid` as it was."""
+    mix = job.spec.source_classes is None
+    return read_padded(job.scene, window, job.bands, fill_value=job.fill_values, mix=mix)
+
+
+def situation(job: Job, window: Window) -> dict[str, Any]:
+    """What a translator needs to know of a window beside its pixels, by argument."""
+    return {
+        "window": window,
+        "anchor": job.plan.anchor,
+        "radiometry": job.radiometry,
+        "coordinates": ground_coordinates(job.scene.geobox, window, job.spec.coordinates),
+    }
+
+
 def translate_tile(job: Job, tile: Tile) -> Patch | None:
     """Read, translate and crop one tile.
 
@@ -108,19 +126,12 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     Returns:
         The core as the product stores it; None if nothing in it is valid.
     """
-    mix = job.spec.source_classes is None
-    patch = read_padded(job.scene, tile.read, job.bands, fill_value=job.fill_values, mix=mix)
+    patch = read_source(job, tile.read)
     core = tile.core.relative_to(tile.read)
     valid = patch.valid[core.slices]
     if not valid.any():
         return None
-    made = translator_of(job)(
-        patch.data,
-        window=tile.read,
-        anchor=job.plan.anchor,
-        radiometry=job.radiometry,
-        coordinates=ground_coordinates(job.scene.geobox, tile.read, job.spec.coordinates),
-    )
+    made = translator_of(job)(patch.data, **situation(job, tile.read))
     rows, cols = _scaled(core, job.layout.scale).slices
     return job.layout.settle(made[:, rows, cols], valid)
 
@@ -139,8 +150,9 @@ def translator_of(job: Job) -> Translator:
             if bundle.sha256 != job.bundle.sha256:
                 raise BundleError(f"{bundle.path} changed while it was in use; start again")
             translator = Translator(
-                bundle, device=job.device, precision=job.precision, seed=job.seed, as_=job.as_
-            )
+                bundle, device=job.device, precision=job.precision, seed=job.seed, as_=job.as_,
+                norm=job.norm,
+            )  # fmt: skip
             _remember(job, translator)
             if job.threads is not None:
                 import torch
@@ -161,7 +173,9 @@ def _remember(job: Job, translator: Translator) -> None:
 
 
 def _settings(job: Job) -> tuple[object, ...]:
-    return job.bundle.sha256, job.device, job.precision, job.seed, job.as_, job.threads
+    return (
+        job.bundle.sha256, job.device, job.precision, job.seed, job.as_, job.threads, job.norm,
+    )  # fmt: skip
 
 
 def _scaled(window: Window, scale: int) -> Window:

@@ -46,6 +46,7 @@ _FLAT = {"compress": "zstd", "zstd_level": 1}
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What decides the pixels of a product, by the words a user knows it by."""
+    norm = {} if job.norm is None else {"norm": job.norm.to_dict()}
     return {
         "geotrans": __version__,
         "source": str(job.scene.identity),
@@ -56,6 +57,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "precision": job.precision,
         "device": job.device.partition(":")[0],
+        **norm,
         "tiles": json.loads(job.plan.to_json()),
         "layout": json.loads(json.dumps(asdict(job.layout), default=lambda one: one.model_dump())),
     }
@@ -224,12 +226,14 @@ def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
     if not found:
         return "its run.json cannot be read"
     told = []
-    for key in asked:
-        before, now = found.get(key), asked[key]
+    for key in {**asked, **found}:
+        before, now = found.get(key), asked.get(key)
         if before == now:
             continue
         if key == "tiles":
             before, now = (_tiles(v) for v in (before, now))
+        if key == "norm":
+            before, now = (_mode(v) for v in (before, now))
         if key == "layout" or before == now:
             told.append(f"another {key}")
         else:
@@ -243,6 +247,10 @@ def _tiles(plan: Any) -> str:
         return f"{area['width']} x {area['height']} px in windows of {window[1]} x {window[0]} px"
     except (KeyError, TypeError, IndexError):
         return "unknown"
+
+
+def _mode(norm: Any) -> str:
+    return str(norm.get("mode")) if isinstance(norm, dict) else "of the weights"
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from geotrans import __version__
 from geotrans.mosaicking import Job
+from geotrans.mosaicking.calibration import TAG as NORM_TAG
 
 # IPTC's term for a picture made by a trained network.
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -48,6 +49,8 @@ def product_tags(job: Job) -> dict[str, str]:
     }
     if job.layout.classes:
         tags["GEOTRANS_CLASSES"] = json.dumps([one.name for one in job.layout.classes])
+    if job.norm is not None:
+        tags[NORM_TAG] = json.dumps(job.norm.to_dict(), separators=(",", ":"))
     return tags
 
 

@@ -13,6 +13,7 @@ from geotrans.tasks.spec import (
     SourceClass,
     TaskSpec,
 )
+from geotrans.tasks.statistics import NormStatistics
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -20,6 +21,7 @@ __all__ = [
     "Bundle",
     "GeneratorSpec",
     "NoiseSpec",
+    "NormStatistics",
     "PaletteClass",
     "Score",
     "SourceClass",

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from geotrans.errors import BundleError, ConfigError, OutputError
 from geotrans.tasks.header import Header, read_header
 from geotrans.tasks.spec import SCHEMA_VERSION, TaskSpec
+from geotrans.tasks.statistics import NormStatistics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,8 +108,12 @@ class Bundle:
                     )
         return state
 
-    def generator(self) -> nn.Module:
+    def generator(self, norm: NormStatistics | None = None) -> nn.Module:
         """The generator with its weights: float32, evaluation mode, norms folded.
+
+        Args:
+            norm: Statistics for its norms instead of those it has; with mode `"tile"` they are
+                taken from each window anew.
 
         Raises:
             BundleError: If architecture, weights and task do not fit each other.
@@ -118,7 +123,8 @@ class Bundle:
         from geotrans.models import fold, receptive_halo
 
         with torch.random.fork_rng(devices=[]):  # Fresh layers draw weights that are replaced.
-            net = fold(_assemble(self.spec, self.state(), where=f"bundle {self.path}"))
+            net = _assemble(self.spec, self.state(), where=f"bundle {self.path}")
+            net = fold(net if norm is None else _with_norms(net, norm))
         # The thorough check is made on saving; this one tells a header that was tampered with.
         _check_halo(self.spec, receptive_halo(net, self.spec.channels_in, by_stride=True))
         return net
@@ -234,6 +240,18 @@ def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.
     net = blank("cpu")
     net.load_state_dict({k: v for k, v in state.items() if not k.endswith(_COUNTER)}, strict=False)
     return net.eval()
+
+
+def _with_norms(net: nn.Module, norm: NormStatistics) -> nn.Module:
+    """The network with other statistics."""
+    import numpy as np
+    import torch
+
+    from geotrans.models.norms import by_image, freeze_norms
+
+    if norm.mode == "tile":
+        return by_image(net)
+    return freeze_norms(net, torch.from_numpy(np.frombuffer(norm.values, "<f4").copy()))
 
 
 def _check_halo(spec: TaskSpec, needed: int) -> None:

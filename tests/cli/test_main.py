@@ -20,7 +20,7 @@ def test_help_lists_the_commands_and_imports_none(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     for name, (_, line) in COMMANDS.items():
         assert name in out
-        assert "".join(line.split()) in "".join(out.split()), "a narrow terminal breaks lines"
+        assert line in out
     assert run([]) == 0
     assert capsys.readouterr().out == out
 

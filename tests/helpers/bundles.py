@@ -107,3 +107,32 @@ def class_bundle(path: Path, *, noise: Sequence[int] = (1,), **fields: Any) -> P
         **fields,
     )
     return save_bundle(path, spec, net.state_dict())
+
+
+def instance_bundle(
+    path: Path, *, noise: Sequence[int] = (), norm: str = "instance", **fields: Any
+) -> Path:
+    """A small ResNet with random weights, whose norms take their statistics from the scene."""
+    import torch
+
+    from geotrans.models import build, receptive_halo
+
+    args = {"blocks": 1, "width": 8, "upsample": "transposed", "norm": norm}
+    n_in = 3 + len(noise)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        net = build("resnet", n_in, 3, **args)
+        net.body[-1].weight.data.mul_(3)
+    rgb = [BandSpec(name=name) for name in ("red", "green", "blue")]
+    spec = TaskSpec(
+        name="instance",
+        source=rgb,
+        target=rgb,
+        generator=GeneratorSpec(arch="resnet", args=args),
+        norm=norm,
+        halo=receptive_halo(net, n_in),
+        align=4,
+        noise=NoiseSpec(scales=tuple(noise)) if noise else None,
+        **fields,
+    )
+    return save_bundle(path, spec, net.state_dict())

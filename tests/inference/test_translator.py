@@ -241,7 +241,7 @@ class TestRefuses:
             Translator(make_bundle(), device="cuda")
 
     def test_statistics_of_the_tile(self, make_bundle: MakeBundle) -> None:
-        with pytest.raises(BundleError, match="instance norm"):
+        with pytest.raises(UsageError, match=r"uses instance norm.*give those of the scene"):
             Translator(make_bundle(norm="instance"))
 
     def test_too_little_memory(

@@ -1,0 +1,195 @@
+"""Statistics of a network's norms, pooled over many windows of one scene.
+
+Every window is run alone and its norms wait for those of all others, so that each layer sees what
+the pooled statistics of the layers before it make of the scene. That is what one large batch would
+compute, in a third of its memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geotrans.models.norms import by_image, image_norms
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window to take statistics from.
+
+    Attributes:
+        planes: What the network sees, float32, shape `(C, H, W)`.
+        weight: Which of its pixels count, in [0, 1], float32, shape `(H, W)`.
+    """
+
+    planes: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Weight, mean and summed squares of deviations of some values, each channel its own."""
+
+    n: float
+    mean: Tensor
+    squares: Tensor
+
+    def joined(self, other: _Moments) -> _Moments:
+        """Those of both together (Chan et al., 1979)."""
+        if other.n == 0 or self.n == 0:
+            return self if other.n == 0 else other
+        n, step = self.n + other.n, other.mean - self.mean
+        return _Moments(
+            n,
+            self.mean + step * (other.n / n),
+            self.squares + other.squares + step**2 * (self.n * other.n / n),
+        )
+
+
+def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
+    """Statistics of all norms in one pass over all samples, every one of them in memory.
+
+    Args:
+        net: Network with any norms, on its device; left as it is.
+        samples: Windows, at least one of them with a px that counts.
+
+    Returns:
+        Values as `NormStatistics` holds them.
+    """
+    net = by_image(net)
+    found: dict[str, _Moments] = {}
+    waiting: dict[int, tuple[str, _Moments]] = {}
+    turn = threading.Lock()  # One window computes at a time: memory, and the same bits every time.
+
+    def pool() -> None:
+        moments = [waiting[i][1] for i in range(len(samples))]
+        found[waiting[0][0]] = _joined(moments)
+
+    barrier = threading.Barrier(len(samples), pool)
+    index = threading.local()
+
+    def norm_hook(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
+        waiting[index.value] = name, _moments(given[0], samples[index.value].weight)
+        turn.release()
+        try:
+            barrier.wait()
+        finally:
+            turn.acquire()
+
+    def forward(module: nn.InstanceNorm2d, name: str, x: Tensor) -> Tensor:
+        norm_hook(name, module, (x,))
+        return _normalized(module, x, found[name])
+
+    for name, norm in image_norms(net).items():
+        norm.forward = partial(forward, norm, name)  # type: ignore[method-assign]
+
+    def run(i: int) -> None:
+        index.value = i
+        with turn, torch.inference_mode():
+            try:
+                net(samples[i].planes[None].contiguous(memory_format=torch.channels_last))
+            except BaseException:
+                barrier.abort()
+                raise
+
+    with ThreadPoolExecutor(len(samples), "sample") as threads:
+        runs = [threads.submit(run, i) for i in range(len(samples))]
+    errors = [error for one in runs if (error := one.exception()) is not None]
+    # Those that only waited for the one that failed have nothing to tell.
+    for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
+        raise error
+    return _stored(net, found)
+
+
+def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> bytes:
+    """Statistics of all norms, one norm after another, one sample in memory at a time.
+
+    Args:
+        net: Network with any norms, on its device; left as it is.
+        samples: Gives the same windows every time it is called: once for each norm.
+
+    Returns:
+        Values as `NormStatistics` holds them.
+    """
+    net = by_image(net)
+    found: dict[str, _Moments] = {}
+    seen: list[_Moments] = []
+    weight = torch.ones(1, 1)
+
+    class Reached(Exception):  # noqa: N818  no error
+        """The first norm without statistics, by its name."""
+
+    def forward(module: nn.InstanceNorm2d, name: str, x: Tensor) -> Tensor:
+        if name not in found:
+            seen.append(_moments(x, weight))
+            raise Reached(name)
+        return _normalized(module, x, found[name])
+
+    norms = image_norms(net)
+    for name, norm in norms.items():
+        norm.forward = partial(forward, norm, name)  # type: ignore[method-assign]
+    while len(found) < len(norms):
+        reached = ""
+        for sample in samples():
+            weight = sample.weight
+            try:
+                with torch.inference_mode():
+                    net(sample.planes[None].contiguous(memory_format=torch.channels_last))
+            except Reached as here:
+                reached = str(here)
+        if not reached:  # Norms the network never comes to.
+            break
+        found[reached] = _joined(seen)
+        seen.clear()
+    return _stored(net, found)
+
+
+def _moments(x: Tensor, weight: Tensor) -> _Moments:
+    """Moments of a layer's input `(1, C, h, w)`, each value by the share of it that counts."""
+    # What a value of a coarser layer stands for counts by its mean weight: (H, W) -> (h, w).
+    height, width = x.shape[2:]
+    shares = F.adaptive_avg_pool2d(weight[None, None].to(x.device), (height, width))
+    w = shares.flatten().double()
+    values = x[0].flatten(1)
+    n = float(w.sum())
+    mean = torch.stack([(one.double() * w).sum() for one in values]) / max(n, 1e-300)
+    squares = torch.stack(
+        [((one.double() - m).square_() * w).sum() for one, m in zip(values, mean, strict=True)]
+    )
+    return _Moments(n, mean.cpu(), squares.cpu())
+
+
+def _joined(moments: Sequence[_Moments]) -> _Moments:
+    """In the order they are given, so that the same windows give the same bits."""
+    total = moments[0]
+    for one in moments[1:]:
+        total = total.joined(one)
+    return total
+
+
+def _normalized(norm: nn.InstanceNorm2d, x: Tensor, moments: _Moments) -> Tensor:
+    mean, var = (t.float().to(x.device) for t in _mean_var(moments))
+    return F.batch_norm(x, mean, var, norm.weight, norm.bias, eps=norm.eps)
+
+
+def _mean_var(moments: _Moments) -> tuple[Tensor, Tensor]:
+    return moments.mean, moments.squares / max(moments.n, 1e-300)
+
+
+def _stored(net: nn.Module, found: dict[str, _Moments]) -> bytes:
+    lines = []
+    for name, norm in image_norms(net).items():
+        n = norm.num_features
+        blank = _Moments(1.0, torch.zeros(n), torch.ones(n))
+        lines += [t.double() for t in _mean_var(found.get(name, blank))]
+    values = torch.cat(lines).numpy() if lines else np.zeros(0)
+    return values.astype("<f4").tobytes()
