@@ -104,14 +104,15 @@ def _header_length(path: Path, head: bytes, n_bytes: int) -> int:
     """Length of the JSON part, if these first bytes can be those of a safetensors file."""
     if n_bytes == 0:
         raise BundleError(f"bundle {path} is empty; copy or download it again")
-    if head.startswith(_PICKLES):
+    # A header of 1152 bytes begins as a pickle does; a pickle would announce one far too long.
+    (length,) = struct.unpack("<Q", head) if len(head) == 8 else (0,)
+    if head.startswith(_PICKLES) and not 2 <= length <= MAX_HEADER_BYTES:
         raise BundleError(
             f"{path} is a pickle or an archive, such as a PyTorch checkpoint, which can run code "
             "when it is loaded; geotrans reads bundles in .safetensors files only"
         )
     if len(head) < 8:
         raise BundleError(f"bundle {path} is truncated: it holds {n_bytes} bytes")
-    (length,) = struct.unpack("<Q", head)
     if not 2 <= length <= MAX_HEADER_BYTES:
         raise BundleError(f"{path} is no bundle: it does not begin as a safetensors file does")
     if length > n_bytes - 8:

@@ -206,6 +206,15 @@ class TestForeignFiles:
         with pytest.raises(BundleError, match="pickle"):
             read_spec(tmp_path / "net.pth")
 
+    @pytest.mark.parametrize("length", [0x0480, 0x0380])
+    def test_headers_of_any_length_are_no_pickles(self, tmp_path: Path, length: int) -> None:
+        """A header of 1152 bytes starts with 80 04, as a pickle of protocol 4 does."""
+        path = tmp_path / "any.safetensors"
+        text = json.dumps({"__metadata__": {"a": "b"}}).encode().ljust(length)
+        path.write_bytes(struct.pack("<Q", length) + text)
+        with pytest.raises(BundleError, match="is a safetensors file, but no geotrans bundle"):
+            read_spec(path)
+
     @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
     def test_safetensors_of_others(self, tmp_path: Path, metadata: dict[str, str] | None) -> None:
         save_file({"a": torch.ones(3)}, tmp_path / "b.safetensors", metadata=metadata)
