@@ -128,7 +128,7 @@ def test_whatever_is_declared_is_imported() -> None:
 def test_a_missing_library_is_told_with_the_extra_that_has_it() -> None:
     for extra, requirements in PROJECT["optional-dependencies"].items():
         told = {_normal(module) for module in EXTRAS.get(extra, ())}
-        if extra in {"train", "quality", "perceptual"}:
+        if extra in {"train", "quality", "perceptual", "export"}:
             assert told == _names(requirements) - {"geotrans"}
         else:
             assert not told
@@ -146,5 +146,5 @@ def test_all_is_every_extra_a_user_may_want() -> None:
         }
         return {name, *(other for word in inner for other in reached(word))}
 
-    assert reached("all") == {"all", "train", "quality", "notebook"}
+    assert reached("all") == {"all", "train", "quality", "export", "notebook"}
     assert "notebook" not in reached("test"), "tests need no editor"

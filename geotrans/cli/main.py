@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "geotrans.cli.import_weights",
         "Make a bundle of published CycleGAN or pix2pix weights.",
     ),
+    "export": ("geotrans.cli.export", "Write a bundle as an ONNX file, checked against torch."),
 }
 
 

@@ -15,7 +15,7 @@ from geotrans.models.steady import steady
 _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
 
 
-def fold(net: nn.Module) -> nn.Module:
+def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
     """A copy for inference that computes the same with fewer steps, and the same in every window.
 
     Batch norms become part of the convolution before them, and whatever doubles the resolution a
@@ -23,14 +23,19 @@ def fold(net: nn.Module) -> nn.Module:
 
     Args:
         net: Network with trained statistics; left as it is.
+        plain: Stop at layers that every engine knows: transposed convolutions double the
+            resolution.
 
     Returns:
         A network in evaluation mode without gradients.
     """
     folded = copy.deepcopy(net).eval()
     _fold_norms(folded)
-    _split_phases(folded)
-    steady(folded)
+    if plain:
+        _plain_doublings(folded)
+    else:
+        _split_phases(folded)
+        steady(folded)
     return folded.eval().requires_grad_(False)
 
 
@@ -43,6 +48,19 @@ def _fold_norms(module: nn.Module) -> None:
         elif not isinstance(child, _Conv):
             _fold_norms(child)
         previous = child if isinstance(child, _Conv) else None
+
+
+def _plain_doublings(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if not isinstance(child, UpConv):
+            _plain_doublings(child)
+            continue
+        kernel = child.kernel().detach()
+        channels_in, channels_out = kernel.shape[:2]
+        up = nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False)
+        up.weight = nn.Parameter(kernel)
+        up.bias = child.bias
+        setattr(module, name, up)
 
 
 def _split_phases(module: nn.Module) -> None:

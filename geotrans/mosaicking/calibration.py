@@ -15,6 +15,7 @@ import numpy.typing as npt
 from geotrans.errors import SceneError, TilingError, UsageError, nearest
 from geotrans.grid import TilePlan, Window, plan_tiles
 from geotrans.mosaicking.job import Job, read_source, situation
+from geotrans.tasks import Bundle
 from geotrans.tasks.statistics import NORM_MODES, NormStatistics
 
 if TYPE_CHECKING:
@@ -67,7 +68,12 @@ def settle_norms(
         raise UsageError(f"the network of task '{spec.name}' has no norms; leave out --norm-stats")
     mode = os.fspath(asked)
     if mode not in NORM_MODES:
-        return _of_product(mode, job)
+        if not os.path.exists(mode):
+            raise UsageError(
+                f"--norm-stats {mode} is neither one of {', '.join(NORM_MODES)} nor a product"
+                f"{nearest(mode, NORM_MODES)}"
+            )
+        return statistics_of(mode, job.bundle)
     if mode == "tile":
         _log.warning(
             "--norm-stats tile: each tile is normalised by its own statistics, so that tiles show "
@@ -93,6 +99,38 @@ def sample_windows(shape: tuple[int, int], *, align: int, anchor: tuple[int, int
         _starts(size, edge, align, first) for size, first in zip(shape, anchor, strict=True)
     )
     return [Window(col, row, edge, edge) for row in rows for col in cols]
+
+
+def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
+    """Statistics in the tags of a product, so that neighbouring scenes agree.
+
+    Args:
+        product: A product of the bundle.
+        bundle: The task and its weights.
+
+    Raises:
+        UsageError: If the file holds none, or those of other weights.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(product) as file:
+            tags = file.tags()
+        found = NormStatistics.from_dict(json.loads(tags.get(TAG, "null")))
+    except (RasterioError, ValueError):
+        tags, found = {}, None
+    if found is None or not found.values:
+        raise UsageError(
+            f"{os.fspath(product)} holds no statistics of norms; give a product of task "
+            f"'{bundle.spec.name}', made with --norm-stats scene or exact"
+        )
+    if tags.get("GEOTRANS_WEIGHTS_SHA256") != bundle.sha256:
+        raise UsageError(
+            f"{os.fspath(product)} was made by other weights than {bundle.path}, whose norms want "
+            "statistics of their own; give one of its products"
+        )
+    return found
 
 
 def _starts(size: int, edge: int, align: int, anchor: int) -> list[int]:
@@ -223,36 +261,6 @@ def _check_memory(job: Job, memory: int) -> None:
             f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
             f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB"
         )
-
-
-def _of_product(path: str, job: Job) -> NormStatistics:
-    """Statistics in the tags of a product, so that neighbouring scenes agree."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    modes = ", ".join(NORM_MODES)
-    if not os.path.exists(path):
-        raise UsageError(
-            f"--norm-stats {path} is neither one of {modes} nor a product"
-            f"{nearest(path, NORM_MODES)}"
-        )
-    try:
-        with rasterio.open(path) as product:
-            tags = product.tags()
-        found = NormStatistics.from_dict(json.loads(tags.get(TAG, "null")))
-    except (RasterioError, ValueError):
-        tags, found = {}, None
-    if found is None or not found.values:
-        raise UsageError(
-            f"{path} holds no statistics of norms; give a product of task '{job.spec.name}', or "
-            f"one of {modes}"
-        )
-    if tags.get("GEOTRANS_WEIGHTS_SHA256") != job.bundle.sha256:
-        raise UsageError(
-            f"{path} was made by other weights than {job.bundle.path}, whose norms want statistics "
-            "of their own; give one of its products"
-        )
-    return found
 
 
 def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:

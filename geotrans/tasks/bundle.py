@@ -108,8 +108,8 @@ class Bundle:
                     )
         return state
 
-    def generator(self, norm: NormStatistics | None = None) -> nn.Module:
-        """The generator with its weights: float32, evaluation mode, norms folded.
+    def network(self, norm: NormStatistics | None = None) -> nn.Module:
+        """The generator as it was trained, with its weights: float32, evaluation mode.
 
         Args:
             norm: Statistics for its norms instead of those it has; with mode `"tile"` they are
@@ -120,11 +120,25 @@ class Bundle:
         """
         import torch
 
-        from geotrans.models import fold, receptive_halo
-
         with torch.random.fork_rng(devices=[]):  # Fresh layers draw weights that are replaced.
             net = _assemble(self.spec, self.state(), where=f"bundle {self.path}")
-            net = fold(net if norm is None else _with_norms(net, norm))
+        return net if norm is None else _with_norms(net, norm)
+
+    def generator(self, norm: NormStatistics | None = None) -> nn.Module:
+        """The generator as it runs: norms folded, the same bits in every window.
+
+        Args:
+            norm: As of `network`.
+
+        Raises:
+            BundleError: If architecture, weights and task do not fit each other.
+        """
+        import torch
+
+        from geotrans.models import fold, receptive_halo
+
+        with torch.random.fork_rng(devices=[]):
+            net = fold(self.network(norm))
         # The thorough check is made on saving; this one tells a header that was tampered with.
         _check_halo(self.spec, receptive_halo(net, self.spec.channels_in, by_stride=True))
         return net

@@ -1,0 +1,64 @@
+"""`geotrans export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geotrans.cli import console
+from geotrans.cli.options import Json, Overwrite
+
+
+class Format(StrEnum):
+    """Kinds of file a bundle may be written as."""
+
+    onnx = "onnx"
+
+
+def command(
+    task: Annotated[str, typer.Argument(metavar="BUNDLE|TASK", help="A bundle or shipped task.")],
+    to: Annotated[Format, typer.Option("--to", help="Kind of file.")] = Format.onnx,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File to write.  [default: TASK.onnx, here]"),
+    ] = None,
+    norm_stats: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PRODUCT.tif",
+            help="Product whose statistics a network with instance norm keeps; without one, each "
+            "window has its own and tiles do not agree.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a bundle as an ONNX file that needs nothing else, checked against torch.
+
+    \b
+    geotrans export map2aerial --to onnx -o map2aerial.onnx
+
+    It takes stored values as float32 and gives those of the product, for windows of any height and
+    width on the network's stride; noise, where the task has it, is a second input. Its metadata
+    holds the task, how to use the file, and how to make the noise. Nothing is written if
+    onnxruntime does not compute what torch does, to 1e-4.
+    """  # noqa: D301  the escape keeps the line of the example
+    from geotrans.inference.onnx_export import export_onnx
+    from geotrans.mosaicking.calibration import statistics_of
+    from geotrans.tasks import load_bundle
+
+    bundle = load_bundle(task)
+    made = export_onnx(
+        bundle,
+        output or Path(f"{bundle.spec.name}.onnx"),
+        norm=None if norm_stats is None else statistics_of(norm_stats, bundle),
+        overwrite=overwrite,
+    )
+    if as_json:
+        console.emit(made.to_dict(), as_json=True)
+        return
+    console.emit(made.parity)
+    console.emit(made.path)
