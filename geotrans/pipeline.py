@@ -8,14 +8,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from geotrans.errors import GeotransError, OutputError, SceneError, UsageError
+from geotrans.errors import GeotransError, OutputError, SceneError, TilingError, UsageError
 from geotrans.grid import (
     TilePlan,
     Window,
@@ -32,9 +32,11 @@ from geotrans.mosaicking.budget import (
     in_flight,
     resident_bytes,
     tile_within,
+    with_halo,
 )
 from geotrans.mosaicking.calibration import settle_norms
 from geotrans.mosaicking.graph import Receipt, lazy_parts
+from geotrans.mosaicking.halo import measure_halo
 from geotrans.mosaicking.job import adopt
 from geotrans.mosaicking.parts import plan_of
 from geotrans.mosaicking.run import n_cores, run_tiles
@@ -51,6 +53,8 @@ from geotrans.tasks.domain import as_task_classes, check_domain
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from geotrans.inference import Translator
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +103,7 @@ def translate(
     as_: As = "rgb",
     seed: int = 0,
     tile: int | None = None,
+    halo: int | None = None,
     memory: int | None = None,
     workers: int = 1,
     device: str = "auto",
@@ -126,6 +131,8 @@ def translate(
         as_: `"classes"` for one band of class numbers, where the task draws a map.
         seed: Which of the equally plausible pictures, for tasks with noise.
         tile: Largest core edge of a tile, px; never changes the result.
+        halo: Context to read around each tile, px; less than the network sees is an approximation,
+            whose error is measured on one tile, told and recorded.
         memory: Budget for the whole process, bytes; sets the tile.
         workers: Processes that translate.
         device: `"auto"`, `"cpu"` or `"cuda"`.
@@ -158,8 +165,8 @@ def translate(
         picture = _preview_path(path, overwrite=overwrite) if preview else None
         parts = Parts.beside(path)
         job = plan_job(
-            source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, memory=memory,
-            workers=workers, device=device, precision=precision, any_gsd=any_gsd,
+            source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, halo=halo,
+            memory=memory, workers=workers, device=device, precision=precision, any_gsd=any_gsd,
             any_values=any_values, any_style=any_style, norm_stats=norm_stats,
             recorded=parts.recorded(),
         )  # fmt: skip
@@ -216,6 +223,7 @@ def plan_job(
     as_: As = "rgb",
     seed: int = 0,
     tile: int | None = None,
+    halo: int | None = None,
     memory: int | None = None,
     workers: int = 1,
     device: str = "auto",
@@ -263,11 +271,18 @@ def plan_job(
         bundle, device=device, precision=precision, seed=seed, as_=as_, norm=norm
     )
     if tile is None and memory is not None:
-        core = tile_within(memory, translator, base=base, dtype=str(source.dtype), workers=workers)
+        core = tile_within(
+            memory, translator, base=base, dtype=str(source.dtype), workers=workers, halo=halo
+        )
     else:
-        core = default_tile(spec) if tile is None else tile
+        core = default_tile(with_halo(spec, halo)) if tile is None else tile
     plan = plan_tiles(
-        source.shape, tile=core, halo=spec.halo, align=spec.align, area=area, anchor=anchor
+        source.shape,
+        tile=core,
+        halo=spec.halo if halo is None else halo,
+        align=spec.align,
+        area=area,
+        anchor=anchor,
     )
     before = plan_of(recorded)
     if tile is None and before is not None and _lattice(before) == _lattice(plan):
@@ -278,7 +293,26 @@ def plan_job(
         norm=norm,
     )  # fmt: skip
     adopt(job, translator)
-    return job
+    return job if plan.halo >= spec.halo else _approximated(job, translator, memory, base)
+
+
+def _approximated(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
+    """The job with what its short halo costs, measured and told."""
+    exact_tile = None
+    if memory is not None:
+        dtype = str(job.scene.dtype)
+        try:
+            exact_tile = tile_within(memory, translator, base=base, dtype=dtype, workers=1)
+        except TilingError:
+            _log.warning(
+                "a halo of %d px instead of %d: what it costs was not measured, because --memory "
+                "has no room for a tile with all of it", job.plan.halo, job.spec.halo,
+            )  # fmt: skip
+            return job
+    error = measure_halo(job, exact_tile=exact_tile)
+    if error is not None:
+        _log.warning("%s", error)
+    return replace(job, halo_error=error)
 
 
 @dataclass(frozen=True)

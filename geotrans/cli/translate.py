@@ -46,6 +46,14 @@ def command(
     tile: Annotated[
         int | None, typer.Option(help="Largest core edge of a tile, px. Never changes a pixel.")
     ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            help="Context to read around each tile, px. Less than the network sees is faster and "
+            "not exact; the error is measured on one tile, told and recorded.  [default: all it "
+            "sees]",
+        ),
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="Budget that sets the tile.", metavar="1.5GB")
     ] = None,
@@ -104,6 +112,7 @@ def command(
         "as_": as_.value,
         "seed": seed,
         "tile": tile,
+        "halo": halo,
         "memory": None if memory is None else parse_bytes(memory),
         "workers": workers,
         "device": device,

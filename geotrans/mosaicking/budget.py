@@ -46,7 +46,13 @@ def default_tile(spec: TaskSpec) -> int:
 
 
 def tile_within(
-    n_bytes: int, translator: Translator, *, base: int, dtype: str, workers: int
+    n_bytes: int,
+    translator: Translator,
+    *,
+    base: int,
+    dtype: str,
+    workers: int,
+    halo: int | None = None,
 ) -> int:
     """Largest core edge that keeps each process inside its share of a budget, px.
 
@@ -56,11 +62,12 @@ def tile_within(
         base: Memory of this process before the network was loaded, bytes.
         dtype: Type of the source's values.
         workers: Processes that translate.
+        halo: Context read on each side, px; what the network sees unless given.
 
     Raises:
         TilingError: If not even the smallest useful tile fits.
     """
-    spec, device = translator.spec, str(translator.device)
+    spec, device = with_halo(translator.spec, halo), str(translator.device)
     per_px = tile_bytes_per_px(spec, dtype, device)
     if device == "cpu":
         per_px += network_bytes_per_px(translator.bundle, translator.precision)
@@ -77,6 +84,11 @@ def tile_within(
             f"worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
         )
     return min(_core(spec, window_px), default_tile(spec))
+
+
+def with_halo(spec: TaskSpec, halo: int | None) -> TaskSpec:
+    """A task as if its network saw no farther than this, px; itself if None."""
+    return spec if halo is None else spec.model_copy(update={"halo": halo})
 
 
 def _halo(spec: TaskSpec) -> int:

@@ -25,6 +25,7 @@ from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 if TYPE_CHECKING:
     from geotrans.inference import Translator
+    from geotrans.mosaicking.halo import HaloError
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Job:
         as_: Colours or classes.
         threads: Threads of the network in one process; None leaves them to torch.
         norm: Statistics for norms that take them from the image.
+        halo_error: What less context than the network sees costs, where it was asked for.
     """
 
     scene: Scene
@@ -56,6 +58,7 @@ class Job:
     as_: As = "rgb"
     threads: int | None = None
     norm: NormStatistics | None = None
+    halo_error: HaloError | None = None
 
     @property
     def spec(self) -> TaskSpec:

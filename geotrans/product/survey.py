@@ -17,9 +17,13 @@ from geotrans.mosaicking.budget import (
     resident_bytes,
     tile_bytes_per_px,
 )
+from geotrans.mosaicking.halo import HaloError
 from geotrans.mosaicking.job import translate_tile
 from geotrans.product.cog import measure_cog
 from geotrans.product.destination import megabytes
+
+# Pixels computed per pixel of the product from which on a user is told what else there is.
+_DEAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Survey:
         n_tiles: Tiles to translate.
         window: `(height, width)` of what the network sees of each, px.
         halo: Context on each side of a core, px.
+        exact_halo: Context the network sees on each side, px.
+        halo_error: What less context than that costs, measured on one tile; None if it is exact.
         overhead: Pixels computed per pixel of the product.
         device: Where the network runs.
         precision: Arithmetic it runs in.
@@ -56,6 +62,8 @@ class Survey:
     n_tiles: int
     window: tuple[int, int]
     halo: int
+    exact_halo: int
+    halo_error: HaloError | None
     overhead: float
     device: str
     precision: str
@@ -70,6 +78,18 @@ class Survey:
         """The same, for JSON."""
         return asdict(self)
 
+    def _context(self) -> str:
+        """What the halo costs, in pixels or in accuracy."""
+        cost = f"{self.overhead:.2f} px computed per px"
+        if self.halo < self.exact_halo:
+            return f"{cost}; not exact: {self.halo_error or 'not measured'}"
+        if self.overhead > _DEAR:
+            return (
+                f"{cost} to be exact; a larger --tile computes less, or --halo N, whose error is "
+                "then measured"
+            )
+        return cost
+
     def __str__(self) -> str:
         """A line for each thing a user wants to know."""
         height, width = self.shape
@@ -81,7 +101,7 @@ class Survey:
             "task": f"{self.task}, {self.precision} on {self.device}, seed {self.seed}",
             "bands": bands,
             "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
-            f"{self.overhead:.2f} px computed per px",
+            f"{self._context()}",
             "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
             "time": f"about {_duration(self.seconds)}",
@@ -123,6 +143,8 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
         n_tiles=len(job.plan),
         window=job.plan.window_shape,
         halo=job.plan.halo,
+        exact_halo=job.spec.halo,
+        halo_error=job.halo_error,
         overhead=round(job.plan.overhead, 3),
         device=job.device,
         precision=job.precision,

@@ -64,11 +64,13 @@ def _parameters(job: Job) -> dict[str, Any]:
     area = job.plan.area
     height, width = job.plan.window_shape
     bands = dict(zip((band.name for band in job.spec.source), job.bands, strict=True))
+    inexact = {} if job.halo_error is None else {"halo_error": job.halo_error.to_dict()}
     return {
         "bands": bands,
         "window": [area.col_off, area.row_off, area.width, area.height],
         "tile": [width, height],
         "halo": job.plan.halo,
+        **inexact,
         "precision": job.precision,
         "device": job.device,
         "seed": job.seed,
