@@ -89,6 +89,13 @@ def test_classes_are_matched_by_name_where_there_are_names(bundle, labels, tmp_p
     np.testing.assert_array_equal(_pixels(plain.path)[0], _pixels(named.path)[0])
 
 
+def test_a_raster_that_says_nothing_is_matched_by_its_values(bundle, labels, tmp_path):
+    plain = translate(labels(name="plain.tif"), task=bundle, out=tmp_path / "plain_out.tif")
+    bare = labels(name="bare.tif", bands=1, colormap=None)
+    made = translate(bare, task=bundle, out=tmp_path / "bare_out.tif")
+    np.testing.assert_array_equal(_pixels(plain.path)[0], _pixels(made.path)[0])
+
+
 def test_other_classes_are_refused_with_what_to_do(bundle, labels, tmp_path, make_scene):
     out = tmp_path / "out.tif"
     foreign = labels(name="foreign.tif", tags={CLASSES_TAG: json.dumps(["ice", "", "", "sea"])})

@@ -13,7 +13,7 @@ def command(as_json: Json = False) -> None:
     licence of its weights. 'geotrans inspect NAME' tells the rest.
     """
     from geotrans.tasks import Bundle, shipped_bundles
-    from geotrans.tasks.card import describe_bands, describe_gsd, describe_score
+    from geotrans.tasks.card import describe_bands, describe_gsd, describe_score, describe_source
 
     bundles = [Bundle.open(path) for path in shipped_bundles().values()]
     if as_json:
@@ -26,7 +26,7 @@ def command(as_json: Json = False) -> None:
         spec = bundle.spec
         console.emit(f"{spec.name}  {spec.title}")
         rows = {
-            "reads": describe_bands(spec.source) + (", and noise" if spec.noise else ""),
+            "reads": describe_source(spec) + (", and noise" if spec.noise else ""),
             "writes": describe_bands(spec.target)
             + (f"; or {len(spec.palette)} classes" if spec.palette else ""),
             "pixel": describe_gsd(spec),

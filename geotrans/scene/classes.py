@@ -86,7 +86,7 @@ class ClassScene(Scene):
     ) -> None:
         colormap = {value: (*color, 255) for value, color in colors.items()}
         dtype = np.dtype(np.uint8) if max(colors) < 256 else scene.dtype
-        band = replace(scene.bands[0], dtype=dtype)
+        band = replace(scene.bands[0], name="class", dtype=dtype)
         super().__init__(replace(scene.info, bands=(band,), dtype=dtype, colormap=colormap))
         self.scene = copy.copy(scene)
         # A scene that has a colour table is never averaged for an overview.

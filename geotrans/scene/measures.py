@@ -37,6 +37,7 @@ POINT: dict[str, Callable[[Mapping[str, Plane]], Plane]] = {
     # McFeeters, "The Use of the Normalized Difference Water Index", IJRS 17 (1996).
     "ndwi": lambda bands: _ratio(bands["green"], bands["nir"]),
     "warmth": lambda bands: _ratio(bands["red"], bands["blue"]),
+    "redness": lambda bands: _ratio(bands["red"], bands["green"]),
 }
 # What is said of the square around it, by the measure whose deviation it is.
 LOCAL = {"roughness": "brightness", "nir_roughness": "nir"}

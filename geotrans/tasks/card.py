@@ -48,6 +48,13 @@ def describe_bands(bands: Iterable[BandSpec]) -> str:
     return ", ".join(words)
 
 
+def describe_source(spec: TaskSpec) -> str:
+    """What a task reads: its bands, or how many classes."""
+    if spec.source_classes:
+        return f"one band of {len(spec.source_classes)} classes"
+    return describe_bands(spec.source)
+
+
 def describe_gsd(spec: TaskSpec) -> str:
     """`0.6 m`, `0.5 to 1 m` or `any`."""
     if spec.gsd_m is None:
@@ -64,9 +71,7 @@ def describe_score(score: Score) -> str:
 
 
 def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
-    source, target = describe_bands(spec.source), describe_bands(spec.target)
-    if spec.source_classes:
-        source = f"one band of {len(spec.source_classes)} classes"
+    target = describe_bands(spec.target)
     if spec.palette:
         target += f"; or one band of {len(spec.palette)} classes"
     noise = ""
@@ -77,7 +82,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         )
     args = ", ".join(f"{key} {value}" for key, value in spec.generator.args.items())
     facts = [
-        ("Reads", source),
+        ("Reads", describe_source(spec)),
         ("Writes", target),
         ("Pixel size seen", describe_gsd(spec)),
         ("Place", spec.place),

@@ -34,13 +34,14 @@ def test_majority_is_the_most_frequent_and_of_equals_the_first(size):
 def test_indices_by_hand():
     bands = {"red": 40.0, "green": 80.0, "blue": 60.0, "nir": 120.0}
     planes = {name: np.full((1, 1), value, np.float32) for name, value in bands.items()}
-    found = measure(planes, ("brightness", "nir", "ndvi", "ndwi", "warmth"), size=1)
+    found = measure(planes, ("brightness", "nir", "ndvi", "ndwi", "warmth", "redness"), size=1)
     assert {name: float(plane[0, 0]) for name, plane in found.items()} == {
         "brightness": 60.0,
         "nir": 120.0,
         "ndvi": 0.5,
         "ndwi": pytest.approx(-0.2),
         "warmth": pytest.approx(-0.2),
+        "redness": pytest.approx(-1 / 3),
     }
 
 
