@@ -81,6 +81,24 @@ def test_a_sample_is_close_to_all_of_the_scene(place: Path, tmp_path: Path) -> N
     assert 0 < difference.mean() < 3
 
 
+@pytest.mark.parametrize("reason", ["large", "memory"])
+def test_a_scene_too_large_for_one_pass_gets_the_same_statistics(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    from geotrans.inference import calibration as pooling
+    from geotrans.mosaicking import calibration
+
+    exact = _make(place, tmp_path / "exact.tif", norm_stats="exact")
+    if reason == "large":
+        monkeypatch.setattr(calibration, "_ONE_PASS_PX", 0)
+    else:
+        monkeypatch.setattr(calibration, "_bytes_at_once", lambda *_: 1e12)
+    monkeypatch.setattr(pooling, "pool_together", None)
+    made = _make(place, tmp_path / "made.tif", norm_stats="exact", memory=4 * 10**9)
+    assert _stats(made) == _stats(exact)
+    assert np.array_equal(_read(made), _read(exact))
+
+
 def test_a_bbox_has_the_statistics_of_the_whole_scene(place: Path, tmp_path: Path) -> None:
     with rasterio.open(place / "scene.tif") as scene:
         from rasterio.warp import transform_bounds

@@ -146,8 +146,14 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
     from geotrans.inference import Translator
     from geotrans.inference.calibration import pool_by_layer, pool_together
 
-    if memory is not None:
-        _check_memory(job, memory)
+    if memory is not None and mode == "scene":
+        n_px = sum(w.width * w.height for w in _windows(job))
+        if (needed := _bytes_at_once(job, n_px)) > memory:
+            raise TilingError(
+                f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
+                f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB, "
+                "or give --norm-stats exact, which takes longer"
+            )
     # As exact as can be, whatever the tiles are computed in.
     translator = Translator(
         job.bundle, device=job.device, precision="float32", seed=job.seed,
@@ -164,8 +170,9 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
             if sample.weight.any():
                 yield sample
 
-    height, width = plan.window_shape
-    if len(plan) * height * width <= _ONE_PASS_PX:
+    n_px = len(plan) * plan.window_shape[0] * plan.window_shape[1]
+    has_room = memory is None or _bytes_at_once(job, n_px) <= memory
+    if n_px <= _ONE_PASS_PX and has_room:
         if not (few := list(tiles())):
             raise _nothing(job)
         return NormStatistics("exact", pool_together(translator.network, few))
@@ -200,7 +207,7 @@ def _sample(job: Job, translator: Translator, window: Window, *, counted: Window
 def _chosen(job: Job) -> list[Window]:
     """Windows of the sample, moved within their strata to where the scene is valid."""
     align, anchor = job.spec.align, job.plan.anchor
-    windows = sample_windows(job.scene.shape, align=align, anchor=anchor)
+    windows = _windows(job)
     chosen = [_moved(job, window) for window in windows]
     if found := [window for window, share in chosen if share > 0]:
         return found
@@ -247,20 +254,18 @@ def _valid(job: Job, window: Window) -> npt.NDArray[np.bool_]:
     return job.scene.read(inside, job.bands).valid
 
 
-def _check_memory(job: Job, memory: int) -> None:
+def _windows(job: Job) -> list[Window]:
+    return sample_windows(job.scene.shape, align=job.spec.align, anchor=job.plan.anchor)
+
+
+def _bytes_at_once(job: Job, n_px: int) -> float:
+    """Memory of this process with so many pixels waiting at one of the network's norms, bytes."""
     from geotrans.models import largest_layer
     from geotrans.mosaicking.budget import GDAL_CACHE_BYTES, resident_bytes
 
-    windows = sample_windows(job.scene.shape, align=job.spec.align, anchor=job.plan.anchor)
-    n_px = sum(window.width * window.height for window in windows)
     # What waits at a norm is what the layer before it made: at most half of the largest layer.
     per_px = 2 * largest_layer(job.bundle.generator(), job.spec.channels_in)
-    needed = resident_bytes() + GDAL_CACHE_BYTES + n_px * per_px
-    if needed > memory:
-        raise TilingError(
-            f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
-            f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB"
-        )
+    return resident_bytes() + GDAL_CACHE_BYTES + n_px * per_px
 
 
 def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:

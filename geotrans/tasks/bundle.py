@@ -183,9 +183,15 @@ def save_bundle(
         OutputError: If the file cannot be written.
     """
     from geotrans.models import receptive_halo
+    from geotrans.models.norms import image_norms
 
     path = Path(path)
     net = _assemble(spec, generator, where=f"task '{spec.name}'")
+    if image_norms(net) and spec.norm != "instance":
+        raise BundleError(
+            f"task '{spec.name}' gives {spec.norm} as its norm; its network has instance norms, "
+            "whose statistics must be taken of each scene"
+        )
     _check_halo(spec, receptive_halo(net, spec.channels_in))
     tensors: dict[str, Tensor] = {}
     for part, state in (("generator", generator), ("inverse", inverse), ("critic", critic)):

@@ -69,7 +69,7 @@ def export_bundle(
         if gsd is None
         else (round(gsd[0] / task.gsd_tolerance, 4), round(gsd[1] * task.gsd_tolerance, 4)),
         generator=GeneratorSpec(arch=config.generator.arch, args=dict(generator_args)),
-        norm=generator_args.get("norm", "batch"),
+        norm=_norm(generator_args),
         halo=halo,
         align=align,
         noise=NoiseSpec(scales=task.noise) if task.noise else None,
@@ -113,6 +113,12 @@ def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, .
         )
         for name in names
     )
+
+
+def _norm(args: Mapping[str, Any]) -> Any:
+    """Normalisation of a generator, or of the body of a residual."""
+    body: Mapping[str, Any] = args.get("body") or {}
+    return args.get("norm") or body.get("args", {}).get("norm", "batch")
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:

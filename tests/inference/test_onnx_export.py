@@ -15,6 +15,8 @@ from geotrans.grid import Window, ground_anchor, ground_noise
 from geotrans.inference import Translator, onnx_export
 from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.onnx_export import TOLERANCE, export_onnx
+from geotrans.models import GENERATORS
+from geotrans.models.residual import Residual
 from geotrans.tasks import BandSpec, Bundle, NormStatistics, load_bundle, shipped_bundles
 from tests.helpers.bundles import class_bundle
 from tests.inference.conftest import PALETTE, MakeBundle
@@ -88,22 +90,40 @@ def test_every_shipped_task(tmp_path: Path, task: str) -> None:
     _check(bundle, made.path)
 
 
-@pytest.mark.parametrize(
-    ("arch", "args"),
-    [
-        ("unet", {"depth": 3, "width": 8, "max_width": 16, "head_width": 8, "blocks": [1, 2]}),
-        ("resnet", {"blocks": 1, "width": 8}),
-        ("resnet", {"blocks": 1, "width": 8, "upsample": "transposed"}),
-        ("unet_reference", {"depth": 5, "width": 4}),
-        ("identity", {}),
-    ],
-    ids=["unet", "resnet", "resnet as published", "reference", "identity"],
-)
+BODY = {"arch": "unet", "args": {"depth": 3, "width": 8, "max_width": 16, "head_width": 8}}
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unet": ("unet", {**BODY["args"], "blocks": [1, 2]}),  # type: ignore[dict-item]
+    "resnet": ("resnet", {"blocks": 1, "width": 8}),
+    "resnet as published": ("resnet", {"blocks": 1, "width": 8, "upsample": "transposed"}),
+    "reference": ("unet_reference", {"depth": 5, "width": 4}),
+    "identity": ("identity", {}),
+    "residual": ("residual", {"body": BODY, "n_bands": 3}),
+    "residual that carries": ("residual", {"body": BODY, "n_bands": 3, "carry": [[0, 1], [2, 0]]}),
+    "residual of chroma": ("residual", {"body": BODY, "n_bands": 3, "lock": [1, 0, 1, 2]}),
+}
+
+
+def test_no_architecture_is_left_out() -> None:
+    assert {arch for arch, _ in NETWORKS.values()} == set(GENERATORS)
+
+
+@pytest.mark.parametrize(("arch", "args"), NETWORKS.values(), ids=NETWORKS)
 def test_every_architecture(
     make_bundle: MakeBundle, tmp_path: Path, arch: str, args: dict[str, Any]
 ) -> None:
-    bundle = make_bundle(arch, args, noise=() if arch == "identity" else (1, 8))
+    noise = () if arch == "identity" else (1, 8)
+    bundle = make_bundle(arch, args, noise=noise, change=_stirred)
     _check(bundle, export_onnx(bundle, tmp_path / "task.onnx").path)
+
+
+def _stirred(net: torch.nn.Module) -> None:
+    """A residual starts from zero, in the map and in the last layer: here, from anything."""
+    if not isinstance(net, Residual):
+        return
+    rng = np.random.default_rng(6)
+    n = len(net.order)
+    net.set_linear(rng.uniform(-0.4, 0.4, (n, 3)), rng.uniform(-0.2, 0.2, n))
+    torch.nn.init.normal_(net.body.head[-1].weight, 0, 0.05)  # type: ignore[union-attr, index]
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])

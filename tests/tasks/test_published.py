@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geotrans.errors import BandError, BundleError, OutputError, UsageError
-from geotrans.tasks import Bundle, render_card
+from geotrans.tasks import Bundle, render_card, save_bundle
 from geotrans.tasks.published import import_weights
 from tests.helpers.networks import noise
 from tests.helpers.reference import reference_net, save_reference
@@ -65,3 +65,11 @@ def test_what_does_not_fit_is_told_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no range"):
         import_weights(weights, arch="resnet_6blocks", source=RGB, target=RGB, gsd_m=(2, 1))
     assert [p.name for p in tmp_path.iterdir()] == ["net.pth"]
+
+
+def test_a_task_cannot_hide_that_its_norms_want_statistics(tmp_path: Path) -> None:
+    weights = save_reference(tmp_path / "net.pth", reference_net("resnet_6blocks"))
+    bundle = Bundle.open(import_weights(weights, arch="resnet_6blocks", source=RGB, target=RGB))
+    spec = bundle.spec.model_copy(update={"norm": "batch"})
+    with pytest.raises(BundleError, match="gives batch as its norm; its network has instance"):
+        save_bundle(tmp_path / "other.safetensors", spec, bundle.state())
