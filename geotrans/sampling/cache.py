@@ -41,12 +41,14 @@ class SideRecord(_Frozen):
         dtype: Type of the stored value.
         units: `"dn"` for stored values.
         classes: Classes, where the side is one band of class values.
+        value_range: Values that become -1 and 1; None leaves it to the type.
     """
 
     bands: tuple[str, ...]
     dtype: str
     units: str = "dn"
     classes: tuple[ClassRecord, ...] | None = None
+    value_range: tuple[float, float] | None = None
 
 
 class PatchRecord(_Frozen):

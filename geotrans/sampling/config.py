@@ -38,6 +38,7 @@ Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", 
 # Key that tells each kind of splits of scenes that share one folder.
 _BY_REGION = ("polygons", "block_m", "boxes")
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Degrees = Annotated[float, Field(ge=-180, le=180)]
 
 
@@ -55,6 +56,10 @@ class RasterSide(_Strict):
         resampling: How this side gets onto the other's grid.
         units: `"dn"` for stored values, else a physical unit, to which scale and offset lead.
         classes: Whether this side is one band of classes, named in the rasters.
+        range: Values that become -1 and 1, in `units`; None takes the whole range of an integer
+            type, which is too much for most 16-bit data, and -1 and 1 of any other.
+        derive: Bands that are sums of others: factor by band, by name of the new band, as
+            `{pan: {red: 0.299, green: 0.587, blue: 0.114}}`; rounded where values are integers.
     """
 
     files: str | None = None
@@ -62,6 +67,26 @@ class RasterSide(_Strict):
     resampling: Resampling = "bilinear"
     units: str = "dn"
     classes: bool = False
+    range: tuple[_Finite, _Finite] | None = None
+    derive: dict[str, Annotated[dict[str, _Finite], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _range_and_bands_fit(self) -> RasterSide:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range {self.range[0]:g} to {self.range[1]:g} is empty")
+        if self.classes and (self.range is not None or self.derive):
+            raise ValueError(
+                "classes are names, which have no range, and nothing derives from them"
+            )
+        for name in self.derive:
+            if self.bands is not None and name not in self.bands:
+                raise ValueError(
+                    f"derive makes the band '{name}', and bands does not ask for it"
+                    f"{nearest(name, map(str, self.bands))}"
+                )
+        return self
 
 
 class DerivedSide(_Strict):

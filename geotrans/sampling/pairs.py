@@ -96,6 +96,7 @@ class PairedData:
             wanted=side.bands,
             resampling=side.resampling,
             units=side.units,
+            derive=side.derive,
             option=option,
         )
 

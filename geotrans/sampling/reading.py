@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -67,12 +68,14 @@ class SceneSide:
         bands: Which of its bands, in channel order.
         names: What they are called.
         units: `"dn"`, or the unit that scale and offset lead to.
+        mix: Factor of each of `bands` in each of `names`; None takes them as they are.
     """
 
     scene: Scene
     bands: tuple[Band, ...]
     names: tuple[str, ...]
     units: str = "dn"
+    mix: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def open(
@@ -83,6 +86,7 @@ class SceneSide:
         wanted: Sequence[str | int] | None = None,
         resampling: str = "bilinear",
         units: str = "dn",
+        derive: Mapping[str, Mapping[str, float]] | None = None,
         option: str = "bands",
     ) -> SceneSide:
         """A scene on a grid.
@@ -93,11 +97,17 @@ class SceneSide:
             wanted: Names, or numbers from 1, in channel order; None takes all bands.
             resampling: How it gets onto the grid.
             units: `"dn"` for stored values, else a physical unit.
+            derive: Bands that are sums of others: factor by band, by name of the new band.
             option: What `wanted` is called where it was given.
 
         Raises:
             BandError: If the scene has no such band.
         """
+        if derive:
+            read = partial(
+                cls.open, scene, geobox, resampling=resampling, units=units, option=option
+            )
+            return _mixed(read, wanted, derive)
         bands = scene.select(None if wanted is None else _positions(scene, wanted, option))
         names = [band.name or band.common_name or f"band{band.index}" for band in bands]
         for i, word in enumerate(wanted or ()):
@@ -114,10 +124,40 @@ class SceneSide:
     def read(self, window: Window) -> tuple[Array, Bools, None]:
         """Values without holes, which of them were measured, and no classes."""
         patch = read_padded(self.scene, window, [band.index for band in self.bands])
-        if self.units == "dn":
-            return patch.data, patch.valid, None
-        wanted = [_Wanted(name, units=self.units) for name in self.names]
-        return to_units(patch.data, self.bands, wanted), patch.valid, None
+        data = patch.data
+        if self.units != "dn":
+            wanted = [_Wanted(str(band.name), units=self.units) for band in self.bands]
+            data = to_units(data, self.bands, wanted)
+        return data if self.mix is None else self._sums(data, self.mix), patch.valid, None
+
+    def _sums(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
+        """Sums of bands `(C, H, W)`, rounded to what the type can hold."""
+        made = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
+        if np.issubdtype(self.dtype, np.integer):
+            limits = np.iinfo(self.dtype)
+            made = np.clip(np.rint(made), limits.min, limits.max)
+        stored: Array = made.astype(self.dtype)
+        return stored
+
+
+def _mixed(
+    read: Callable[..., SceneSide],
+    wanted: Sequence[str | int] | None,
+    derive: Mapping[str, Mapping[str, float]],
+) -> SceneSide:
+    """A side some of whose bands are sums of others; `read(wanted=...)` gives one without."""
+    asked = [*read().names, *derive] if wanted is None else list(wanted)
+    parts = [part for word in asked for part in derive.get(str(word), ())]
+    needed = list(dict.fromkeys([*(word for word in asked if word not in derive), *parts]))
+    base = read(wanted=needed)
+    names, rows = [], []
+    for word in asked:
+        factors = dict[str | int, float](
+            derive[str(word)].items() if word in derive else [(word, 1.0)]
+        )
+        names.append(str(word) if word in derive else base.names[needed.index(word)])
+        rows.append(tuple(factors.get(part, 0.0) for part in needed))
+    return replace(base, names=tuple(names), mix=tuple(rows))
 
 
 @dataclass(frozen=True)

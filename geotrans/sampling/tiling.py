@@ -26,6 +26,7 @@ from geotrans.sampling.config import (
     MapSide,
     PolygonSplits,
     RasterSide,
+    Side,
     data_root,
 )
 from geotrans.sampling.matching import ScenePair, Skipped
@@ -244,7 +245,7 @@ def _manifest(data: PairedData) -> Manifest:
     every = [pair for pairs in data.pairs.values() for pair in pairs]
     reader = data.reader(every[0])
     sides = {
-        name: _side_record(side)
+        name: _side_record(side, getattr(config, name))
         for name, side in (("source", reader.source), ("target", reader.target))
     }
     drawn = config.drawn_side
@@ -275,11 +276,17 @@ def _described(config: DataConfig) -> dict[str, Any]:
     return plain
 
 
-def _side_record(side: SceneSide | DrawnSide | ClassSide) -> SideRecord:
+def _side_record(side: SceneSide | DrawnSide | ClassSide, config: Side) -> SideRecord:
     classes = None
     if isinstance(side, ClassSide):
         classes = tuple(ClassRecord(**asdict(one)) for one in side.classes)
-    return SideRecord(bands=side.names, dtype=str(side.dtype), units=side.units, classes=classes)
+    return SideRecord(
+        bands=side.names,
+        dtype=str(side.dtype),
+        units=side.units,
+        classes=classes,
+        value_range=config.range if isinstance(config, RasterSide) else None,
+    )
 
 
 def _style(side: MapSide) -> dict[str, Any]:

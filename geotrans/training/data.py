@@ -161,7 +161,7 @@ class ResidentPatches:
             source, where = self._warped_source(source, places), warped(where, places)
             valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
             classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
-        source = jittered(self._seen(source), self.config.augment.jitter, rng)
+        source, target = self._jittered(self._seen(source), target, rng)
         noise = self._noise(rng, source.shape)
         return Batch(
             source=_laid_out(torch.cat([source, where, noise], dim=1)),
@@ -233,6 +233,13 @@ class ResidentPatches:
         low, high = self.ranges[1]
         return (output.float() + 1) * ((high - low) / 2) + low
 
+    def stored(self, output: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """What a product of this type would hold of what a generator wrote."""
+        values: npt.NDArray[Any] = self.denormalized(output).cpu().numpy()
+        if np.issubdtype(dtype, np.integer):
+            values = np.clip(np.rint(values), *_dtype_range(dtype))
+        return values.astype(dtype)
+
     @property
     def n_source(self) -> int:
         """Channels of the source, noise aside."""
@@ -253,6 +260,22 @@ class ResidentPatches:
     def _normalized(self, x: Tensor, side: int) -> Tensor:
         low, high = self.ranges[side]
         return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
+
+    def _jittered(
+        self, source: Tensor, target: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Both sides with the source's colours changed, and the target's alike if it is asked."""
+        jitter = self.config.augment.jitter
+        if not jitter.both:
+            return jittered(source, jitter, rng), target
+        n_source = source.shape[1]
+        shared = jitter.model_copy(update={"band": 0.0})
+        if self.margin:
+            target = F.pad(target, (self.margin,) * 4, mode="reflect")
+        changed = jittered(torch.cat([source, target], dim=1), shared, rng)
+        source, target = changed[:, :n_source], inner(changed[:, n_source:], self.margin)
+        own = JitterConfig(band=jitter.band)
+        return (jittered(source, own, rng) if jitter.band else source), target
 
     def _noise(self, rng: np.random.Generator, shape: torch.Size) -> Tensor:
         scales = self.config.task.noise
@@ -322,6 +345,8 @@ def warped(
     x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
 ) -> Tensor:
     """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
+    if not x.numel():  # no channel: nothing to place
+        return x
     grid = F.affine_grid(places.to(x.device), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
 
@@ -343,8 +368,8 @@ def _resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
 
 
 def value_range(side: SideRecord) -> tuple[float, float]:
-    """Values that become -1 and 1: the whole range of an integer type, else -1 and 1."""
-    return _dtype_range(np.dtype(side.dtype))
+    """Values that become -1 and 1: those said, or the whole range of an integer type, or these."""
+    return side.value_range or _dtype_range(np.dtype(side.dtype))
 
 
 def _dtype_range(dtype: np.dtype[Any]) -> tuple[float, float]:

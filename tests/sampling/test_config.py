@@ -83,6 +83,15 @@ def test_a_section_is_read_with_its_overrides(config_file):
         ({"target": {"resampling": "bilinar"}}, r"data\.target\.resampling: .*'bilinear'"),
         ({"splits": {"scenes": "a", "block_m": 5, "shares": {"train": 0}}}, r"shares\.train"),
         ({"splits": {"scenes": "a", "boxes": {"train": [[3, 0, 3, 9]]}}}, "'train' is empty"),
+        ({"target": {"range": [9, 2]}}, r"data\.target: range 9 to 2 is empty"),
+        ({"target": {"rang": [2, 9]}}, r"data\.target\.rang: unknown key; did you mean 'range'"),
+        ({"target": {"range": [0, float("inf")]}}, r"data\.target\.range.*finite"),
+        (
+            {"target": {"bands": ["pam"], "derive": {"pan": {"red": 1}}}},
+            "derive makes the band 'pan', and bands does not ask for it; did you mean 'pam'",
+        ),
+        ({"target": {"derive": {"pan": {}}}}, r"data\.target\.derive\.pan: .*at least 1"),
+        ({"target": {"classes": True, "range": [0, 9]}}, "classes are names, which have no range"),
         ({"splits": {"scenes": "a", "boxes": {"train": [[0, 0, 361, 9]]}}}, "boxes"),
     ],
 )

@@ -153,3 +153,49 @@ def test_a_truncated_file_is_told(make_scene, target):
     source.write_bytes(source.read_bytes()[:2000])
     with pytest.raises(SceneError, match="scene"):
         reader.read(Window(0, 0, 40, 40))
+
+
+def test_a_derived_band_is_the_rounded_sum_of_others(make_scene):
+    data = np.random.default_rng(0).integers(0, 256, (3, 40, 48)).astype(np.uint8)
+    path = make_scene(shape=(40, 48), bands=("red", "green", "blue"), data=data, origin=ORIGIN)
+    scene = open_scene(path)
+    pan = {"pan": {"red": 0.299, "green": 0.587, "blue": 0.114}}
+    side = SceneSide.open(scene, scene.geobox, wanted=["blue", "pan"], derive=pan)
+    assert side.names == ("blue", "pan")
+    assert side.dtype == np.uint8
+    window = Window(3, 5, 20, 10)
+    values, valid, _ = side.read(window)
+    weighted = 0.299 * data[0].astype(float) + 0.587 * data[1] + 0.114 * data[2]
+    np.testing.assert_array_equal(values[1], np.rint(weighted)[window.slices])
+    np.testing.assert_array_equal(values[0], data[2][window.slices])
+    assert values.dtype == np.uint8
+    assert valid.all()
+    every = SceneSide.open(scene, scene.geobox, derive={"sum": {"red": 1, "blue": 1}})
+    assert every.names == ("red", "green", "blue", "sum")
+    sums, _, _ = every.read(window)
+    np.testing.assert_array_equal(
+        sums[3], np.minimum(data[0].astype(int) + data[2], 255)[window.slices]
+    )
+
+
+def test_a_derived_band_is_not_valid_where_a_part_is_not(make_scene):
+    data = np.full((2, 40, 48), 9, np.uint8)
+    data[1, 4, 6] = 0
+    path = make_scene(shape=(40, 48), bands=("a", "b"), data=data, nodata=0, origin=ORIGIN)
+    scene = open_scene(path)
+    side = SceneSide.open(scene, scene.geobox, wanted=["s"], derive={"s": {"a": 1, "b": 2}})
+    values, valid, _ = side.read(Window.whole((40, 48)))
+    assert np.argwhere(~valid).tolist() == [[4, 6]]
+    assert values[0][valid].tolist() == [27] * (40 * 48 - 1)
+
+
+def test_a_derived_band_of_what_is_not_there_is_told(make_scene):
+    scene = open_scene(make_scene(bands=("red", "green", "blue")))
+    with pytest.raises(BandError, match=r"data\.source\.bands asks for nir"):
+        SceneSide.open(
+            scene,
+            scene.geobox,
+            wanted=["x"],
+            derive={"x": {"nir": 1}},
+            option="data.source.bands",
+        )

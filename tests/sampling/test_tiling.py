@@ -52,6 +52,24 @@ def test_map_and_aerial(settings, tmp_path, town):
     assert manifest.drawn == "source"
 
 
+def test_a_range_and_a_derived_band_reach_the_cache(settings, tmp_path):
+    config = _config(
+        settings,
+        source={"bands": ["s"], "derive": {"s": {"red": 0.5, "nir": 0.25}}, "range": [10, 90]},
+        target={"bands": ["red", "nir"]},
+    )
+    cache = tile(config, tmp_path / "cache")
+    assert cache.manifest.source.bands == ("s",)
+    assert cache.manifest.source.value_range == (10, 90)
+    assert cache.manifest.target.value_range is None
+    red, nir = coded((32, 40), bands=4)[[0, 3]].astype(float)
+    wanted = np.rint(0.5 * red + 0.25 * nir)
+    np.testing.assert_array_equal(cache.load("val").source[0, 0], wanted)
+    wide = settings | {"cache": str(tmp_path / "cache")}
+    with pytest.raises(SamplingError, match="was cut by another configuration"):
+        ensure_cache(_config(wide, source={"bands": ["red"]}, target={"bands": ["red"]}))
+
+
 def test_the_other_direction_draws_the_target(settings, tmp_path):
     forth = tile(_config(settings), tmp_path / "forth").load("train")
     turned = _config(settings, source=settings["target"], target=settings["source"])
