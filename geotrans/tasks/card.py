@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -80,7 +81,6 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         noise = (
             f"ground-anchored, at {scales} px; `--seed` chooses among equally plausible pictures"
         )
-    args = ", ".join(f"{key} {value}" for key, value in spec.generator.args.items())
     facts = [
         ("Reads", describe_source(spec)),
         ("Writes", target),
@@ -88,7 +88,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         ("Place", spec.place),
         ("Licence", spec.licence),
         ("Version", f"{spec.version}{f', {spec.created}' if spec.created else ''}"),
-        ("Network", f"{spec.generator.arch}{f' ({args})' if args else ''}"),
+        ("Network", _network(spec.generator.arch, spec.generator.args)),
         ("Context of a pixel", f"{spec.halo} px on each side, stride {spec.align} px"),
         ("Knows of the place", ", ".join(spec.coordinates)),
         ("Noise", noise),
@@ -100,6 +100,17 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
             ("SHA-256", f"`{bundle.sha256}`"),
         ]
     return [(name, value) for name, value in facts if value]
+
+
+def _network(arch: str, args: Mapping[str, Any]) -> str:
+    """`unet (depth 4, width 24)`, networks within it alike."""
+    words = [
+        f"{key} {_network(value['arch'], value.get('args', {}))}"
+        if isinstance(value, Mapping) and "arch" in value
+        else f"{key} {value}"
+        for key, value in args.items()
+    ]
+    return f"{arch} ({', '.join(words)})" if words else arch
 
 
 def _scores(spec: TaskSpec) -> str:

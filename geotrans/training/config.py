@@ -108,12 +108,15 @@ class JitterConfig(_Strict):
         contrast: Stretch about the patch's mean.
         band: Shift of each band on its own.
         gamma: Exponent about 1.
+        both: Whether the target is changed as the source is, the shift of each band aside: another
+            exposure changes both.
     """
 
     brightness: float = Field(default=0.0, ge=0, lt=1)
     contrast: float = Field(default=0.0, ge=0, lt=1)
     band: float = Field(default=0.0, ge=0, lt=1)
     gamma: float = Field(default=0.0, ge=0, lt=1)
+    both: bool = False
 
 
 class AugmentConfig(_Strict):

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 UInt8Array = npt.NDArray[np.uint8]
 
+# Stands for a PSNR of equal images, which has no number.
+_EQUAL_DB = 100.0
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -33,11 +36,13 @@ class Outputs:
         images: Outputs as pictures, `(N, 3, H, W)`; a map is drawn in its palette.
         classes: Most likely class, `(N, H, W)`; None without a palette.
         l1: Mean absolute difference to the target, on [-1, 1]; None with a palette.
+        values: What a product would store, `(N, C, H, W)`; None with a palette.
     """
 
     images: UInt8Array
     classes: UInt8Array | None
     l1: float | None
+    values: npt.NDArray[np.generic] | None = None
 
 
 class HeldOut:
@@ -73,6 +78,8 @@ class HeldOut:
         self.palette = manifest.palette
         source = inner(patches.source[self.indices], patches.source_border).cpu().numpy()
         target = patches.target[self.indices].cpu().numpy()
+        self._truth = target.astype(manifest.target.dtype)
+        self._names = config.task.target or manifest.target.bands
         self._stretch = Stretch.of(target, manifest.target.dtype)
         self.source = _pictures(source, manifest.source)
         self.target = self._stretch(target)
@@ -92,13 +99,20 @@ class HeldOut:
         if self.config.task.palette:
             groups = (f"{group}_iou" for group in self._groups)
             return ("accuracy", "within_16", "mean_iou", *groups)
-        return ("l1", "contrast", *(() if self._real is None else ("kernel_distance",)))
+        likeness = ("psnr", "ssim", *(n for n, has in self._more_likeness if has))
+        return ("l1", "contrast", *likeness, *(() if self._real is None else ("kernel_distance",)))
+
+    @property
+    def _more_likeness(self) -> tuple[tuple[str, bool], ...]:
+        """Scores that ask for several bands, or for colours, and whether the target has them."""
+        is_photo = self._truth.dtype == np.uint8 and {"red", "green", "blue"} <= {*self._names}
+        return ("sam", self._truth.shape[1] > 1), ("chroma", is_photo)
 
     @torch.inference_mode()
     def outputs(self, net: nn.Module) -> Outputs:
         """Translate every patch, with the surroundings the translator would show."""
         net.eval()
-        images, classes, differences = [], [], []
+        images, classes, differences, stored = [], [], [], []
         for i in self.indices:
             batch = self.patches.whole(i, border=self.halo, align=self.align)
             height, width = batch.target.shape[-2:]
@@ -108,7 +122,8 @@ class HeldOut:
                 classes.append(found)
                 images.append(self.drawn(found))
             else:
-                values = self.patches.denormalized(output).cpu().numpy()
+                values = self.patches.stored(output, self._truth.dtype)
+                stored.append(values[0])
                 images.append(self._stretch(values)[0])
                 gap = ((output - batch.target).abs() * batch.valid).sum()
                 differences.append(float(gap / (batch.valid.sum() * output.shape[1]).clamp(min=1)))
@@ -116,6 +131,7 @@ class HeldOut:
             np.stack(images),
             np.stack(classes) if classes else None,
             float(np.mean(differences)) if differences else None,
+            np.stack(stored) if stored else None,
         )
 
     def drawn(self, classes: UInt8Array) -> UInt8Array:
@@ -133,12 +149,36 @@ class HeldOut:
 
         assert outputs.l1 is not None
         scores = {"l1": outputs.l1, "contrast": float(np.mean(contrast(outputs.images)))}
+        scores |= self._likeness(outputs)
         if self._real is not None:
             from geotrans.metrics.kernel import kernel_distance
 
             fake = self._features(outputs.images)
             assert fake is not None
             scores["kernel_distance"] = kernel_distance(fake, self._real, n_draws=50).value
+        return scores
+
+    def _likeness(self, outputs: Outputs) -> dict[str, float]:
+        """Likeness of what would be stored to the truth, pixel by pixel."""
+        from geotrans.metrics.image import chroma_error, pooled_psnr, psnr, ssim
+        from geotrans.metrics.spectral import sam
+
+        assert outputs.values is not None
+        pair, seen = (outputs.values, self._truth), self.valid
+        low, high = self.patches.ranges[1]
+        each = psnr(*pair, data_range=high - low, valid=seen)
+        each = np.minimum(each[~np.isnan(each)], _EQUAL_DB)
+        scores = {
+            "psnr": pooled_psnr(each) if len(each) else float("nan"),
+            "ssim": _mean(ssim(*pair, data_range=high - low, valid=seen)),
+        }
+        wanted = {name for name, has in self._more_likeness if has}
+        if "sam" in wanted:
+            scores["sam"] = _mean(sam(*pair, valid=seen))
+        if "chroma" in wanted:
+            rgb = [self._names.index(name) for name in ("red", "green", "blue")]
+            images, truth = (side[:, rgb].astype(np.uint8) for side in pair)
+            scores["chroma"] = _mean(chroma_error(images, truth, valid=seen))
         return scores
 
     def _features(self, images: UInt8Array) -> KernelFeatures | None:
@@ -180,6 +220,12 @@ class HeldOut:
         step = max(1, len(self.indices) // n_places)
         rows = range(0, len(self.indices), step)[:n_places]
         return [[self.source[i], outputs.images[i], self.target[i]] for i in rows]
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Mean of the images that have a value; NaN if none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _pictures(source: npt.NDArray[np.generic], side: SideRecord) -> UInt8Array:

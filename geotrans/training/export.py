@@ -26,7 +26,7 @@ from geotrans.training.data import value_range
 
 _COMMON_NAMES = ("red", "green", "blue", "nir", "rededge", "swir16", "swir22", "pan", "coastal")
 # Which way the scores of `training.evaluation` are better.
-_LOWER_IS_BETTER = {"l1", "kernel_distance"}
+_LOWER_IS_BETTER = {"l1", "kernel_distance", "sam", "chroma"}
 
 
 def export_bundle(
@@ -40,6 +40,7 @@ def export_bundle(
     halo: int,
     align: int,
     reproduce: str = "",
+    fit: Mapping[str, float] | None = None,
 ) -> Path:
     """Write weights and everything needed to use them as one file.
 
@@ -53,6 +54,7 @@ def export_bundle(
         halo: Reach of the generator, px.
         align: Its stride, px.
         reproduce: Command that trains the weights anew.
+        fit: The same scores of the linear fit alone, where the network adds to one.
     """
     task = config.task
     palette = manifest.palette
@@ -90,6 +92,7 @@ def export_bundle(
                 value=round(value, 4),
                 better="lower" if name in _LOWER_IS_BETTER else "higher",
                 split=f"val {config.training.val_group or ''}".strip(),
+                baselines={"linear fit": round(fit[name], 4)} if fit and name in fit else {},
             )
             for name, value in scores.items()
         },

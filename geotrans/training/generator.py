@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
 from geotrans.models import Residual
+from geotrans.models.residual import LUMA, with_luminance
 from geotrans.sampling.config import validated
 from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
-from geotrans.training.data import ResidentPatches, inner
+from geotrans.training.data import Batch, ResidentPatches, inner
 from geotrans.training.linear import fit_linear
 
 _COLORS = ("red", "green", "blue")
+# Noise in the dark is not to become colour.
+_MOST_GAIN = 4.0
 
 
 class ResidualConfig(BaseModel):
@@ -57,9 +62,7 @@ def generator_args(
     if config.arch != "residual":
         return {"out_activation": "none" if palette else "tanh", **config.args}
     if palette:
-        raise ConfigError(
-            "generator.arch residual writes values, and task.palette asks for classes"
-        )
+        raise ConfigError("generator.arch residual writes values, not classes of a task.palette")
     wanted = validated(ResidualConfig, config.args, where="generator.args")
     body = {"out_activation": "none", **wanted.body.args}
     args: dict[str, Any] = {
@@ -76,12 +79,49 @@ def generator_args(
 
 
 def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
-    """Give a residual the linear map of training pairs; any other network is left alone."""
+    """Give a residual the linear map of training pairs; any other network is left alone.
+
+    Raises:
+        ConfigError: If the source is classes, of which a linear map makes no sense.
+    """
     if isinstance(net, Residual):
+        if patches.class_values is not None:
+            raise ConfigError("generator.arch residual adds to measured bands, not to classes")
         source = inner(patches.source, patches.source_border)
         sides = (side.cpu().numpy() for side in (source, patches.target, patches.valid))
         fit = fit_linear(*sides).normalized(*patches.ranges)
         net.set_linear(fit.weight, fit.bias)
+
+
+def in_agreement(batch: Batch, args: Mapping[str, Any]) -> Batch:
+    """A batch whose target a residual could write, whatever was done to the colours of the source.
+
+    Carried bands become those of the source. Under a lock, the target is lit as the source is: the
+    share of red, green and blue in each pixel stays, so that colour goes with brightness as it
+    does on the ground, and what leaves the range fades as it does in the network.
+
+    Args:
+        batch: Patches whose source may have been changed.
+        args: Arguments of the generator, with positions.
+    """
+    source, target = batch.seen, batch.target
+    if args.get("carry"):
+        target = target.clone()
+        for to, by in args["carry"]:
+            target[:, to] = source[:, by]
+    if args.get("lock"):
+        luminance, *colors = args["lock"]
+        target = target.clone()
+        target[:, colors] = relit(target[:, colors], source[:, luminance, None])
+    return replace(batch, target=target)
+
+
+def relit(colors: Tensor, luminance: Tensor) -> Tensor:
+    """Red, green, blue `(N, 3, H, W)` on [-1, 1] under another luminance `(N, 1, H, W)`."""
+    weights = torch.tensor(LUMA, device=colors.device)[:, None, None]
+    own = ((colors * weights).sum(dim=1, keepdim=True) + 1) / 2
+    gain = ((luminance + 1) / 2 / own.clamp(min=1 / 255)).clamp(max=_MOST_GAIN)
+    return with_luminance((colors + 1) * gain - 1, luminance)
 
 
 def _carried(to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]) -> list[int]:

@@ -98,7 +98,8 @@ class Loop:
             resume: Whether to go on from the checkpoint in the folder, if there is one.
 
         Returns:
-            The best held-out scores, the step they belong to, and the networks' weights.
+            The best held-out scores, the step they belong to, and the networks' weights; under
+            `fit` the scores of a residual's linear map alone.
 
         Raises:
             TrainingError: If a loss or a weight is no number any more.
@@ -113,6 +114,7 @@ class Loop:
         if self.fabric.is_global_zero:
             save_config(self.out / "config.yaml", self.config)
             monitor = Monitor(self.out, step=step, quiet=self.quiet)
+        fit = state["fit"] if "fit" in state else self._fit_alone(algorithm, held_out, monitor)
         before, started = seconds, time.monotonic()
         share = self._share(step, seconds)
         recent: list[dict[str, Tensor]] = []
@@ -135,7 +137,7 @@ class Loop:
                 if is_due:
                     best = self._evaluate(algorithm, held_out, monitor, step, best)
                     seconds = before + time.monotonic() - started
-                    self._save(algorithm, step, seconds, best)
+                    self._save(algorithm, step, seconds, best, fit)
                     saved = step
         except KeyboardInterrupt:
             message = f"interrupted at step {step}; the same command goes on from step {saved}"
@@ -143,7 +145,7 @@ class Loop:
         finally:
             if monitor:
                 monitor.close()
-        return {**best, "steps": step, "seconds": seconds}
+        return {**best, "fit": fit, "steps": step, "seconds": seconds}
 
     def _held_out(self, algorithm: Algorithm) -> HeldOut:
         patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
@@ -215,7 +217,27 @@ class Loop:
         scores = {name: value for name, value in scores.items() if not math.isnan(value)}
         return {"step": step, "scores": scores, **{name: _kept(net) for name, net in nets.items()}}
 
-    def _save(self, algorithm: Algorithm, step: int, seconds: float, best: dict[str, Any]) -> None:
+    def _fit_alone(
+        self, algorithm: Algorithm, held_out: HeldOut, monitor: Monitor | None
+    ) -> dict[str, float]:
+        """Scores of a residual before its body has learned anything; none of other networks."""
+        if self.config.generator.arch != "residual":
+            return {}
+        outputs = held_out.outputs(algorithm.settled(0)["weights"])
+        scores = held_out.scores(outputs)
+        log.info("step 0 is the linear fit alone, no network")
+        if monitor:
+            monitor.scores(0, scores)
+        return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+    def _save(
+        self,
+        algorithm: Algorithm,
+        step: int,
+        seconds: float,
+        best: dict[str, Any],
+        fit: dict[str, float],
+    ) -> None:
         if not self.fabric.is_global_zero:
             return
         state = {
@@ -223,6 +245,7 @@ class Loop:
             "step": step,
             "seconds": seconds,
             "best": best,
+            "fit": fit,
             **algorithm.state(),
         }
         save_checkpoint(self.out / CHECKPOINT, state)

@@ -24,7 +24,7 @@ from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute
 from geotrans.training.config import TrainConfig
 from geotrans.training.data import Batch, ResidentPatches, class_groups, inner, step_rng
 from geotrans.training.export import bands
-from geotrans.training.generator import fit_pairs, generator_args
+from geotrans.training.generator import fit_pairs, generator_args, in_agreement
 from geotrans.training.loop import Loop
 from geotrans.training.losses import (
     adversarial_loss,
@@ -146,7 +146,7 @@ class Pix2Pix:
             Unweighted losses by name.
         """
         rank = self.fabric.global_rank
-        batch = self.patches.draw(step, rank=rank)
+        batch = in_agreement(self.patches.draw(step, rank=rank), self.generator_args)
         self.generator.train()
         if share >= self.settings.freeze_norm_from:
             if not self.norms_frozen:

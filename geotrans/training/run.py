@@ -105,6 +105,7 @@ def train(
             halo=run.halo,
             align=run.align,
             reproduce=_command(source, overrides),
+            fit=best["fit"],
         )
         _sum_up(trained)
     run.fabric.barrier()

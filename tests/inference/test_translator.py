@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from geotrans.errors import BundleError, DeviceError, TilingError, UsageError
 from geotrans.grid import Window, plan_tiles
 from geotrans.inference import Translator, has_bfloat16, translator
 from geotrans.tasks import BandSpec
-from tests.inference.conftest import PALETTE, MakeBundle
+from tests.inference.conftest import PALETTE, UNET, MakeBundle
 
 CPU = torch.device("cpu")
 PRECISIONS = [
@@ -94,6 +95,73 @@ def test_identity_is_exact(make_bundle: MakeBundle, dtype: str) -> None:
     made = run(Translator(bundle, device="cpu"), data)
     assert made.dtype == dtype
     assert np.array_equal(made, data)
+
+
+BODY = {"arch": "unet", "args": {**UNET, "out_activation": "none"}}
+
+
+def stir(net: nn.Module) -> None:
+    """A body that says something, over a linear map of its own."""
+    net.set_linear(np.full((3, 3), 0.3), np.full(3, 0.1))
+    for name, weight in net.body.named_parameters():
+        if name.startswith("head") and weight.ndim == 4:
+            nn.init.normal_(weight, 0, 0.1, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("dtype", "value_range"),
+    [("uint8", (0, 255)), ("uint16", (0, 65535)), ("uint16", (250, 3000)), ("int16", (0, 1e4))],
+)
+def test_carried_bands_are_exact_in_any_tile_and_precision(
+    make_bundle: MakeBundle,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    dtype: str,
+    value_range: tuple[float, float],
+) -> None:
+    monkeypatch.setattr("geotrans.inference.precision.has_bfloat16", lambda device: True)
+    bands = tuple(
+        BandSpec(name=name, dtype=dtype, value_range=value_range)
+        for name in ("nir", "red", "green")
+    )
+    args = {"body": BODY, "n_bands": 3, "carry": [[0, 1], [1, 2]]}
+    bundle = make_bundle("residual", args, noise=(1,), source=bands, target=bands, change=stir)
+    made = Translator(bundle, device="cpu", precision=precision)
+    limits = np.iinfo(dtype)
+    data = np.random.default_rng(0).integers(
+        limits.min, limits.max, (3, 160, 192), dtype, endpoint=True
+    )
+    whole = run(made, data)
+    assert whole.dtype == dtype
+    assert np.array_equal(whole[:2], data[1:])
+    assert whole[2].std() > 0
+    if precision == "float32":  # without hardware for it, bfloat16 is not exact over windows
+        halo = bundle.spec.halo
+        part = Window(32, 24, 128, 120)
+        tile = made(data[:, *part.slices], window=part, anchor=(0, 0))
+        inner = part.grown(-halo)
+        assert not inner.is_empty
+        assert np.array_equal(tile[:, *inner.relative_to(part).slices], whole[:, *inner.slices])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_locked_luminance_is_kept_to_half_a_grey_level(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr("geotrans.inference.precision.has_bfloat16", lambda device: True)
+    args = {"body": BODY, "n_bands": 1, "lock": [0, 0, 1, 2]}
+
+    def stir_one(net: nn.Module) -> None:
+        net.set_linear(np.array([[0.9], [1.0], [0.6]]), np.array([0.3, -0.1, 0.0]))
+        nn.init.normal_(net.body.head[-1].weight, 0, 0.1)
+
+    bundle = make_bundle("residual", args, source=(BandSpec(name="pan"),), change=stir_one)
+    data = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.uint8)
+    made = run(Translator(bundle, device="cpu", precision=precision), data).astype(float)
+    luma = 0.299 * made[0] + 0.587 * made[1] + 0.114 * made[2]
+    assert np.abs(luma - data[0]).max() <= 0.5 + 1e-3
+    assert np.abs(made[0] - made[2]).mean() > 5
 
 
 def test_radiometry_is_applied_once_each_way(make_bundle: MakeBundle) -> None:

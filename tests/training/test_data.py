@@ -233,3 +233,29 @@ def test_jitter_changes_each_patch_its_own_way_within_the_range(change):
     moved = (y - x).mean(dim=(1, 2, 3))
     assert len(set(moved.tolist())) == 4
     assert torch.equal(jittered(x, JitterConfig(), np.random.default_rng(0)), x)
+
+
+@pytest.mark.parametrize("margin", [0, 8])
+def test_both_sides_change_alike_if_asked(make_cache, margin):
+    cache = make_cache(margin=margin)
+    common = {"training__margin": margin, "training__crop": 24}
+    jitter = {"brightness": 0.2, "contrast": 0.3, "gamma": 0.3}
+    plain = _patches(cache, **common).draw(3)
+    alone = _patches(cache, **common, augment__jitter=jitter).draw(3)
+    both = _patches(cache, **common, augment__jitter={**jitter, "both": True}).draw(3)
+    assert torch.equal(alone.target, plain.target)
+    assert not torch.equal(both.target, plain.target)
+    source = inner(both.source, margin)
+    assert source.shape[-2:] == both.target.shape[-2:]
+    # One curve for both: equal values of a patch become equal values.
+    for i in range(2):
+        before = torch.cat([inner(plain.source, margin)[i].flatten(), plain.target[i].flatten()])
+        after = torch.cat([source[i].flatten(), both.target[i].flatten()])
+        order = torch.argsort(before)
+        assert torch.all(after[order].diff() >= -1e-5)
+
+
+def test_values_of_a_said_range_become_minus_one_and_one():
+    side = SideRecord(bands=("a",), dtype="uint16")
+    assert value_range(side) == (0, 65535)
+    assert value_range(side.model_copy(update={"value_range": (200.0, 3000.0)})) == (200, 3000)

@@ -49,10 +49,31 @@ def test_the_right_answer_has_no_error(make_cache):
     outputs = held_out.outputs(Target(held_out))
     np.testing.assert_array_equal(outputs.images, held_out.target)
     scores = held_out.scores(outputs)
-    assert set(scores) == set(held_out.score_names) == {"l1", "contrast"}
+    likeness = {"psnr": 100, "ssim": 1, "sam": 0, "chroma": 0}
+    assert set(scores) == set(held_out.score_names) == {"l1", "contrast", *likeness}
     assert scores["l1"] == pytest.approx(0, abs=1e-6)
+    assert {name: scores[name] for name in likeness} == pytest.approx(likeness, abs=2e-2)
     wrong = held_out.scores(held_out.outputs(Target(held_out, error=0.125)))
     assert wrong["l1"] == pytest.approx(0.125, abs=1e-6)
+    # All 16 grey levels off, but where 255 is the end.
+    assert wrong["psnr"] == pytest.approx(20 * np.log10(255 / 16), abs=0.1)
+    assert wrong["ssim"] < 1
+    assert wrong["sam"] > 1
+
+
+def test_likeness_is_that_of_stored_values_in_their_range(make_cache):
+    held_out = _held_out(make_cache(dtype="uint16", target=("a", "b")))
+    assert held_out.score_names == ("l1", "contrast", "psnr", "ssim", "sam")
+    outputs = held_out.outputs(Target(held_out, error=0.02))
+    assert outputs.values.dtype == np.uint16
+    scores = held_out.scores(outputs)
+    assert scores["psnr"] == pytest.approx(20 * np.log10(2 / 0.02), abs=0.01)
+    one = _held_out(make_cache(dtype="uint16", target=("a",)))
+    assert "sam" not in one.score_names
+    named = _held_out(make_cache(target=("blue", "nir", "green", "red")))
+    assert "chroma" in named.score_names
+    scores = named.scores(named.outputs(Target(named)))
+    assert scores["chroma"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_right_map_is_right(make_cache):

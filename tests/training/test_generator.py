@@ -4,10 +4,12 @@ import torch
 
 from geotrans import models
 from geotrans.errors import ConfigError
+from geotrans.models.residual import LUMA
 from geotrans.tasks import BandSpec
 from geotrans.training.config import GeneratorConfig
-from geotrans.training.data import ResidentPatches
-from geotrans.training.generator import fit_pairs, generator_args
+from geotrans.training.data import Batch, ResidentPatches, inner
+from geotrans.training.generator import fit_pairs, generator_args, in_agreement, relit
+from tests.helpers.networks import noise
 from tests.helpers.patches import toy_config
 
 CIR = ("nir", "red", "green")
@@ -53,7 +55,7 @@ def test_other_networks_end_as_they_always_did():
         ({"lock": "pam", "source": ("pan",)}, r"the source band 'pam'; did you mean 'pan'\?"),
         ({"lock": "nir", "target": ("red", "green")}, "lock asks for the target band 'blue'"),
         ({"lok": "nir"}, r"generator.args.lok: unknown key; did you mean 'lock'\?"),
-        ({"palette": True}, "residual writes values, and task.palette asks for classes"),
+        ({"palette": True}, "residual writes values, not classes of a task.palette"),
         (
             {"carry": ["red"], "target": bands(RGB, value_range=(0, 100))},
             r"value_range of target band 'red' is \(0.0, 100.0\), of source band 'red' \(0.0, 255",
@@ -82,3 +84,38 @@ def test_the_fit_of_the_pairs_is_the_residual_without_its_body(make_cache):
     solved = np.linalg.lstsq(x, np.moveaxis(patches.target.numpy(), 1, -1)[valid].astype(float))[0]
     wanted = np.einsum("ck,chw->khw", solved[:3], source[0]) + solved[3][:, None, None]
     np.testing.assert_allclose(y.numpy(), wanted, atol=1e-2)
+
+
+def luma(colors):
+    return sum(w * band for w, band in zip(LUMA, colors.unbind(dim=1), strict=True))
+
+
+def test_a_target_is_lit_as_its_source_and_keeps_its_colour():
+    colors = (noise(2, 3, 8, 8) * 0.8).clamp(-0.7, 0.7)
+    assert torch.allclose(relit(colors, luma(colors)[:, None]), colors, atol=1e-6)
+    light = ((luma(colors) + 1) * 0.8 - 1)[:, None]  # four fifths of the light
+    dark = relit(colors, light)
+    torch.testing.assert_close(luma(dark), light[:, 0], atol=1e-6, rtol=0)
+    torch.testing.assert_close((dark + 1) / (colors + 1), torch.full_like(colors, 0.8))
+    bright = relit(colors, torch.full_like(light, 0.95))
+    torch.testing.assert_close(luma(bright), torch.full((2, 8, 8), 0.95), atol=1e-6, rtol=0)
+    assert float(bright.max()) <= 1 + 1e-6
+    assert torch.isfinite(relit(-torch.ones(1, 3, 2, 2), torch.ones(1, 1, 2, 2))).all()
+
+
+def test_carried_and_locked_targets_follow_the_source_whatever_became_of_it():
+    batch = Batch(noise(2, 5, 12, 12), noise(2, 3, 8, 8) / 2, None, torch.ones(2, 1, 8, 8), 2)
+    source = inner(batch.source, 2)
+    carried = in_agreement(batch, {"carry": [[0, 1], [1, 2]]})
+    assert torch.equal(carried.target[:, :2], source[:, 1:3])
+    assert torch.equal(carried.target[:, 2], batch.target[:, 2])
+    locked = in_agreement(batch, {"lock": [0, 0, 1, 2]})
+    torch.testing.assert_close(luma(locked.target), source[:, 0], atol=1e-6, rtol=0)
+    assert torch.equal(in_agreement(batch, {}).target, batch.target)
+
+
+def test_classes_are_not_measured(make_cache):
+    patches = ResidentPatches(make_cache(), "train", toy_config(), device=torch.device("cpu"))
+    patches.class_values = (0, 1, 2)
+    with pytest.raises(ConfigError, match="adds to measured bands, not to classes"):
+        fit_pairs(models.build("residual", 3, 3, **args(RGB, RGB)), patches)
