@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks of landcover2aerial and summer2winter."""
+"""The arithmetic of the benchmarks of single tasks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
+from geotrans.sampling.writing import CachedPatch, write_cache
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def load() -> Iterator[object]:
     """A benchmark as a module; they import each other by name."""
-    names = ("quality", "landcover", "winter")
+    names = ("quality", "landcover", "winter", "colour")
     kept = {name: sys.modules.get(name) for name in names}
 
     def one(name: str) -> ModuleType:
@@ -86,3 +89,51 @@ def test_landcover_scores(load):
     assert below == pytest.approx(1 / 9, abs=0.01)
     share = found["share of the distance gap closed"].score.value
     assert share == pytest.approx(1, abs=0.05)
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """Pairs of grey and colour: blue is half the grey, red and green are the grey."""
+    rng = np.random.default_rng(0)
+
+    def patch(i):
+        grey = (2 * rng.integers(0, 128, (1, 16, 16))).astype(np.uint8)
+        target = np.concatenate([grey, grey, grey // 2])
+        record = PatchRecord(
+            name=str(i), place=str(i), crs="EPSG:32611", transform=(1, 0, 0, 0, -1, 0),
+            shape=(16, 16), window=(0, 0, 16, 16),
+        )  # fmt: skip
+        return CachedPatch(record, grey, target, np.ones((16, 16), bool), None)
+
+    manifest = Manifest(
+        source=SideRecord(bands=("pan",), dtype="uint8"),
+        target=SideRecord(bands=("red", "green", "blue"), dtype="uint8"),
+    )
+    splits = {"train": [patch(i) for i in range(3)], "val": [patch(i) for i in range(4)]}
+    return write_cache(tmp_path / "cache", manifest, splits)
+
+
+def test_colours_without_a_network(load, colours):
+    colour, held = load("colour"), colours.load("val")
+    made = colour.without_network(colours, held.source)
+    assert set(made) == {"linear fit", "grey", "colour per grey level"}
+    np.testing.assert_array_equal(made["linear fit"], held.target)
+    np.testing.assert_array_equal(made["grey"], np.repeat(held.source, 3, axis=1))
+    known = np.isin(held.source[:, 0], colours.load("train").source)
+    per_level = np.moveaxis(made["colour per grey level"], 1, -1)[known]
+    np.testing.assert_array_equal(per_level, np.moveaxis(held.target, 1, -1)[known])
+
+
+def test_scores_of_colours(load, colours):
+    colour, held = load("colour"), colours.load("val")
+    off = np.minimum(held.target.astype(int) + 5, 255).astype(np.uint8)
+    made = {"score": off, "grey": np.repeat(held.source, 3, axis=1)}
+    rows = colour.score("pan2rgb", made, held.target, held.valid, held.places)
+    assert [row.metric for row in rows] == ["PSNR, dB", "SSIM", "SAM, degrees", "Lab chroma error"]
+    # All pixels pooled, not the mean of places.
+    error = ((off.astype(float) - held.target) ** 2).mean()
+    assert rows[0].score.value == pytest.approx(10 * np.log10(255**2 / error))
+    assert rows[0].score.low <= rows[0].score.value <= rows[0].score.high
+    assert rows[0].passes is True
+    assert rows[3].sense == "<"
+    assert rows[3].beside["grey"].value > rows[3].score.value
