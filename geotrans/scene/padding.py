@@ -111,28 +111,38 @@ def _grow_rings(
 ) -> None:
     """Fill `values` `(C, N)` and `known` `(N,)` in place, one ring at a time."""
     steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
-    touching = np.zeros_like(known)
-    unknown = np.flatnonzero(inside & ~known)
-    for step in steps:
-        touching[unknown] |= known[unknown + step]
-    ring = np.flatnonzero(touching)
+    left = inside & ~known  # in no ring yet
+    ring = np.flatnonzero(_neighbours(known.reshape(-1, stride)).ravel() & left)
+    left[ring] = False
     for _ in range(n_rings):
         if ring.size == 0:
             return
         total = np.zeros((values.shape[0], ring.size), values.dtype)
         count = np.zeros(ring.size, values.dtype)
+        following = []
         for step in steps:
             neighbours = ring + step
             # Unknown pixels hold zero, so they add nothing.
             taken = known[neighbours] if mix else known[neighbours] & (count == 0)
             total += values[:, neighbours] * taken
             count += taken
+            beyond = neighbours[left[neighbours]]
+            left[beyond] = False
+            following.append(beyond)
         values[:, ring] = total / count
         known[ring] = True
-        touching[:] = False
-        for step in steps:
-            touching[ring + step] = True
-        ring = np.flatnonzero(touching & inside & ~known)
+        ring = np.concatenate(following)
+
+
+def _neighbours(known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which pixels have one of 3 x 3 that is known; the frame is left out."""
+    rows = known.copy()
+    rows[1:] |= known[:-1]
+    rows[:-1] |= known[1:]
+    near = rows.copy()
+    near[:, 1:] |= rows[:, :-1]
+    near[:, :-1] |= rows[:, 1:]
+    return near
 
 
 def _read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None) -> Patch:
