@@ -6,7 +6,7 @@ from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
 from geotrans.models.receptive import receptive_halo
 from geotrans.models.reference import REFERENCES, fit_reference, read_reference
-from geotrans.models.registry import GENERATORS, alignment, build
+from geotrans.models.registry import GENERATORS, alignment, build, load_pretrained
 from geotrans.models.residual import Residual
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "fold",
     "keep_freed_memory",
     "largest_layer",
+    "load_pretrained",
     "read_reference",
     "receptive_halo",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from geotrans.models.layers import UpConv
 from geotrans.models.phases import PhaseUp
 from geotrans.models.steady import steady
+from geotrans.models.sums import shorten_sums
 
 _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
 
@@ -35,6 +36,7 @@ def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
         _plain_doublings(folded)
     else:
         _split_phases(folded)
+        shorten_sums(folded)
         steady(folded)
     return folded.eval().requires_grad_(False)
 

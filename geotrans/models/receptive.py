@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,17 @@ from geotrans.models.folding import fold
 from geotrans.models.phases import PhaseUp
 from geotrans.models.registry import alignment
 from geotrans.models.residual import body_of
+from geotrans.models.sums import PartSums
+
+# Layers that move no influence from pixel to pixel.
+_POINTWISE = (
+    nn.Tanh,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.InstanceNorm2d,
+    nn.BatchNorm2d,
+)
 
 
 def receptive_halo(net: nn.Module, in_channels: int, *, by_stride: bool = False) -> int:
@@ -94,11 +105,11 @@ def _probe(net: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             if isinstance(child, PhaseUp):
                 setattr(module, name, _lone(child.as_transposed()))
+            elif isinstance(child, PartSums):
+                setattr(module, name, _lone(cast(nn.Conv2d, child.parts[0])))
             elif isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
                 setattr(module, name, _lone(child))
-            elif isinstance(
-                child, nn.Tanh | nn.ReLU | nn.LeakyReLU | nn.InstanceNorm2d | nn.BatchNorm2d
-            ):
+            elif isinstance(child, _POINTWISE):
                 setattr(module, name, nn.Identity())
     return probe
 

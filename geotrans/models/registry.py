@@ -9,6 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
+from geotrans.models.liteunet import LiteUNet
 from geotrans.models.residual import Residual
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
@@ -54,6 +55,7 @@ def _residual(
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "identity": Identity,
+    "liteunet": LiteUNet,
     "residual": _residual,
     "resnet": ResNet,
     "unet": UNet,
@@ -93,3 +95,23 @@ def build(arch: str, in_channels: int, out_channels: int, **args: Any) -> nn.Mod
 def alignment(net: nn.Module) -> int:
     """Stride of a generator, px: windows must start on its multiples to agree."""
     return int(cast(int, net.align))
+
+
+def load_pretrained(net: nn.Module, arch: str) -> None:
+    """Give a generator's encoder the weights it has learned elsewhere.
+
+    Args:
+        net: Generator with fresh weights.
+        arch: Its name in `GENERATORS`.
+
+    Raises:
+        ConfigError: If the architecture has no pretrained encoder.
+        UsageError: If the package that holds the weights is not installed.
+    """
+    if not hasattr(net, "load_pretrained"):
+        known = [name for name, made in GENERATORS.items() if hasattr(made, "load_pretrained")]
+        raise ConfigError(
+            f"generator '{arch}' has no pretrained encoder; set generator.pretrained to false, or "
+            f"generator.arch to {' or '.join(known)}"
+        )
+    cast(Any, net).load_pretrained()

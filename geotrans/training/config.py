@@ -54,10 +54,18 @@ class TaskConfig(_Strict):
 
 
 class GeneratorConfig(_Strict):
-    """The generator: name in the registry and arguments."""
+    """The generator.
+
+    Attributes:
+        arch: Name in the registry.
+        args: Arguments of the architecture.
+        pretrained: Whether its encoder starts from ImageNet weights, where the architecture has
+            such an encoder.
+    """
 
     arch: str = "unet"
     args: dict[str, Any] = Field(default_factory=dict)
+    pretrained: bool = False
 
 
 class CriticConfig(_Strict):

@@ -85,6 +85,8 @@ class Pix2Pix:
         generator = models.build(
             config.generator.arch, self.channels_in, self.channels_out, **self.generator_args
         )
+        if config.generator.pretrained:
+            models.load_pretrained(generator, config.generator.arch)
         self.align = models.alignment(generator)
         self.halo = models.receptive_halo(generator, self.channels_in)
         edge = settings.crop + 2 * settings.margin

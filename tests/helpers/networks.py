@@ -16,6 +16,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", _UNET),
     "unet with blocks": ("unet", {**_UNET, "blocks": (1, 2), "block_level": 2}),
     "unet of depth 1, no norm": ("unet", {**_UNET, "depth": 1, "norm": "none"}),
+    "liteunet": ("liteunet", {"stages": 2, "width": 4, "head_width": 5}),
     "resnet": ("resnet", _RESNET),
     "resnet as published": ("resnet", {**_RESNET, "upsample": "transposed"}),
 }
