@@ -93,7 +93,7 @@ def test_every_shipped_task(tmp_path: Path, task: str) -> None:
 BODY = {"arch": "unet", "args": {"depth": 3, "width": 8, "max_width": 16, "head_width": 8}}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", {**BODY["args"], "blocks": [1, 2]}),  # type: ignore[dict-item]
-    "liteunet": ("liteunet", {"stages": 5, "width": 8, "head_width": 8}),
+    "liteunet": ("liteunet", {"stages": 2, "width": 8, "head_width": 8}),
     "resnet": ("resnet", {"blocks": 1, "width": 8}),
     "resnet as published": ("resnet", {"blocks": 1, "width": 8, "upsample": "transposed"}),
     "reference": ("unet_reference", {"depth": 5, "width": 4}),
