@@ -49,7 +49,7 @@ def _pixels(path):
 def test_the_network_sees_one_channel_a_class(bundle):
     translator = Translator(Bundle.open(bundle), device="cpu", precision="float32")
     data = _classes((16, 20))
-    planes = translator._planes(data, Window(0, 0, 20, 16), (0, 0), None).numpy()
+    planes = translator.planes(data, window=Window(0, 0, 20, 16), anchor=(0, 0)).numpy()
     for one, plane in zip(CLASSES, planes, strict=False):
         np.testing.assert_array_equal(plane, data[0] == one.value)
     assert planes.shape == (4, 16, 20)
