@@ -48,7 +48,8 @@ def test_a_process_trains_and_prints_the_bundle(config, tmp_path):
     assert told.returncode == 0, told.stderr
     *scores, bundle = told.stdout.splitlines()
     assert bundle == str(out / "toy.safetensors")
-    assert [line.split()[0] for line in scores] == ["l1", "contrast", "psnr", "ssim", "sam", "chroma"]
+    names = ["l1", "contrast", "psnr", "ssim", "sam", "chroma"]
+    assert [line.split()[0] for line in scores] == names
     assert "\r" not in told.stderr
     assert "Traceback" not in told.stderr
     assert read_spec(bundle).name == "toy"
