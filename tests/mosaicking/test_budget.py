@@ -36,9 +36,9 @@ def test_no_sizes(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("halo", "align", "tile"), [(0, 1, 1152), (45, 16, 1056), (93, 32, 960), (700, 32, 704)]
+    ("halo", "align", "tile"), [(0, 1, 1024), (45, 16, 928), (93, 32, 832), (700, 32, 704)]
 )
-def test_the_default_window_is_1152_px(tmp_path: Path, halo: int, align: int, tile: int) -> None:
+def test_the_default_window_is_1024_px(tmp_path: Path, halo: int, align: int, tile: int) -> None:
     bundle = identity_bundle(tmp_path / "same.safetensors", halo=halo, align=align)
     assert default_tile(load_bundle(bundle).spec) == tile
 
