@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geotrans.sampling.samplers import GridWindows, RandomWindows, SceneWindow
     from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
     from geotrans.sampling.tiling import ensure_cache, tile
+    from geotrans.sampling.unpaired import SceneCollection, UnpairedWindows
     from geotrans.sampling.writing import CachedPatch, write_cache
 
 # Imported on first use: a cache is read with numpy alone, and only datasets need torchgeo.
@@ -27,7 +28,9 @@ _HOMES = {
     "PatchSet": "cache",
     "RandomWindows": "samplers",
     "Regions": "regions",
+    "SceneCollection": "unpaired",
     "SceneWindow": "samplers",
+    "UnpairedWindows": "unpaired",
     "block_regions": "splits",
     "check_disjoint": "splits",
     "ensure_cache": "tiling",
@@ -48,7 +51,9 @@ __all__ = [
     "PatchSet",
     "RandomWindows",
     "Regions",
+    "SceneCollection",
     "SceneWindow",
+    "UnpairedWindows",
     "block_regions",
     "check_disjoint",
     "ensure_cache",

@@ -1,7 +1,8 @@
 """The patch cache: pairs cut and put on one grid once, then read with numpy alone.
 
 A cache is a folder with `manifest.json` and, per split, `<split>.source.npy`, `<split>.target.npy`,
-`<split>.valid.npy` and, where a side is a drawn map, `<split>.classes.npy`.
+`<split>.valid.npy` and, where a side is a drawn map, `<split>.classes.npy`. Of an unpaired split
+the target has windows of its own, and `<split>.target_valid.npy`.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Manifest(_Frozen):
         palette: Name and colour of each class, in the order of the indices in `classes`.
         config: The configuration the cache was cut by.
         fingerprint: Digest of the configuration and of the files read.
-        splits: Patches by split, in the order of the arrays.
+        splits: Patches by split, in the order of the arrays; of an unpaired one, the source's.
+        targets: The target's patches of each unpaired split.
     """
 
     format: Literal["geotrans-patches"] = "geotrans-patches"
@@ -101,6 +103,7 @@ class Manifest(_Frozen):
     config: dict[str, Any] = {}
     fingerprint: str = ""
     splits: dict[str, tuple[PatchRecord, ...]] = {}
+    targets: dict[str, tuple[PatchRecord, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,14 @@ class PatchSet:
     Attributes:
         source: Stored values, shape `(N, C, H, W)`; `H` and `W` are larger by twice the margin
             asked for if this side was drawn.
-        target: Stored values, the same.
-        valid: True where both sides hold a value, shape `(N, H, W)`.
+        target: Stored values, the same; of an unpaired split another number of patches.
+        valid: True where both sides hold a value, shape `(N, H, W)`; of an unpaired split, where
+            the source does.
         classes: Index of the drawn map's class, shape `(N, H, W)`, 255 where it shows nothing;
             None if no side was drawn.
-        records: Where each patch comes from.
+        records: Where each patch comes from; of an unpaired split, the source's.
+        target_valid: Where the target of an unpaired split holds a value; None of pairs.
+        target_records: Where its patches come from.
     """
 
     source: Array
@@ -122,6 +128,8 @@ class PatchSet:
     valid: npt.NDArray[np.bool_]
     classes: npt.NDArray[np.uint8] | None
     records: tuple[PatchRecord, ...]
+    target_valid: npt.NDArray[np.bool_] | None = None
+    target_records: tuple[PatchRecord, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -204,7 +212,9 @@ class PatchCache:
                 f"asked for a margin of {margin} px; {self.path} was drawn with {manifest.margin}; "
                 "raise 'margin' of the drawn side and write the cache again"
             )
+        is_unpaired = split in manifest.targets
         names = ["source", "target", "valid", *(["classes"] if manifest.palette else [])]
+        names += ["target_valid"] if is_unpaired else []
         arrays = {name: self._array(split, name, mmap) for name in names}
         if manifest.drawn is not None:
             array, cut = arrays[manifest.drawn], manifest.margin - margin
@@ -216,6 +226,8 @@ class PatchCache:
             valid=arrays["valid"],
             classes=arrays.get("classes"),
             records=manifest.splits[split],
+            target_valid=arrays.get("target_valid"),
+            target_records=manifest.targets.get(split, ()),
         )
 
     def _array(self, split: str, name: str, mmap: bool) -> Array:
@@ -226,7 +238,8 @@ class PatchCache:
             raise SamplingError(
                 f"{path} is missing or damaged ({error}); write the cache again"
             ) from error
-        expected = len(self.manifest.splits[split])
+        side = self.manifest.targets if name.startswith("target") else {}
+        expected = len(side.get(split, self.manifest.splits[split]))
         if len(array) != expected:
             raise SamplingError(
                 f"{path} holds {len(array)} patches, its manifest {expected}; write the cache again"

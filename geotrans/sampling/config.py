@@ -185,6 +185,63 @@ class BoxSplits(_Strict):
         return self
 
 
+class Collection(_Strict):
+    """Scenes of one kind that a domain is drawn from, such as those of one sensor.
+
+    Attributes:
+        files: Folders or globs, from the data root.
+        bands: Names, or numbers from 1, in channel order; None takes those of the side.
+        share: Share of the domain's windows; None leaves what the others do not claim, by area.
+    """
+
+    files: tuple[str, ...] = Field(min_length=1)
+    bands: tuple[str | int, ...] | None = Field(default=None, min_length=1)
+    share: float | None = Field(default=None, gt=0, le=1)
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class UnpairedSplit(_Strict):
+    """Two domains whose windows are drawn independently of each other.
+
+    Attributes:
+        source: Collections the source is drawn from.
+        target: Collections the target is drawn from.
+        windows: Windows of each domain; None takes as many as would cover its scenes.
+        balance: Whether a scene of a collection is drawn by its `"area"`, or all `"scenes"` alike.
+        min_valid: Share of a window's pixels that must be valid; 0 takes any that holds one.
+        same_place: Whether scenes of the two domains may share ground.
+        seed: Which of the equally good draws.
+    """
+
+    source: tuple[Collection, ...] = Field(min_length=1)
+    target: tuple[Collection, ...] = Field(min_length=1)
+    windows: int | None = Field(default=None, ge=1)
+    balance: Literal["area", "scenes"] = "area"
+    min_valid: float = Field(default=0.9, ge=0.0, le=1.0)
+    same_place: bool = False
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("source", "target", mode="before")
+    @classmethod
+    def _plain_files(cls, value: Any) -> Any:
+        """`photos/*.tif` is short for `[{files: photos/*.tif}]`, and so is a list of such."""
+        each = value if isinstance(value, list | tuple) else [value]
+        return tuple({"files": one} if isinstance(one, str) else one for one in each)
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> UnpairedSplit:
+        for name in ("source", "target"):
+            shares = [one.share for one in getattr(self, name)]
+            claimed = sum(share for share in shares if share is not None)
+            if None in shares and claimed >= 1:
+                raise ValueError(f"the shares of {name} leave nothing to a collection without one")
+        return self
+
+
 def _side_kind(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
     return next((f"({k})" for k in ("vectors", "recipe") if k in keys), "(rasters)")
@@ -213,12 +270,14 @@ Splits = Annotated[
 
 
 class DataConfig(_Strict):
-    """Pairs of source and target, and the splits they fall into.
+    """Pairs of source and target, or two domains without pairs, and the splits they fall into.
 
     Attributes:
         root: Folder that relative paths start from; None takes `GEOTRANS_DATA`, else
             `../shared/data` beside the checkout.
-        splits: Folder or glob by split, or polygons, or blocks of ground.
+        splits: Of pairs: folder or glob by split, or polygons, or blocks of ground; None if there
+            is no pair.
+        unpaired: Two domains by split, such as `train`; what is held out may still be pairs.
         source: What the network reads.
         target: What it is to write.
         grid: Side whose pixel grid both are read on; a drawn map takes the other's in any case.
@@ -235,7 +294,8 @@ class DataConfig(_Strict):
     """
 
     root: Path | None = None
-    splits: Splits
+    splits: Splits | None = None
+    unpaired: dict[str, UnpairedSplit] = Field(default_factory=dict)
     source: Side
     target: Side
     grid: Literal["source", "target"] = "target"
@@ -270,6 +330,20 @@ class DataConfig(_Strict):
             raise ValueError("a recipe looks at photographs, and the target is drawn from vectors")
         if self.stride is not None and self.patch is None:
             raise ValueError("stride without patch; give the edge of a patch too")
+        return self
+
+    @model_validator(mode="after")
+    def _unpaired_domains_can_be_cut(self) -> DataConfig:
+        if self.splits is None and not self.unpaired:
+            raise ValueError("no data; give splits of pairs, or unpaired domains")
+        if not self.unpaired:
+            return self
+        for name in ("source", "target"):
+            side = getattr(self, name)
+            if not isinstance(side, RasterSide) or side.classes:
+                raise ValueError(f"unpaired domains are images read from rasters; {name} is not")
+        if self.patch is None:
+            raise ValueError("unpaired domains need patch, the edge of their windows, px")
         return self
 
     @property

@@ -81,7 +81,7 @@ class PairedScenes(GeoDataset):
         outlines = [outline(geobox, crs) for geobox in self.geoboxes]
         self.index = gpd.GeoDataFrame(
             {"filepath": self.uris},
-            index=_times([reader.grid.name for reader in readers], date),
+            index=scene_times([reader.grid.name for reader in readers], date),
             geometry=outlines,
             crs=None if crs is None else crs.proj,
         )
@@ -125,11 +125,11 @@ class PairedScenes(GeoDataset):
             raise SamplingError("source and target are both drawn; one must be read from scenes")
         on_target = _is_drawn(source) or (grid == "target" and not _is_drawn(target))
         own_side, other_side = (target, source) if on_target else (source, target)
-        grids = open_scenes(_files(own_side))
+        grids = open_scenes(files_of(own_side))
         pairs: list[tuple[Scene, Any]] = [(scene, other_side) for scene in grids]
         if not _is_drawn(other_side):
             pattern = re.compile(pair) if isinstance(pair, str) else pair
-            pairs = list(match_scenes(grids, open_scenes(_files(other_side)), pattern=pattern))
+            pairs = list(match_scenes(grids, open_scenes(files_of(other_side)), pattern=pattern))
 
         def side(scene: Any, geobox: GeoBox, name: str) -> SceneSide | DrawnSide:
             if _is_drawn(scene):
@@ -184,7 +184,7 @@ class PairedScenes(GeoDataset):
             IndexError: If no scene lies there.
             SceneError: If a file cannot be read.
         """
-        scene, window, core = self._located(index)
+        scene, window, core = located(self, index)
         reader = self.readers[scene]
         patch = reader.read(window)
         a = window_geobox(reader.geobox, window).affine
@@ -192,31 +192,14 @@ class PairedScenes(GeoDataset):
             "source": torch.from_numpy(patch.source.astype(np.float32)),
             "target": torch.from_numpy(patch.target.astype(np.float32)),
             "valid": torch.from_numpy(patch.valid),
-            "window": _window_tensor(window),
-            "core": _window_tensor(core),
+            "window": window_tensor(window),
+            "core": window_tensor(core),
             "scene": torch.tensor(scene),
             "transform": torch.tensor((a.a, a.b, a.c, a.d, a.e, a.f), dtype=torch.float64),
         }
         if patch.classes is not None:
             sample["classes"] = torch.from_numpy(patch.classes.astype(np.int64))
         return sample if self.transforms is None else self.transforms(sample)
-
-    def _located(self, index: Any) -> tuple[int, Window, Window]:
-        """Scene, window and core that an index means."""
-        scene = getattr(index, "scene", None)
-        # A window drawn on another dataset counts its scenes differently.
-        if scene is not None and scene < len(self) and self.uris[scene] == index.uri:
-            return scene, index.window, index.core
-        x, y, t = self._disambiguate_slice(index)
-        box = shapely.box(x.start, y.start, x.stop, y.stop)
-        in_time = self.index.index.overlaps(pd.Interval(t.start, t.stop, closed="both"))
-        shared = np.where(in_time, self.index.geometry.intersection(box).area, 0.0)
-        if shared.max() <= 0:
-            raise IndexError(f"{index} meets none of the {len(self)} scenes")
-        scene = int(shared.argmax())
-        crs = None if self.index.crs is None else CRS(self.index.crs)
-        window = _nearest_window(self.geoboxes[scene], box, crs)
-        return scene, window, window
 
 
 _SIDES = ("source", "target")
@@ -226,11 +209,35 @@ def _is_drawn(side: Any) -> bool:
     return hasattr(side, "draw")
 
 
-def _files(paths: Any) -> list[Any]:
+def located(dataset: Any, index: Any) -> tuple[int, Window, Window]:
+    """Scene, window and core that an index into a dataset of scenes means.
+
+    Raises:
+        IndexError: If no scene lies there.
+    """
+    scene = getattr(index, "scene", None)
+    # A window drawn on another dataset counts its scenes differently.
+    if scene is not None and scene < len(dataset) and dataset.uris[scene] == index.uri:
+        return scene, index.window, index.core
+    x, y, t = dataset._disambiguate_slice(index)
+    box = shapely.box(x.start, y.start, x.stop, y.stop)
+    in_time = dataset.index.index.overlaps(pd.Interval(t.start, t.stop, closed="both"))
+    shared = np.where(in_time, dataset.index.geometry.intersection(box).area, 0.0)
+    if shared.max() <= 0:
+        raise IndexError(f"{index} meets none of the {len(dataset)} scenes")
+    scene = int(shared.argmax())
+    crs = None if dataset.index.crs is None else CRS(dataset.index.crs)
+    window = _nearest_window(dataset.geoboxes[scene], box, crs)
+    return scene, window, window
+
+
+def files_of(paths: Any) -> list[Any]:
+    """Files of a folder or glob; a list of files as it is."""
     return find_files(paths) if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def _window_tensor(window: Window) -> torch.Tensor:
+def window_tensor(window: Window) -> torch.Tensor:
+    """`(col_off, row_off, width, height)`."""
     return torch.tensor((window.col_off, window.row_off, window.width, window.height))
 
 
@@ -242,7 +249,7 @@ def _nearest_window(geobox: GeoBox, box: Any, crs: CRS | None) -> Window:
     return Window(int(left), int(top), max(1, int(right - left)), max(1, int(bottom - top)))
 
 
-def _times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalIndex:
+def scene_times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalIndex:
     """Time of each scene, as torchgeo indexes it."""
     formats = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
     spans = []

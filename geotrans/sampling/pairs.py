@@ -59,6 +59,8 @@ class PairedData:
             ConfigError: If a pattern does not fit a name.
         """
         root = data_root(config)
+        if config.splits is None:
+            return cls(config, root, {}, None)
         if isinstance(config.splits, FolderSplits):
             folders = config.splits.folders
             pairs = {split: _pairs(config, root, entry) for split, entry in folders.items()}
@@ -141,7 +143,9 @@ def side_files(root: Path, side: RasterSide, entry: str) -> list[Path]:
 
 
 def scene_folders(config: DataConfig) -> list[str]:
-    """Where the scenes of each split lie."""
+    """Where the scenes of each split of pairs lie."""
+    if config.splits is None:
+        return []
     if isinstance(config.splits, FolderSplits):
         return list(config.splits.folders.values())
     return [config.splits.scenes]

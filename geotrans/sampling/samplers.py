@@ -122,6 +122,7 @@ class RandomWindows(_SceneSampler):
         seed: int = 0,
         roi: Any = None,
         by_area: bool = True,
+        placements: Sequence[Placements] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -136,6 +137,7 @@ class RandomWindows(_SceneSampler):
             roi: Shape in the dataset's CRS that windows must lie in with every pixel, as a
                 split's.
             by_area: Whether a scene is drawn in proportion to its pixels, or as often as any other.
+            placements: Windows of each scene that may be drawn; None takes all in `roi`.
             rank: This process, from 0.
             world_size: Processes that share an epoch.
 
@@ -143,7 +145,8 @@ class RandomWindows(_SceneSampler):
             SamplingError: If no scene has room for a window.
         """
         super().__init__(dataset, size=size, rank=rank, world_size=world_size)
-        placements = [self._placements(geobox, roi) for geobox in self.geoboxes]
+        if placements is None:
+            placements = [self._placements(geobox, roi) for geobox in self.geoboxes]
         self._draw = WindowDraw(placements, seed=seed, by_area=by_area)
         small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
         for i, places in enumerate(placements):

@@ -6,20 +6,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from geotrans.errors import SamplingError, SceneError
-from geotrans.grid import Window, gsd_m, window_geobox
-from geotrans.sampling.cache import (
-    ClassRecord,
-    Manifest,
-    PatchCache,
-    PatchRecord,
-    SideRecord,
-)
+from geotrans.grid import gsd_m
+from geotrans.sampling.cache import ClassRecord, Manifest, PatchCache, SideRecord
 from geotrans.sampling.config import (
     DataConfig,
     DerivedSide,
@@ -29,11 +23,13 @@ from geotrans.sampling.config import (
     Side,
     data_root,
 )
-from geotrans.sampling.matching import ScenePair, Skipped
+from geotrans.sampling.cutting import PairCutter, Progress, domain_patches
+from geotrans.sampling.domains import Domain, open_domains
+from geotrans.sampling.matching import find_files, key
 from geotrans.sampling.pairs import PairedData, scene_folders, side_files
-from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, SceneSide
-from geotrans.sampling.windows import grid_windows
-from geotrans.sampling.writing import CachedPatch, check_free, write_cache
+from geotrans.sampling.reading import ClassSide, DrawnSide, SceneSide
+from geotrans.sampling.splits import Footprint, check_disjoint
+from geotrans.sampling.writing import check_free, write_cache
 from geotrans.scene.recipe import load_recipe
 
 log = logging.getLogger(__name__)
@@ -44,7 +40,7 @@ def tile(
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    progress: Callable[[str, int], Callable[[int], None]] | None = None,
+    progress: Progress | None = None,
 ) -> PatchCache:
     """Cut the pairs of a configuration into a patch cache.
 
@@ -62,10 +58,23 @@ def tile(
         OutputError: If the folder cannot be written.
     """
     check_free(Path(out), overwrite=overwrite)
+    progress = progress or (lambda split, total: lambda done: None)
     data = PairedData.find(config)
-    cutter = _Cutter(data, progress or (lambda split, total: lambda done: None))
+    for split in data.pairs.keys() & config.unpaired.keys():
+        raise SamplingError(f"split '{split}' is both in data.splits and in data.unpaired")
+    domains = {split: open_domains(config, split, data.root) for split in config.unpaired}
+    check_disjoint(_footprints(config, data, domains))
+    cutter = PairCutter(data, progress)
     splits = {split: cutter.patches(split) for split in data.pairs}
-    cache = write_cache(out, _manifest(data), splits, overwrite=overwrite)
+    unpaired = {
+        split: (
+            domain_patches(source, config, split, progress),
+            domain_patches(target, config, split, progress),
+        )
+        for split, (source, target) in domains.items()
+    }
+    manifest = _manifest(data, domains)
+    cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
     log.info("%s: %s", out, ", ".join(f"{len(r)} {s}" for s, r in cache.manifest.splits.items()))
     return cache
 
@@ -73,7 +82,7 @@ def tile(
 def ensure_cache(
     config: DataConfig,
     *,
-    progress: Callable[[str, int], Callable[[int], None]] | None = None,
+    progress: Progress | None = None,
 ) -> PatchCache:
     """The patch cache of a configuration, cut if it is not there yet.
 
@@ -129,6 +138,10 @@ def fingerprint(config: DataConfig) -> str:
                 files.update(side_files(root, side, entry))
     if isinstance(config.splits, PolygonSplits):
         files.add(root / config.splits.polygons)
+    for split in config.unpaired.values():
+        for collection in (*split.source, *split.target):
+            for entry in collection.files:
+                files.update(find_files(root / entry))
     digest = hashlib.sha256(json.dumps(_described(config), sort_keys=True).encode())
     for path in sorted(files):
         try:
@@ -140,117 +153,35 @@ def fingerprint(config: DataConfig) -> str:
     return digest.hexdigest()
 
 
-class _Cutter:
-    """Cuts the patches of one split after the other, all of one shape within a split."""
+def _manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) -> Manifest:
+    """Everything about a cache but its patches.
 
-    def __init__(
-        self, data: PairedData, progress: Callable[[str, int], Callable[[int], None]]
-    ) -> None:
-        self._data = data
-        self._progress = progress
-        # (dtype, bands, classes) of source and target, as the first pair has them.
-        self._kind: tuple[tuple[Any, ...], ...] | None = None
-
-    def patches(self, split: str) -> Iterator[CachedPatch]:
-        """Patches scene by scene, row by row."""
-        pairs = self._data.pairs[split]
-        size = self._size(pairs)
-        plan = [(pair, self._windows(pair, size, split)) for pair in pairs]
-        advance = self._progress(split, sum(len(windows) for _, windows in plan))
-        failed = Skipped("scenes that cannot be read")
-        for pair, windows in plan:
-            try:
-                yield from self._scene_patches(pair, windows, advance)
-            except SceneError as error:
-                failed.add(error)
-        if len(failed) == len(plan):
-            raise SamplingError(f"no scene of split '{split}' can be read: {failed}")
-        failed.warn(len(plan))
-
-    def _scene_patches(
-        self, pair: ScenePair, windows: Sequence[Window], advance: Callable[[int], None]
-    ) -> Iterator[CachedPatch]:
-        reader = self._data.reader(pair)
-        self._check_kind(pair, reader)
-        try:
-            for window in windows:
-                patch = reader.read(window)
-                advance(1)
-                share = float(patch.valid.mean())
-                if share > 0 and share >= self._data.config.min_valid:
-                    record = _record(pair, window)
-                    yield CachedPatch(
-                        record, patch.source, patch.target, patch.valid, patch.classes
-                    )
-        finally:
-            reader.close()
-
-    def _size(self, pairs: Sequence[ScenePair]) -> tuple[int, int]:
-        """Shape of every patch of a split, px."""
-        if self._data.config.patch is not None:
-            return self._data.config.patch, self._data.config.patch
-        heights, widths = zip(*(pair.grid.shape for pair in pairs), strict=True)
-        return max(heights), max(widths)
-
-    def _windows(self, pair: ScenePair, size: tuple[int, int], split: str) -> list[Window]:
-        if self._data.config.patch is None:
-            windows = [Window.whole(size)]
-        else:
-            cells = grid_windows(pair.grid.shape, size, stride=self._data.config.stride)
-            windows = [cell.window for cell in cells]
-        if self._data.regions is None:
-            return windows
-        regions = self._data.regions.on(pair.grid.geobox)
-        return [window for window in windows if regions.contains(split, window)]
-
-    def _check_kind(self, pair: ScenePair, reader: PairReader) -> None:
-        sides = reader.source, reader.target
-        kind = tuple((s.dtype, s.names, getattr(s, "classes", None)) for s in sides)
-        if self._kind is None:
-            self._kind = kind
-        for side, found, first in zip(("source", "target"), kind, self._kind, strict=True):
-            if (found[0], len(found[1])) != (first[0], len(first[1])):
-                raise SamplingError(
-                    f"{side} of '{pair.grid.name}' has {len(found[1])} bands of {found[0]}, those "
-                    f"before it {len(first[1])} of {first[0]}; choose bands that all scenes have "
-                    "in one type"
-                )
-            if found[2] != first[2]:
-                raise SamplingError(
-                    f"{side} of '{pair.grid.name}' has other classes or colours than those before "
-                    "it; label all scenes by one recipe"
-                )
-
-
-def _record(pair: ScenePair, window: Window) -> PatchRecord:
-    geobox = window_geobox(pair.grid.geobox, window)
-    whole = Window.whole(pair.grid.shape)
-    is_whole = window.contains(whole)
-    place = "" if is_whole else f"_{window.col_off}_{window.row_off}"
-    a = geobox.affine
-    return PatchRecord(
-        name=f"{pair.grid.name}{place}",
-        place=pair.place,
-        group=pair.group,
-        crs=None if geobox.crs is None else str(geobox.crs),
-        transform=(a.a, a.b, a.c, a.d, a.e, a.f),
-        shape=window.intersection(whole).shape,
-        window=(window.col_off, window.row_off, window.width, window.height),
-    )
-
-
-def _manifest(data: PairedData) -> Manifest:
-    """Everything about a cache but its patches."""
+    Raises:
+        SamplingError: If pairs and unpaired domains differ in bands or type.
+    """
     config = data.config
     every = [pair for pairs in data.pairs.values() for pair in pairs]
-    reader = data.reader(every[0])
-    sides = {
-        name: _side_record(side, getattr(config, name))
-        for name, side in (("source", reader.source), ("target", reader.target))
-    }
+    readers: list[Any] = [data.reader(every[0])] if every else []
+    kinds = [
+        *((r.source, r.target) for r in readers),
+        *((s.side, t.side) for s, t in domains.values()),
+    ]
+    sides = {}
+    for name, kind in zip(("source", "target"), zip(*kinds, strict=True), strict=True):
+        first, *others = (_side_record(side, getattr(config, name)) for side in kind)
+        for other in others:
+            if other != first:
+                raise SamplingError(
+                    f"{name} of the splits differs: {', '.join(first.bands)} of {first.dtype}, and "
+                    f"{', '.join(other.bands)} of {other.dtype}; name the same bands of one type "
+                    f"with data.{name}.bands"
+                )
+        sides[name] = first
     drawn = config.drawn_side
     side = None if drawn is None else getattr(config, drawn)
-    found = [gsd for pair in every if (gsd := gsd_m(pair.grid.geobox)) is not None]
+    grids = [pair.grid.geobox for pair in every]
+    grids += [scene.scene.geobox for source, _ in domains.values() for scene in source.scenes]
+    found = [gsd for grid in grids if (gsd := gsd_m(grid)) is not None]
     return Manifest(
         source=sides["source"],
         target=sides["target"],
@@ -264,9 +195,31 @@ def _manifest(data: PairedData) -> Manifest:
     )
 
 
+def _footprints(
+    config: DataConfig, data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]
+) -> dict[str, list[Footprint]]:
+    """Ground of every split, where an unpaired one must not share it with another."""
+    if not domains:
+        return {}  # pairs have been compared already
+    found: dict[str, list[Footprint]] = {}
+    for split, pairs in data.pairs.items():
+        # Regions part scenes that all splits share.
+        name = split if data.regions is None else ", ".join(data.pairs)
+        found[name] = [pair.footprint for pair in pairs]
+    for split, sides in domains.items():
+        scenes = {scene.scene.uri: scene.scene for side in sides for scene in side.scenes}
+        found[split] = [
+            Footprint(scene.name, key(config.place, scene.name) or scene.name, scene.geobox)
+            for scene in scenes.values()
+        ]
+    return found
+
+
 def _described(config: DataConfig) -> dict[str, Any]:
     """What decides the patches, as plain values; not where files lie on this machine."""
     plain: dict[str, Any] = config.model_dump(mode="json", exclude={"root", "cache"})
+    if not config.unpaired:
+        del plain["unpaired"]  # as caches of pairs have always been described
     for name in ("source", "target"):
         side = getattr(config, name)
         if isinstance(side, MapSide):

@@ -6,6 +6,8 @@ so any worker, rank or resumed run can ask for draw 1234 and gets the same windo
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,14 +80,51 @@ def masked_placements(strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, 
             cols.append(first)
             counts.append(count)
             row += 1
-    joined = np.concatenate(counts) if counts else np.empty(0, np.int64)
-    return Placements(
-        size,
-        np.asarray(rows, np.int64),
-        np.concatenate(cols) if cols else np.empty(0, np.int64),
-        np.cumsum(joined),
-        n_px,
-    )
+    return _joined(size, rows, cols, counts, n_px)
+
+
+def valid_placements(
+    strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, int], *, min_valid: float
+) -> Placements:
+    """Every position of a window of whose pixels a share is valid, at least one.
+
+    Args:
+        strips: `valid` of the scene from top to bottom, `(h, W)`.
+        size: `(height, width)` of the window, px.
+        min_valid: Share of the window's pixels, 0 to 1.
+    """
+    height, width = size
+    needed = max(1, math.ceil(min_valid * height * width - 1e-6))
+    rows: list[int] = []
+    cols: list[Ints] = []
+    counts: list[Ints] = []
+    held: deque[npt.NDArray[np.bool_]] = deque()
+    below: Ints | None = None  # Valid pixels of each column in the rows held.
+    row = n_px = 0
+    for strip in strips:
+        n_px += int(strip.sum())
+        for line in strip:
+            held.append(line)
+            below = line.astype(np.int64) if below is None else below + line
+            if len(held) > height:
+                below = below - held.popleft()
+            row += 1
+            if len(held) < height or len(line) < width:
+                continue
+            sums = np.concatenate([[0], np.cumsum(below)])
+            first, count = _runs(sums[width:] - sums[:-width] >= needed)
+            rows.extend([row - height] * len(first))
+            cols.append(first)
+            counts.append(count)
+    return _joined(size, rows, cols, counts, n_px)
+
+
+def _joined(
+    size: tuple[int, int], rows: list[int], cols: list[Ints], counts: list[Ints], n_px: int
+) -> Placements:
+    every = np.concatenate(counts) if counts else np.empty(0, np.int64)
+    first = np.concatenate(cols) if cols else np.empty(0, np.int64)
+    return Placements(size, np.asarray(rows, np.int64), first, np.cumsum(every), n_px)
 
 
 def _fitting(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray[np.bool_]]:

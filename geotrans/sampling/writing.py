@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,21 @@ class CachedPatch:
     classes: npt.NDArray[np.uint8] | None = None
 
 
+@dataclass(frozen=True)
+class CachedWindow:
+    """One patch of one domain on its way into a cache; all of a domain have the same shapes."""
+
+    record: PatchRecord
+    values: Array
+    valid: npt.NDArray[np.bool_]
+
+
 def write_cache(
     out: str | os.PathLike[str],
     manifest: Manifest,
     splits: Mapping[str, Iterable[CachedPatch]],
     *,
+    unpaired: Mapping[str, tuple[Iterable[CachedWindow], Iterable[CachedWindow]]] | None = None,
     overwrite: bool = False,
 ) -> PatchCache:
     """Write a cache, patch by patch; it appears whole or not at all.
@@ -43,6 +53,7 @@ def write_cache(
         out: Folder to make.
         manifest: What the cache holds; its `splits` are filled in here.
         splits: Patches by split, read as they are written.
+        unpaired: Patches of source and target by unpaired split, the same.
         overwrite: Whether a cache already there gives way.
 
     Raises:
@@ -58,7 +69,11 @@ def write_cache(
         records = {}
         for split, patches in splits.items():
             records[split] = _write_split(part, split, patches)
-        whole = manifest.model_copy(update={"splits": records})
+        targets = {}
+        for split, (source, target) in (unpaired or {}).items():
+            records[split] = _write_domain(part, split, ("source", "valid"), source)
+            targets[split] = _write_domain(part, split, ("target", "target_valid"), target)
+        whole = manifest.model_copy(update={"splits": records, "targets": targets})
         text = json.dumps(whole.model_dump(mode="json"), indent=1)
         (part / MANIFEST).write_text(text + "\n", encoding="utf-8")
         if out.exists():
@@ -94,19 +109,36 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 def _write_split(
     folder: Path, split: str, patches: Iterable[CachedPatch]
 ) -> tuple[PatchRecord, ...]:
-    records = []
-    with ExitStack() as stack:
-        files: dict[str, _GrowingArray] = {}
+    def named() -> Iterator[tuple[PatchRecord, dict[str, Array]]]:
         for patch in patches:
             arrays = {"source": patch.source, "target": patch.target, "valid": patch.valid}
             if patch.classes is not None:
                 arrays["classes"] = patch.classes
+            yield patch.record, arrays
+
+    return _write_arrays(folder, split, named())
+
+
+def _write_domain(
+    folder: Path, split: str, names: tuple[str, str], patches: Iterable[CachedWindow]
+) -> tuple[PatchRecord, ...]:
+    named = ((p.record, dict(zip(names, (p.values, p.valid), strict=True))) for p in patches)
+    return _write_arrays(folder, split, named)
+
+
+def _write_arrays(
+    folder: Path, split: str, patches: Iterable[tuple[PatchRecord, Mapping[str, Array]]]
+) -> tuple[PatchRecord, ...]:
+    records = []
+    with ExitStack() as stack:
+        files: dict[str, _GrowingArray] = {}
+        for record, arrays in patches:
             for name, array in arrays.items():
                 if name not in files:
                     path = folder / f"{split}.{name}.npy"
                     files[name] = stack.enter_context(_GrowingArray(path, array))
                 files[name].append(array)
-            records.append(patch.record)
+            records.append(record)
     if not records:
         raise SamplingError(f"split '{split}' holds no patch; check its folder and 'min_valid'")
     return tuple(records)

@@ -10,6 +10,7 @@ from geotrans.sampling.windows import (
     grid_windows,
     masked_placements,
     philox,
+    valid_placements,
     whole_placements,
 )
 
@@ -112,3 +113,23 @@ def test_cores_of_a_grid_cover_everything_once(shape, size, data):
 def test_impossible_grids_are_told(halo, stride):
     with pytest.raises(SamplingError, match="windows of 8 x 8 px"):
         grid_windows((20, 20), (8, 8), halo=halo, stride=stride)
+
+
+@given(
+    st.tuples(edges, edges),
+    st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    st.integers(1, 50),
+    st.integers(0, 2**32),
+    st.sampled_from([0, 0.3, 0.5, 0.9, 1]),
+)
+def test_positions_with_a_share_of_valid_pixels(shape, size, strip, seed, share):
+    valid = np.random.default_rng(seed).random(shape) < 0.7
+    strips = [valid[row : row + strip] for row in range(0, shape[0], strip)]
+    found = valid_placements(strips, size, min_valid=share)
+    expected = [
+        window
+        for window in _every(whole_placements(shape, size))
+        if valid[window.slices].mean() >= max(share - 1e-9, 1e-9)
+    ]
+    assert _every(found) == expected
+    assert found.n_px == valid.sum()
