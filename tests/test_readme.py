@@ -102,14 +102,14 @@ def _check_agreement(folder: Path) -> None:
         assert drawn.colormap(1)
 
 
-def test_the_training_example_is_a_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [text for _, text in _blocks("yaml")])
+def test_a_training_example_is_a_configuration(tmp_path: Path, text: str) -> None:
     from geotrans.sampling.config import load_data_config
     from geotrans.training.config import load_config
 
-    ((_, text),) = _blocks("yaml")
     name = re.match(r"# (\S+)\n", text)
     assert name is not None
-    assert f"geotrans train {name[1]} " in README
+    assert re.search(rf"geotrans train {re.escape(name[1])}\b", README)
     (tmp_path / name[1]).write_text(text, encoding="utf-8")
     config = load_config(tmp_path / name[1], ["training.max_minutes=120"])
     assert load_data_config(tmp_path / name[1]) == config.data

@@ -81,16 +81,20 @@ class LiteUNet(nn.Module):
         self.head = nn.Sequential(*head)
         self.out_activation = activation(out_activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Features of patches at each level, from half resolution down."""
         y = self.stem(x)
-        skips = []
+        levels: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             y = block(y)
             if index in self.taps:
-                skips.append(y)
-        skips[-1] = x  # the coarsest is where the decoder starts; the last step sees the input
-        skips = [skips[-1], *skips[:-1]]
+                levels.append(y)
+        return levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
+        *levels, y = self.encode(x)  # the coarsest is where the decoder starts
+        skips = [x, *levels]  # the last step sees the input
         for up in self.up:
             y = torch.cat([up(y), skips.pop()], dim=1)
         scores: Tensor = self.out_activation(self.head(y))

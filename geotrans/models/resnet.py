@@ -62,6 +62,7 @@ class ResNet(nn.Module):
         out_activation: str = "tanh",
     ) -> None:
         super().__init__()
+        self.n_blocks = blocks
         bias = norm != "batch"
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
@@ -85,6 +86,22 @@ class ResNet(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7)]
         self.body = nn.Sequential(*layers)
         self.out_activation = activation(out_activation)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Features of patches: at full, half and quarter resolution, and after some blocks."""
+        levels: list[Tensor] = []
+        n_blocks = 0
+        for layer in self.body:
+            x = layer(x)
+            is_block = isinstance(layer, _ReflectBlock)
+            n_blocks += is_block
+            if is_block and n_blocks % 4 == 1:
+                levels.append(x)
+            if n_blocks == 0 and isinstance(layer, nn.ReLU):
+                levels.append(x)
+            if n_blocks == self.n_blocks:
+                break
+        return levels
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate patches `(N, C, H, W)`; H and W are multiples of 4."""

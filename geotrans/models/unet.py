@@ -83,16 +83,20 @@ class UNet(nn.Module):
         self.head = nn.Sequential(*head)
         self.out_activation = activation(out_activation)
 
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Features of patches at each level, from half resolution down."""
+        levels = []
+        for level, down in enumerate(self.down, start=1):
+            x = down(x)
+            if level == self.block_level:
+                x = self.blocks(x)
+            levels.append(x)
+        return levels
+
     def forward(self, x: Tensor) -> Tensor:
         """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
-        skips = []
-        y = x
-        for level, down in enumerate(self.down, start=1):
-            y = down(y)
-            if level == self.block_level:
-                y = self.blocks(y)
-            skips.append(y)
-        skips.pop()
+        skips = self.encode(x)
+        y = skips.pop()
         for up in self.up:
             y = up(y)
             y = torch.cat([y, skips.pop() if skips else x], dim=1)

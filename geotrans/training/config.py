@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ class TaskConfig(_Strict):
         iou_groups: Classes scored together by name of the score, as `road: [alley, street]`.
         noise: Scales of the ground-anchored noise channels, px; none if empty.
         coordinates: Channels that follow from where a pixel lies, as `latitude`, its sine.
+        inverse: Whether the bundle carries the network of the way back, where there is one.
         gsd_tolerance: Factor around the training data's sampling distance that is still accepted.
         place: Where the data lies.
         data: What the data is and where it comes from.
@@ -46,6 +47,7 @@ class TaskConfig(_Strict):
     iou_groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     noise: tuple[int, ...] = ()
     coordinates: tuple[Coordinate, ...] = ()
+    inverse: bool = False
     gsd_tolerance: float = Field(default=1.25, ge=1)
     place: str = ""
     data: str = ""
@@ -77,6 +79,19 @@ class CriticConfig(_Strict):
     norm: Literal["spectral", "none"] = "spectral"
 
 
+# Losses of each method, and the weights that differ from those of `LossConfig` unless given.
+LOSSES = {
+    "pix2pix": ("gan", "feature", "l1", "perceptual", "cross_entropy", "jaccard"),
+    "cyclegan": ("gan", "cycle", "identity", "known"),
+    "cut": ("gan", "nce", "nce_identity", "known"),
+}
+_USUAL_WEIGHTS = {
+    "pix2pix": {},
+    "cyclegan": {"l1": 0.0, "cycle": 10.0},
+    "cut": {"l1": 0.0, "nce": 1.0, "nce_identity": 1.0},
+}
+
+
 class LossConfig(_Strict):
     """Weight of each loss by name; a weight of 0 leaves the loss out.
 
@@ -90,6 +105,15 @@ class LossConfig(_Strict):
         cross_entropy: Cross-entropy over the palette.
         jaccard: One minus the soft intersection over union, mean over the classes present and
             over `task.iou_groups`.
+        cycle: Mean absolute difference between a patch and itself there and back, both ways.
+        cycle_detached: Whether the cycle loss teaches only the second of the two networks, so that
+            the first cannot hide in what it writes what the second is to find.
+        identity: The same between a patch and what the network that writes its domain makes of
+            it; both domains need as many bands.
+        known: Mean absolute difference of the target's bands that the source has by name, and on
+            the way back of the source's that the target has.
+        nce: Patch-contrastive loss between source and output.
+        nce_identity: The same between a target and what the network makes of it.
     """
 
     gan: float = Field(default=1.0, ge=0)
@@ -100,12 +124,36 @@ class LossConfig(_Strict):
     perceptual: float = Field(default=0.0, ge=0)
     cross_entropy: float = Field(default=0.0, ge=0)
     jaccard: float = Field(default=0.0, ge=0)
+    cycle: float = Field(default=0.0, ge=0)
+    cycle_detached: bool = False
+    identity: float = Field(default=0.0, ge=0)
+    known: float = Field(default=0.0, ge=0)
+    nce: float = Field(default=0.0, ge=0)
+    nce_identity: float = Field(default=0.0, ge=0)
 
     @property
     def weights(self) -> dict[str, float]:
         """Weights above 0 by name."""
-        names = ("gan", "feature", "l1", "perceptual", "cross_entropy", "jaccard")
-        return {name: getattr(self, name) for name in names if getattr(self, name) > 0}
+        names = {name for losses in LOSSES.values() for name in losses}
+        told = [name for name in type(self).model_fields if name in names]
+        return {name: getattr(self, name) for name in told if getattr(self, name) > 0}
+
+
+class ContrastConfig(_Strict):
+    """How the patch-contrastive loss compares.
+
+    Attributes:
+        levels: Levels of the generator's encoder, from fine to coarse, counted from 0, which is
+            the input itself; None takes all.
+        patches: Places compared at each level of a patch.
+        width: Channels of the projections.
+        temperature: Divisor of the similarities.
+    """
+
+    levels: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    patches: int = Field(default=256, ge=2)
+    width: int = Field(default=64, ge=1)
+    temperature: float = Field(default=0.07, gt=0)
 
 
 class JitterConfig(_Strict):
@@ -155,7 +203,8 @@ class LoopConfig(_Strict):
     """How long and how fast.
 
     Attributes:
-        method: Training algorithm.
+        method: Training algorithm: `"pix2pix"` learns from pairs, `"cyclegan"` and `"cut"` from
+            two domains; pairs given to these are drawn as if they were none.
         steps: Optimiser updates at which the run ends.
         max_minutes: Minutes of training, evaluation included, after which it ends earlier.
         batch: Patches a step and device.
@@ -169,6 +218,8 @@ class LoopConfig(_Strict):
         freeze_norm_from: Share of the run from which batch norms keep their statistics, so that
             the generator ends in the form it is used in; 1 recomputes them for the bundle instead.
         ema: Averaging factor of the exported weights, warmed up.
+        pool: Generated patches of a domain kept to show the critics older ones too; 0 shows the
+            newest alone.
         seed: Seed of every draw.
         evaluate_every: Steps between held-out scores, sheets and checkpoints.
         select: Held-out score that picks the exported weights, and whether `min` or `max` is best.
@@ -178,7 +229,7 @@ class LoopConfig(_Strict):
         devices: Fabric's number of devices.
     """
 
-    method: Literal["pix2pix"] = "pix2pix"
+    method: Literal["pix2pix", "cyclegan", "cut"] = "pix2pix"
     steps: int = Field(default=100_000, ge=1)
     max_minutes: float | None = Field(default=None, gt=0)
     batch: int = Field(default=8, ge=1)
@@ -190,6 +241,7 @@ class LoopConfig(_Strict):
     decay_from: float = Field(default=0.5, ge=0, le=1)
     freeze_norm_from: float = Field(default=1.0, ge=0, le=1)
     ema: float = Field(default=0.999, ge=0, lt=1)
+    pool: int = Field(default=50, ge=0)
     seed: int = Field(default=0, ge=0)
     evaluate_every: int = Field(default=500, ge=1)
     select: str = Field(default="l1:min", pattern=r"^[a-z0-9_]+:(min|max)$")
@@ -200,15 +252,54 @@ class LoopConfig(_Strict):
 
 
 class TrainConfig(_Strict):
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        inverse: The generator of the way back; None builds it as the other one is.
+    """
 
     task: TaskConfig
     data: DataConfig
     generator: GeneratorConfig = GeneratorConfig()
+    inverse: GeneratorConfig | None = None
     critic: CriticConfig = CriticConfig()
     loss: LossConfig = LossConfig()
+    contrast: ContrastConfig = ContrastConfig()
     augment: AugmentConfig = AugmentConfig()
     training: LoopConfig = LoopConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_the_method(cls, value: Any) -> Any:
+        """Weights that a method usually has, where the configuration gives none."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("training"), Mapping):
+            return value
+        usual = _USUAL_WEIGHTS.get(str(value["training"].get("method")), {})
+        loss = value.get("loss", {})
+        return {**value, "loss": {**usual, **loss}} if isinstance(loss, Mapping) else value
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> TrainConfig:
+        method = self.training.method
+        for name in self.loss.weights:
+            if name not in LOSSES[method]:
+                raise ValueError(
+                    f"loss.{name} is no loss of {method}, which has {', '.join(LOSSES[method])}"
+                )
+        if self.task.inverse and method != "cyclegan":
+            raise ValueError(f"task.inverse asks for the way back, which {method} does not learn")
+        if method == "pix2pix":
+            if "train" in self.data.unpaired:
+                raise ValueError("pix2pix needs pairs to train; set training.method to cyclegan")
+            return self
+        if self.task.palette:
+            raise ValueError(f"task.palette needs pairs; {method} learns from pictures")
+        if self.augment.groups or self.augment.like_group or self.training.margin:
+            raise ValueError(
+                f"augment.groups, augment.like_group and training.margin need pairs; {method} "
+                "draws from two domains"
+            )
+        return self
 
     @model_validator(mode="after")
     def _losses_fit_the_target(self) -> TrainConfig:

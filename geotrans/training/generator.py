@@ -17,7 +17,8 @@ from geotrans.sampling.config import validated
 from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import Batch, ResidentPatches, inner
-from geotrans.training.linear import fit_linear
+from geotrans.training.domains import DomainPatches
+from geotrans.training.linear import fit_known, fit_linear
 
 _COLORS = ("red", "green", "blue")
 # Noise in the dark is not to become colour.
@@ -91,6 +92,28 @@ def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
         sides = (side.cpu().numpy() for side in (source, patches.target, patches.valid))
         fit = fit_linear(*sides).normalized(*patches.ranges)
         net.set_linear(fit.weight, fit.bias)
+
+
+def fit_domain(net: nn.Module, seen: DomainPatches, *, source: Sequence[BandSpec]) -> None:
+    """Give a residual the linear map that images of its target alone can tell.
+
+    Any other network is left alone.
+
+    Args:
+        net: The generator.
+        seen: Patches of the domain it writes.
+        source: Bands it reads.
+
+    Raises:
+        ConfigError: If the two sides share no band.
+    """
+    if not isinstance(net, Residual):
+        return
+    images, valid = seen.values.cpu().numpy(), seen.valid.cpu().numpy()
+    names = [band.name for band in source]
+    fit = fit_known(list(images), list(valid), source=names, target=seen.names)
+    fit = fit.normalized(source[0].value_range, seen.bands[0].value_range)
+    net.set_linear(fit.weight, fit.bias)
 
 
 def in_agreement(batch: Batch, args: Mapping[str, Any]) -> Batch:

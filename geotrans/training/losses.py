@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geotrans.models import Verdict
+from geotrans.tasks.spec import BandSpec
 
 
 def masked_l1(output: Tensor, target: Tensor, valid: Tensor, *, pool: int = 1) -> Tensor:
@@ -92,3 +93,26 @@ def jaccard_loss(
     present = true.sum(dim=(0, 2, 3)) > 0
     overlap = (both / either.clamp(min=1) * present).sum() / present.sum().clamp(min=1)
     return 1 - overlap
+
+
+def known_loss(
+    output: Tensor, source: Tensor, valid: Tensor, known: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Mean absolute difference of bands that the source measures already.
+
+    Args:
+        output: `(N, C, H, W)`.
+        source: What it was made of, `(N, C', H, W)`.
+        valid: 1 where pixels count, `(N, 1, H, W)`.
+        known: Positions `(in output, in source)` of the same band.
+    """
+    here, there = ([pair[i] for pair in known] for i in (0, 1))
+    return masked_l1(output[:, here], source[:, there], valid)
+
+
+def shared_bands(
+    reads: Sequence[BandSpec], writes: Sequence[BandSpec]
+) -> Sequence[tuple[int, int]]:
+    """Positions `(written, read)` of bands that both have by name."""
+    names = [band.name for band in reads]
+    return [(i, names.index(band.name)) for i, band in enumerate(writes) if band.name in names]

@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geotrans.errors import ConfigError, OutputError, SamplingError
+from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.training.config import TrainConfig, load_config
 
@@ -82,9 +84,8 @@ def train(
             f"add {' and '.join(sorted(missing))} to data.splits"
         )
     from geotrans.training.export import export_bundle
-    from geotrans.training.pix2pix import Pix2Pix
 
-    run = Pix2Pix(config, cache, folder, quiet=quiet)
+    run = algorithm_of(config, cache, folder, quiet=quiet)
     best = run.run(resume=resume)
     trained = TrainedTask(
         folder=folder,
@@ -106,10 +107,27 @@ def train(
             align=run.align,
             reproduce=_command(source, overrides),
             fit=best["fit"],
+            inverse=best.get("inverse") if config.task.inverse else None,
+            inverse_args=getattr(run, "inverse_args", {}),
         )
         _sum_up(trained)
     run.fabric.barrier()
     return trained
+
+
+def algorithm_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bool) -> Any:
+    """The algorithm that a configuration names, set up."""
+    if config.training.method == "cyclegan":
+        from geotrans.training.cyclegan import CycleGAN
+
+        return CycleGAN(config, cache, folder, quiet=quiet)
+    if config.training.method == "cut":
+        from geotrans.training.cut import CUT
+
+        return CUT(config, cache, folder, quiet=quiet)
+    from geotrans.training.pix2pix import Pix2Pix
+
+    return Pix2Pix(config, cache, folder, quiet=quiet)
 
 
 def _prepare(folder: Path, *, resume: bool) -> None:

@@ -103,9 +103,22 @@ def test_a_new_run_leaves_an_old_one_alone(config, tmp_path, capsys):
     assert "holds a checkpoint; leave out --new" in capsys.readouterr().err
 
 
+_PAIRED: list[str] = []
+_UNPAIRED = ["loss={}", "data.source.bands=[nir, red, green]", "training.pool=3"]
+
+
 @pytest.mark.slow
-def test_killed_and_repeated_equals_unbroken(config, tmp_path):
-    words = (config, "training.steps=60", "training.evaluate_every=5")
+@pytest.mark.parametrize(
+    "method",
+    [
+        _PAIRED,
+        [*_UNPAIRED, "training.method=cyclegan"],
+        [*_UNPAIRED, "training.method=cut", "contrast.patches=8"],
+    ],
+    ids=["pix2pix", "cyclegan", "cut"],
+)
+def test_killed_and_repeated_equals_unbroken(config, tmp_path, method):
+    words = (config, "training.steps=60", "training.evaluate_every=5", *method)
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     assert _train(*words, "-o", unbroken).returncode == 0
     process = subprocess.Popen(_command(*words, "-o", killed), stderr=subprocess.DEVNULL)
@@ -124,10 +137,19 @@ def test_killed_and_repeated_equals_unbroken(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_devices_train_one_network(config, tmp_path):
+@pytest.mark.parametrize(
+    "method",
+    [
+        ["loss.feature=1"],
+        [*_UNPAIRED, "training.method=cyclegan"],
+        [*_UNPAIRED, "training.method=cut", "contrast.patches=8"],
+    ],
+    ids=["pix2pix", "cyclegan", "cut"],
+)
+def test_two_devices_train_one_network(config, tmp_path, method):
     out = tmp_path / "run"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    words = ["training.devices=2", "training.steps=6", "loss.feature=1", "augment.critic=[color]"]
+    words = ["training.devices=2", "training.steps=6", "augment.critic=[color]", *method]
     told = subprocess.run(
         _command(config, *words, "-o", out, "-v"),
         capture_output=True, text=True, check=False, env=environment,

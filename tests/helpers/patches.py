@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, SideRecord
 from geotrans.sampling.config import validated
-from geotrans.sampling.writing import CachedPatch, write_cache
+from geotrans.sampling.writing import CachedPatch, CachedWindow, write_cache
 from geotrans.training.config import TrainConfig
 
 PALETTE = (("yard", (30, 160, 60)), ("road", (250, 250, 250)), ("house", (200, 40, 30)))
@@ -38,14 +38,17 @@ BASE: dict[str, Any] = {
 }
 
 
-def toy_config(changes: Mapping[str, Any] | None = None, **overrides: Any) -> TrainConfig:
+def toy_config(
+    changes: Mapping[str, Any] | None = None, *, without: Sequence[str] = (), **overrides: Any
+) -> TrainConfig:
     """A small run.
 
     Args:
         changes: Sections whose values win over the small run's.
-        overrides: The same, as `loss={"gan": 0}` or `loss__gan=0`.
+        without: Sections of the small run to leave out, such as its losses.
+        overrides: The same as `changes`, as `loss={"gan": 0}` or `loss__gan=0`.
     """
-    content = {key: dict(value) for key, value in BASE.items()}
+    content = {key: dict(value) for key, value in BASE.items() if key not in without}
     for key, value in {**(changes or {}), **overrides}.items():
         section, _, name = key.partition("__")
         content.setdefault(section, {}).update({name: value} if name else value)
@@ -128,6 +131,73 @@ def toy_cache(
     )
     patches = {s: [patch(s, i, g) for g in groups for i in range(n)] for s in splits}
     return write_cache(folder, manifest, patches, overwrite=True)
+
+
+CIR = ("nir", "red", "green")
+
+
+def toy_domains(
+    folder: Path,
+    *,
+    source: Sequence[str] = CIR,
+    target: Sequence[str] = RGB,
+    n: tuple[int, int] = (4, 3),
+    size: int = 48,
+    paired: bool = True,
+) -> PatchCache:
+    """Two domains of towns that have nothing in common, and two held-out towns.
+
+    Blue follows from the other bands, so that there is something to learn.
+
+    Args:
+        folder: Where the cache is made.
+        source: Bands of the source, of nir, red, green and blue.
+        target: The same of the target.
+        n: Patches of the source and of the target.
+        size: Edge of a patch, px.
+        paired: Whether what is held out is seen by both sides, or two domains as well.
+    """
+    order = ("nir", "red", "green", "blue")
+
+    def values(split: str, i: int, bands: Sequence[str]) -> npt.NDArray[np.uint8]:
+        rng = np.random.default_rng([i, *map(ord, split)])
+        levels = np.array([[200, 60, 90], [90, 180, 120], [60, 170, 100]])  # a row a class
+        infrared = levels[drawing(rng, size)].transpose(2, 0, 1) + rng.normal(0, 6, (3, size, size))
+        blue = 0.3 * infrared[1] + 0.6 * infrared[2] - 0.1 * infrared[0] + 20
+        every = np.concatenate([infrared, blue[None]]).clip(0, 255).astype(np.uint8)
+        return every[[order.index(name) for name in bands]]
+
+    def record(split: str, i: int) -> PatchRecord:
+        return PatchRecord(
+            name=f"{split}_{i}", place=f"{split}{i}", crs="EPSG:32611",
+            transform=(0.6, 0.0, 0.0, 0.0, -0.6, 0.0), shape=(size, size),
+            window=(0, 0, size, size),
+        )  # fmt: skip
+
+    def domain(split: str, count: int, bands: Sequence[str]) -> list[CachedWindow]:
+        valid = np.ones((size, size), bool)
+        valid[:2, :3] = False
+        return [
+            CachedWindow(record(split, i), values(split, i, bands), valid) for i in range(count)
+        ]
+
+    manifest = Manifest(
+        source=SideRecord(bands=tuple(source), dtype="uint8"),
+        target=SideRecord(bands=tuple(target), dtype="uint8"),
+        gsd_m=(0.6, 0.6),
+    )
+    unpaired = {"train": (domain("one", n[0], source), domain("other", n[1], target))}
+    whole = np.ones((size, size), bool)
+    pairs = {
+        "val": [
+            CachedPatch(record("val", i), values("val", i, source), values("val", i, target), whole)
+            for i in range(2)
+        ]
+    }
+    if not paired:
+        unpaired["val"] = (domain("val_one", 3, source), domain("val_other", 2, target))
+        pairs = {}
+    return write_cache(folder, manifest, pairs, unpaired=unpaired, overwrite=True)
 
 
 def toy_data(folder: Path, write: Callable[..., Path], *, places: int = 3) -> dict[str, Any]:

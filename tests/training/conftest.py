@@ -10,7 +10,8 @@ import pytest
 
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.pix2pix import Pix2Pix
-from tests.helpers.patches import toy_cache, toy_config
+from geotrans.training.run import algorithm_of
+from tests.helpers.patches import toy_cache, toy_config, toy_domains
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +44,40 @@ def start(make_cache: Callable[..., PatchCache], tmp_path: Path) -> Callable[...
         config = toy_config(changes, **overrides)
         margin = {"margin": config.training.margin} if config.training.margin else {}
         return Pix2Pix(config, make_cache(**(cache or margin)), folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_domains(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PatchCache]:
+    """`make_domains(source=..., target=..., ...)` as `toy_domains`, each written once."""
+    folder, made = tmp_path_factory.mktemp("domains"), dict[str, PatchCache]()
+
+    def make(**options: object) -> PatchCache:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = toy_domains(Path(folder) / str(len(made)), **options)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def start_unpaired(make_domains: Callable[..., PatchCache], tmp_path: Path) -> Callable[..., Any]:
+    """`start_unpaired("cut", "name", changes, cache=..., **overrides)` is an unpaired run."""
+
+    def make(
+        method: str,
+        name: str = "run",
+        changes: dict[str, Any] | None = None,
+        *,
+        cache: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Any:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        without = ["loss", *(["generator"] if "generator" in overrides else [])]
+        config = toy_config(changes, without=without, training__method=method, **overrides)
+        return algorithm_of(config, make_domains(**(cache or {})), folder, quiet=True)
 
     return make

@@ -6,13 +6,14 @@ import yaml
 import geotrans
 from geotrans import models
 from geotrans.errors import ConfigError, OutputError
-from geotrans.sampling.config import DerivedSide
+from geotrans.sampling.config import DerivedSide, validated
 from geotrans.scene.recipe import load_recipe
 from geotrans.scene.style import load_style, palette
 from geotrans.training import load_config
 from geotrans.training.config import TrainConfig, resolved, save_config
 from tests.helpers.patches import BASE, toy_config
 
+DOMAINS = {"source": "a", "target": "b"}
 SHIPPED = sorted((Path(geotrans.__file__).parents[1] / "configs").glob("*.yaml"))
 
 
@@ -140,3 +141,40 @@ def test_configurations_are_shipped():
         "landcover2aerial",
         "summer2winter",
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    [
+        ("pix2pix", {"gan": 1, "l1": 100}),
+        ("cyclegan", {"gan": 1, "cycle": 10}),
+        ("cut", {"gan": 1, "nce": 1, "nce_identity": 1}),
+    ],
+)
+def test_each_method_has_weights_of_its_own(method, weights):
+    config = toy_config(without=("loss",), training__method=method)
+    assert config.loss.weights == weights
+    again = validated(TrainConfig, resolved(config), where="again")
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"loss": {"l1": 3}}, r"loss\.l1 is no loss of cyclegan, which has gan, cycle, identity"),
+        ({"task__palette": True}, r"task\.palette needs pairs; cyclegan learns from pictures"),
+        ({"augment": {"like_group": "2020"}}, "need pairs; cyclegan draws from two domains"),
+        ({"training__method": "cut", "task__inverse": True}, "way back, which cut does not learn"),
+        (
+            {"training__method": "cyclegn"},
+            r"training\.method: Input should be 'pix2pix', 'cyclegan'",
+        ),
+        (
+            {"training__method": "pix2pix", "data": {"patch": 8, "unpaired": {"train": DOMAINS}}},
+            r"pix2pix needs pairs to train; set training\.method to cyclegan",
+        ),
+    ],
+)
+def test_what_a_method_cannot_use_is_told(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        toy_config(without=("loss",), **{"training__method": "cyclegan", **overrides})

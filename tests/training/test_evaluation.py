@@ -163,3 +163,19 @@ def test_a_sheet_has_source_output_and_target_of_some_places(make_cache):
     assert len(sheet) == 2
     for source, output, target in sheet:
         assert source.shape == output.shape == target.shape == (3, 48, 48)
+
+
+def test_two_domains_are_scored_as_collections(make_domains):
+    cache = make_domains(paired=False)
+    config = toy_config(
+        without=("loss",), training__method="cyclegan", training__select="contrast:max"
+    )
+    patches = ResidentPatches(cache, "val", config, device=torch.device("cpu"))
+    held_out = HeldOut(patches, config, cache.manifest, align=1, halo=0)
+    outputs = held_out.outputs(nn.Identity())
+    assert outputs.images.shape == (3, 3, 48, 48)
+    scores = held_out.scores(outputs)
+    assert {*scores} == {*held_out.score_names} <= {"contrast", "kernel_distance"}
+    assert [len(row) for row in held_out.sheet(outputs)] == [2] * 3
+    with pytest.raises(ConfigError, match="asks for the score 'l1'; this run has contrast"):
+        HeldOut(patches, toy_config(), cache.manifest, align=1, halo=0)

@@ -1,0 +1,155 @@
+"""Patches of two domains: resident on the device, drawn independently, by a counter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geotrans.errors import SamplingError
+from geotrans.grid import Window
+from geotrans.sampling.cache import PatchCache, PatchRecord
+from geotrans.tasks.spec import BandSpec
+from geotrans.training.config import TrainConfig
+from geotrans.training.data import (
+    band_indices,
+    coordinates_of,
+    jittered,
+    laid_out,
+    noise_fields,
+    normalized,
+    resident,
+    sampling_grids,
+    step_rng,
+    turned,
+    warped,
+)
+from geotrans.training.export import bands
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Patches of one domain.
+
+    Attributes:
+        values: `(N, C, H, W)` in [-1, 1].
+        valid: 1 where they hold a value, else 0, `(N, 1, H, W)`.
+        extra: What a generator reads beside the source's bands: coordinates and noise,
+            `(N, K, H, W)`; K may be 0.
+    """
+
+    values: Tensor
+    valid: Tensor
+    extra: Tensor
+
+
+class UnpairedPatches:
+    """All patches of both domains of a split on one device, as stored.
+
+    Pairs are taken as two domains as well: each side is drawn on its own.
+
+    Attributes:
+        source: Patches of the source.
+        target: Patches of the target.
+    """
+
+    def __init__(
+        self, cache: PatchCache, split: str, config: TrainConfig, *, device: torch.device
+    ) -> None:
+        self.config = config
+        patches, task, manifest = cache.load(split), config.task, cache.manifest
+        of_target = patches.valid if patches.target_valid is None else patches.target_valid
+        chosen = band_indices(manifest.source, task.source, where="task.source")
+        self.source = DomainPatches(
+            patches.source[:, chosen],
+            patches.valid,
+            patches.records,
+            bands=bands(manifest.source, task.source),
+            config=config,
+            device=device,
+        )
+        chosen = band_indices(manifest.target, task.target, where="task.target")
+        self.target = DomainPatches(
+            patches.target[:, chosen],
+            of_target,
+            patches.target_records or patches.records,
+            bands=bands(manifest.target, task.target),
+            config=config,
+            device=device,
+        )
+
+    def draw(self, step: int, *, rank: int = 0) -> tuple[Drawn, Drawn]:
+        """Source and target of a training step; they have nothing to do with each other."""
+        rng = step_rng(self.config.training.seed, step, rank)
+        jitter = self.config.augment.jitter
+        return (
+            self.source.draw(rng, jitter=True),
+            self.target.draw(rng, jitter=jitter.both),
+        )
+
+
+class DomainPatches:
+    """Patches of one domain on one device, as stored.
+
+    Attributes:
+        values: `(N, C, H, W)`.
+        valid: `(N, H, W)`.
+        bands: What the channels are.
+    """
+
+    def __init__(
+        self,
+        values: npt.NDArray[Any],
+        valid: npt.NDArray[np.bool_],
+        records: Sequence[PatchRecord],
+        *,
+        bands: Sequence[BandSpec],
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
+        self.values, self.valid = resident(values, device), resident(valid, device)
+        self.bands, self._config, self._device = tuple(bands), config, device
+        window = Window(0, 0, values.shape[-1], values.shape[-2])
+        names = config.task.coordinates
+        where = [coordinates_of(record, window, names) for record in records]
+        self._where = torch.from_numpy(np.stack(where)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the bands."""
+        return [band.name for band in self.bands]
+
+    def draw(self, rng: np.random.Generator, *, jitter: bool) -> Drawn:
+        """Random crops."""
+        n, crop = self._config.training.batch, self._config.training.crop
+        augment, (height, width) = self._config.augment, self.values.shape[-2:]
+        if crop > min(height, width):
+            raise SamplingError(
+                f"training.crop is {crop} px, but patches are {width} x {height} px"
+            )
+        picks = rng.integers(0, len(self), n)
+        rows, cols = rng.integers(0, height - crop + 1, n), rng.integers(0, width - crop + 1, n)
+        turns = rng.integers(0, 8, n) if augment.dihedral else np.zeros(n, int)
+        parts = []
+        for i, row, col, turn in zip(picks, rows, cols, turns, strict=True):
+            here = (..., slice(int(row), int(row) + crop), slice(int(col), int(col) + crop))
+            sides = self.values[int(i)], self.valid[int(i)][None], self._where[int(i)]
+            parts.append([turned(side[here], int(turn)) for side in sides])
+        values, valid, where = (torch.stack(side) for side in zip(*parts, strict=True))
+        values, valid = normalized(values, self.bands[0].value_range), valid.float()
+        if augment.rotate or augment.zoom:
+            places = sampling_grids(n, augment, rng)
+            values, where = warped(values, places), warped(where, places)
+            valid = (warped(valid, places, beyond="zeros") > 0.999).float()
+        if jitter:
+            values = jittered(values, augment.jitter, rng)
+        noise = noise_fields(rng, values.shape, self._config.task.noise).to(self._device)
+        return Drawn(laid_out(values), valid, torch.cat([where, noise], dim=1))

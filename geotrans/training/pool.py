@@ -1,0 +1,46 @@
+"""Generated patches of the past, so that a critic does not forget what it has seen through.
+
+References:
+    Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial
+    Training", CVPR 2017, section 2.3, as used by CycleGAN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class PatchPool:
+    """A fixed number of generated patches.
+
+    While it fills, patches pass through; then each is, with even odds, swapped for an older one.
+
+    Attributes:
+        held: Patches held, `(n, C, H, W)`; None before the first.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held: Tensor | None = None
+
+    def swap(self, patches: Tensor, rng: np.random.Generator) -> Tensor:
+        """What a critic sees instead of new patches `(N, C, H, W)`, which the pool takes in."""
+        if self.size == 0:
+            return patches
+        shown = []
+        for patch in patches.detach():
+            n = 0 if self.held is None else len(self.held)
+            if n < self.size:
+                new = patch[None].clone()
+                self.held = new if self.held is None else torch.cat([self.held, new])
+                shown.append(patch)
+            elif rng.random() < 0.5:
+                assert self.held is not None
+                place = int(rng.integers(n))
+                shown.append(self.held[place].clone())
+                self.held[place] = patch
+            else:
+                shown.append(patch)
+        return torch.stack(shown)
