@@ -2,6 +2,7 @@
 
     geotrans tile configs/cir2rgb.yaml -o CACHE
     python benchmarks/colour.py cir2rgb=BUNDLE --cache CACHE --json cir2rgb.json
+    python benchmarks/colour.py spectral2natural=BUNDLE --cache CACHE --beside "plain=OTHER"
 
 The cache holds pairs of what the task reads and the truth, 8 bit. PSNR is that of all valid pixels
 and bands together; SSIM, SAM and the colour error in the a, b plane of CIELAB are means over
@@ -30,6 +31,7 @@ from geotrans.metrics.image import chroma_error, ssim
 from geotrans.metrics.interval import Interval, mean, ratio
 from geotrans.metrics.spectral import sam
 from geotrans.sampling.cache import PatchCache, PatchSet
+from geotrans.tasks.bundle import Bundle
 from geotrans.tasks.registry import load_bundle
 from geotrans.training.linear import LinearMap, fit_known, fit_linear
 
@@ -65,6 +67,21 @@ def color_of_grey(train: PatchSet) -> UInt8Array:
     count = np.maximum(np.bincount(grey, minlength=256), 1)
     sums = [np.bincount(grey, band[train.valid], 256) for band in np.moveaxis(train.target, 1, 0)]
     return np.rint(np.stack(sums) / count).astype(np.uint8)
+
+
+def products(bundle: Bundle, held: PatchSet) -> UInt8Array:
+    """What a task makes of every patch, `(N, 3, H, W)`."""
+    from geotrans.inference import Translator
+
+    translator = Translator(bundle, device="cpu", precision="float32")
+    anchors = [
+        ground_anchor(make_geobox(r.shape, Affine(*r.transform), r.crs)) for r in held.records
+    ]
+    made = [
+        translate(translator, patch, margin=0, anchor=anchor)
+        for patch, anchor in zip(held.source, anchors, strict=True)
+    ]
+    return np.stack(made)
 
 
 def without_network(cache: PatchCache, seen: UInt8Array) -> dict[str, UInt8Array]:
@@ -107,10 +124,11 @@ def main() -> int:
     parser.add_argument("bundle", metavar="TASK[=BUNDLE]")
     parser.add_argument("--cache", required=True, help="patch cache of the task's pairs")
     parser.add_argument("--split", default="val")
+    parser.add_argument(
+        "--beside", action="append", default=[], metavar="NAME=BUNDLE", help="to compare"
+    )
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
-    from geotrans.inference import Translator
-
     task, _, where = options.bundle.partition("=")
     bundle = load_bundle(where or task)
     cache = PatchCache.open(options.cache)
@@ -121,15 +139,10 @@ def main() -> int:
             f"{', '.join(cache.manifest.source.bands)} and {', '.join(cache.manifest.target.bands)}"
         )
     held = cache.load(options.split)
-    translator = Translator(bundle, device="cpu", precision="float32")
-    anchors = [
-        ground_anchor(make_geobox(r.shape, Affine(*r.transform), r.crs)) for r in held.records
-    ]
-    product = [
-        translate(translator, patch, margin=0, anchor=anchor)
-        for patch, anchor in zip(held.source, anchors, strict=True)
-    ]
-    made = {"score": np.stack(product), **without_network(cache, held.source)}
+    made = {"score": products(bundle, held), **without_network(cache, held.source)}
+    for other in options.beside:
+        name, _, where = other.partition("=")
+        made[name] = products(load_bundle(where), held)
     rows = score(task, made, held.target, held.valid, held.places)
     print("\n".join(as_text(row) for row in rows))
     if options.json is not None:

@@ -38,6 +38,7 @@ def _residual(
     body: Mapping[str, Any],
     n_bands: int | None = None,
     carry: Sequence[Sequence[int]] = (),
+    blind: Sequence[int] = (),
     lock: Sequence[int] | None = None,
 ) -> Residual:
     """A body, `{"arch": ..., "args": {...}}`, over a linear map of the first `n_bands` channels."""
@@ -45,10 +46,11 @@ def _residual(
     if arch == "residual":
         raise ConfigError("the body of a residual is another network, such as unet")
     return Residual(
-        build(arch, in_channels, max(1, out_channels - len(carry)), **args),
+        build(arch, max(1, in_channels - len(blind)), max(1, out_channels - len(carry)), **args),
         n_bands=in_channels if n_bands is None else n_bands,
         out_channels=out_channels,
         carry=carry,
+        blind=blind,
         lock=lock,
     )
 

@@ -26,12 +26,13 @@ class Residual(nn.Module):
     """A generator over a frozen linear map of the bands it reads.
 
     Args:
-        body: Network from all channels to the target bands that are not carried; its last layer is
-            set to zero.
+        body: Network from all channels but those it is blind to, to the target bands that are not
+            carried; its last layer is set to zero.
         n_bands: Channels of the input that are source bands; those after them are noise, which
             the linear map does not see.
         carry: Pairs `(target band, source band)` of positions: the target band is the source band,
             to the bit.
+        blind: Positions of source bands that the linear map sees and the body does not.
         lock: Positions `(luminance, red, green, blue)` of one source band and three target bands.
             The three are given the luminance of that band; the network adds chroma alone.
 
@@ -54,13 +55,19 @@ class Residual(nn.Module):
         n_bands: int,
         out_channels: int,
         carry: Sequence[Sequence[int]] = (),
+        blind: Sequence[int] = (),
         lock: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         carried = [target for target, _ in carry]
         self.free = [band for band in range(out_channels) if band not in carried]
         _check(n_bands, out_channels, carry, lock)
+        if not {*blind} < {*range(n_bands)}:
+            raise ConfigError(
+                f"blind {[*blind]} is to name some of the {n_bands} bands of the source, not all"
+            )
         self.n_bands = n_bands
+        self.blind = sorted({*blind})
         self.sources = [source for _, source in carry]
         order = self.free + carried
         self.order = [order.index(band) for band in range(out_channels)]
@@ -83,7 +90,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
-        added: Tensor = self.body(x).to(x.dtype)
+        added: Tensor = self.body(self.shown(x)).to(x.dtype)
         bands = x[:, : self.n_bands]
         made = self._linear(bands) + added
         if self.lock is not None:
@@ -93,6 +100,12 @@ class Residual(nn.Module):
         if not self.sources:
             return made
         return torch.cat([made, bands[:, self.sources]], dim=1)[:, self.order]
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The channels that the body sees."""
+        if not self.blind:
+            return x
+        return x[:, [i for i in range(x.shape[1]) if i not in self.blind]]
 
     def _linear(self, bands: Tensor) -> Tensor:
         """One plain product and one plain sum a band: every pixel gets the same bits anywhere."""
@@ -105,6 +118,11 @@ class Residual(nn.Module):
 def body_of(net: nn.Module) -> nn.Module:
     """The part of a generator that sees neighbours and that may be rounded: all of most."""
     return net.body if isinstance(net, Residual) else net
+
+
+def shown_to_body(net: nn.Module, x: Tensor) -> Tensor:
+    """What that part sees of patches `(N, C, H, W)`."""
+    return net.shown(x) if isinstance(net, Residual) else x
 
 
 def with_luminance(colors: Tensor, luminance: Tensor) -> Tensor:

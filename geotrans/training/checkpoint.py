@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from geotrans.errors import BundleError, ConfigError, OutputError
+from geotrans.training.config import TrainConfig, resolved
 
 # Settings a run may be continued under with another value: how long it lasts, where it runs, how
 # it is watched, and what its bundle says in words.
@@ -62,7 +64,7 @@ def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or "config" not in state:
         raise BundleError(f"{path} is no checkpoint of geotrans; give another output folder")
-    differences = _differences(state["config"], config)
+    differences = _differences(_completed(state["config"]), config)
     if differences:
         key, old, new = differences[0]
         raise ConfigError(
@@ -70,6 +72,14 @@ def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
             "use the same configuration or another output folder"
         )
     return state
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a checkpoint; what an older version did not know has its default."""
+    try:
+        return resolved(TrainConfig.model_validate(config))
+    except ValidationError:
+        return config
 
 
 def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:

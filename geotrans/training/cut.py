@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from geotrans import models
 from geotrans.errors import ConfigError
-from geotrans.models.residual import body_of
+from geotrans.models.residual import body_of, shown_to_body
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.augment import DiffAugment
 from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute_norms
@@ -98,7 +98,7 @@ class CUT:
                 f"training.crop is {settings.crop} px; the generator needs a multiple of "
                 f"{self.align}"
             )
-        fit_domain(net, target, source=source.bands)
+        fit_domain(net, config.generator, reads=source, writes=target)
         heads = self._projections(net)
         net = net.to(memory_format=torch.channels_last)
         critic = models.PatchGAN(len(target.bands), **config.critic.model_dump())
@@ -135,7 +135,7 @@ class CUT:
         edge = 4 * self.align
         with torch.no_grad():
             blank = torch.zeros(1, self.channels_in, edge, edge)
-            levels = [blank, *body.encode(blank)]
+            levels = [blank, *body.encode(shown_to_body(net, blank))]
         n_levels = len(levels)
         self.levels = self.config.contrast.levels or tuple(range(n_levels))
         if max(self.levels) >= n_levels:
@@ -211,8 +211,9 @@ class CUT:
         return contrast_loss(queries, keys, temperature=settings.temperature)
 
     def _encoded(self, x: Tensor) -> list[Tensor]:
-        body: Any = body_of(self.generator.module)
-        levels = [x, *body.encode(x)]
+        net: Any = self.generator.module
+        body: Any = body_of(net)
+        levels = [x, *body.encode(shown_to_body(net, x))]
         return [levels[i] for i in self.levels]
 
     def _judge(self, fake: Tensor, source: Drawn, target: Drawn, step: int) -> dict[str, Tensor]:

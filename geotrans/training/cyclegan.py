@@ -121,7 +121,7 @@ class CycleGAN:
                 f"training.crop is {settings.crop} px; the networks need a multiple of "
                 f"{models.alignment(net)}"
             )
-        fit_domain(net, writes, source=reads.bands)
+        fit_domain(net, arch, reads=reads, writes=writes)
         net = net.to(memory_format=torch.channels_last)
         critic = models.PatchGAN(n_bands, **self.config.critic.model_dump())
         critic = critic.to(memory_format=torch.channels_last)

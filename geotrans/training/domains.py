@@ -15,7 +15,7 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window
 from geotrans.sampling.cache import PatchCache, PatchRecord
 from geotrans.tasks.spec import BandSpec
-from geotrans.training.config import TrainConfig
+from geotrans.training.config import JitterConfig, TrainConfig
 from geotrans.training.data import (
     band_indices,
     coordinates_of,
@@ -87,10 +87,9 @@ class UnpairedPatches:
         """Source and target of a training step; they have nothing to do with each other."""
         rng = step_rng(self.config.training.seed, step, rank)
         jitter = self.config.augment.jitter
-        return (
-            self.source.draw(rng, jitter=True),
-            self.target.draw(rng, jitter=jitter.both),
-        )
+        # What the target looks like is what is to be learned: its bands keep their balance.
+        of_target = jitter.model_copy(update={"band": 0.0}) if jitter.both else JitterConfig()
+        return self.source.draw(rng, jitter=jitter), self.target.draw(rng, jitter=of_target)
 
 
 class DomainPatches:
@@ -127,8 +126,8 @@ class DomainPatches:
         """Names of the bands."""
         return [band.name for band in self.bands]
 
-    def draw(self, rng: np.random.Generator, *, jitter: bool) -> Drawn:
-        """Random crops."""
+    def draw(self, rng: np.random.Generator, *, jitter: JitterConfig) -> Drawn:
+        """Random crops, their colours changed as `jitter` says."""
         n, crop = self._config.training.batch, self._config.training.crop
         augment, (height, width) = self._config.augment, self.values.shape[-2:]
         if crop > min(height, width):
@@ -149,7 +148,6 @@ class DomainPatches:
             places = sampling_grids(n, augment, rng)
             values, where = warped(values, places), warped(where, places)
             valid = (warped(valid, places, beyond="zeros") > 0.999).float()
-        if jitter:
-            values = jittered(values, augment.jitter, rng)
+        values = jittered(values, jitter, rng)
         noise = noise_fields(rng, values.shape, self._config.task.noise).to(self._device)
         return Drawn(laid_out(values), valid, torch.cat([where, noise], dim=1))

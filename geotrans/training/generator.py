@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import Batch, ResidentPatches, inner
 from geotrans.training.domains import DomainPatches
+from geotrans.training.instrument import Seen, fit_context
 from geotrans.training.linear import fit_known, fit_linear
 
 _COLORS = ("red", "green", "blue")
@@ -33,6 +34,9 @@ class ResidualConfig(BaseModel):
         carry: Target bands that are source bands to the bit: names both sides have, or the source
             band's name by the target band's.
         lock: Source band that holds the luminance of red, green and blue.
+        blind: Source bands that the linear map sees and the body does not.
+        fit: What the linear map of a run without pairs is told by: `"known"` bands that both sides
+            have, or also their `"context"`, which lets bands of the source alone have a part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +44,8 @@ class ResidualConfig(BaseModel):
     body: GeneratorConfig
     carry: tuple[str, ...] | dict[str, str] = ()
     lock: str | None = None
+    blind: tuple[str, ...] = ()
+    fit: Literal["known", "context"] = "known"
 
 
 def generator_args(
@@ -73,6 +79,8 @@ def generator_args(
     carry = wanted.carry if isinstance(wanted.carry, dict) else {n: n for n in wanted.carry}
     if carry:
         args["carry"] = [_carried(to, by, source, target) for to, by in carry.items()]
+    if wanted.blind:
+        args["blind"] = [_position(name, source, "blind", "source") for name in wanted.blind]
     if wanted.lock is not None:
         here = _position(wanted.lock, source, "lock", "source")
         args["lock"] = [here, *(_position(name, target, "lock", "target") for name in _COLORS)]
@@ -94,25 +102,36 @@ def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
         net.set_linear(fit.weight, fit.bias)
 
 
-def fit_domain(net: nn.Module, seen: DomainPatches, *, source: Sequence[BandSpec]) -> None:
-    """Give a residual the linear map that images of its target alone can tell.
-
-    Any other network is left alone.
+def fit_domain(
+    net: nn.Module, config: GeneratorConfig, *, reads: DomainPatches, writes: DomainPatches
+) -> None:
+    """Give a residual a linear map that needs no pairs; any other network is left alone.
 
     Args:
         net: The generator.
-        seen: Patches of the domain it writes.
-        source: Bands it reads.
+        config: What it is, by name.
+        reads: Patches of the domain it reads.
+        writes: Patches of the domain it writes.
 
     Raises:
         ConfigError: If the two sides share no band.
     """
     if not isinstance(net, Residual):
         return
-    images, valid = seen.values.cpu().numpy(), seen.valid.cpu().numpy()
-    names = [band.name for band in source]
-    fit = fit_known(list(images), list(valid), source=names, target=seen.names)
-    fit = fit.normalized(source[0].value_range, seen.bands[0].value_range)
+    source, target = (
+        Seen(
+            list(domain.values.cpu().numpy()),
+            list(domain.valid.cpu().numpy()),
+            domain.names,
+            domain.bands[0].value_range,
+        )
+        for domain in (reads, writes)
+    )
+    if config.args.get("fit") == "context":
+        fit = fit_context(source, target)
+    else:
+        fit = fit_known(target.images, target.valid, source=source.names, target=target.names)
+    fit = fit.normalized(source.value_range, target.value_range)
     net.set_linear(fit.weight, fit.bias)
 
 

@@ -141,3 +141,20 @@ def test_it_is_exact_in_a_lower_precision_around_the_body():
 def test_what_does_not_fit_is_told(args, message):
     with pytest.raises(ConfigError, match=message):
         residual(**args)
+
+
+def test_the_body_does_not_see_what_it_is_blind_to():
+    net = residual(n_noise=1, blind=[0], carry=[(0, 1)], stirred=True)
+    x = noise(1, 4, 16, 16)
+    other = x.clone()
+    other[:, 0] += 0.5
+    gone = net(other) - net(x)
+    expected = torch.tensor(WEIGHT[1:, 0]).float()[:, None, None] * 0.5
+    torch.testing.assert_close(gone[:, 1:], expected.expand_as(gone[:, 1:]))
+    assert torch.equal(gone[:, 0], torch.zeros_like(gone[:, 0]))
+    other = x.clone()
+    other[:, 3] += 0.5
+    assert not torch.equal(net(other), net(x))
+    assert models.receptive_halo(net, 4) > 0
+    with pytest.raises(ConfigError, match=r"blind \[0, 1, 2\] is to name some of the 3 bands"):
+        residual(blind=[0, 1, 2])

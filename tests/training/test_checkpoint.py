@@ -85,3 +85,15 @@ def test_the_last_checkpoint_stays_when_the_next_cannot_be_written(checkpoint, m
     monkeypatch.undo()
     assert load_checkpoint(checkpoint, config=CONFIG)["step"] == 3
     assert len(list(checkpoint.parent.iterdir())) == 1
+
+
+def test_what_an_older_version_did_not_know_has_its_default(tmp_path):
+    path, config = tmp_path / "checkpoint.pt", resolved(toy_config())
+    older = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in config.items()
+    }
+    del older["loss"]["cycle"], older["training"]["pool"], older["contrast"]
+    save_checkpoint(path, {"config": older, "step": 3})
+    assert load_checkpoint(path, config=config)["step"] == 3
+    with pytest.raises(ConfigError, match=r"with training\.pool = 50, this run has 7"):
+        load_checkpoint(path, config=resolved(toy_config(training__pool=7)))

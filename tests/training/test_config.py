@@ -9,8 +9,10 @@ from geotrans.errors import ConfigError, OutputError
 from geotrans.sampling.config import DerivedSide, validated
 from geotrans.scene.recipe import load_recipe
 from geotrans.scene.style import load_style, palette
+from geotrans.tasks.spec import BandSpec
 from geotrans.training import load_config
 from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.generator import generator_args
 from tests.helpers.patches import BASE, toy_config
 
 DOMAINS = {"source": "a", "target": "b"}
@@ -123,12 +125,21 @@ def test_shipped_configurations_hold_together(path):
     for members in config.task.iou_groups.values():
         assert set(members) <= set(names)
     n_out = len(names) if config.task.palette else len(config.task.target or "rgb")
+    sides = [
+        [BandSpec(name=str(name)) for name in getattr(side, "bands", None) or "rgb"[:n]]
+        for side, n in ((data.source, n_source), (data.target, 3))
+    ]
+    args = config.generator.args
+    if config.generator.arch == "residual":
+        args = generator_args(config.generator, source=sides[0], target=sides[1])
     net = models.build(
         config.generator.arch,
         n_source + len(config.task.coordinates) + len(config.task.noise),
         n_out,
-        **config.generator.args,
+        **args,
     )
+    if config.inverse is not None:
+        generator_args(config.inverse, source=sides[1], target=sides[0])
     loop = config.training
     assert (loop.crop + 2 * loop.margin) % models.alignment(net) == 0
     assert loop.margin <= getattr(config.data.source, "margin", 0)
@@ -139,6 +150,8 @@ def test_configurations_are_shipped():
         "map2aerial",
         "aerial2map",
         "landcover2aerial",
+        "spectral2natural",
+        "spectral2natural_plain",
         "summer2winter",
     }
 

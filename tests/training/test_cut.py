@@ -63,7 +63,7 @@ def test_outputs_come_to_be_recognised(start_unpaired, arch):
         "unet": body["args"],
         "resnet": {"blocks": 2, "width": 4},
         "liteunet": {"stages": 2, "width": 8},
-        "residual": {"body": body, "carry": ["red"]},
+        "residual": {"body": body, "carry": ["red"], "blind": ["nir"]},
     }[arch]
     run = start_unpaired(
         "cut",

@@ -127,6 +127,18 @@ def test_carried_bands_are_exact_both_ways_and_blue_is_learned_without_pairs(sta
     assert best["scores"]["psnr"] > 28
 
 
+def test_a_linear_map_told_by_context_starts_ahead(start_unpaired):
+    def fit(kind):
+        args = {**RESIDUAL["args"], "fit": kind}
+        run = start_unpaired("cyclegan", kind, {"generator": {"arch": "residual", "args": args}})
+        return run.generators["target"].module.weight
+
+    known, context = fit("known"), fit("context")
+    assert known.shape == context.shape == (1, 3)
+    assert float(known[0, 0]) == 0
+    assert float(context[0, 0]) != 0
+
+
 def test_the_known_loss_teaches_what_is_not_carried(start_unpaired):
     run = start_unpaired(
         "cyclegan", loss={"gan": 0, "cycle": 0, "known": 1}, training__lr_generator=0.01

@@ -1,0 +1,178 @@
+"""A linear map between bands that were never seen together, told by what surrounds a pixel.
+
+Two collections share some bands, here called known; each has others of its own. How an own band of
+the source goes with an own band of the target cannot be read off either collection, nor off both
+pixel by pixel. But texture and colour around a pixel, seen in known bands alone, tell something of
+both: where context says that the source's band is high, the target shows what its band then is.
+
+References:
+    Two-sample instrumental variables: Angrist and Krueger, "The Effect of Age at School Entry on
+    Educational Attainment", JASA 1992; as two-stage least squares, Inoue and Solon, "Two-Sample
+    Instrumental Variables Estimators", Review of Economics and Statistics 2010. Known bands are
+    the exogenous variables, means and deviations of their surroundings the instruments.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geotrans.training.linear import LinearMap, fit_known, fit_linear
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+
+# Edges of the squares that are looked at around a pixel, px, and every how many px.
+_EDGES = (3, 7, 15, 31)
+_STEP = 4
+# Share of the own bands' variance beyond the known bands that context must explain to count.
+_LEAST = 0.05
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One collection.
+
+    Attributes:
+        images: Patches of stored values, `(C, H, W)`.
+        valid: Pixels to look at, `(H, W)`.
+        names: Names of the bands.
+        value_range: Values that stand for dark and bright.
+    """
+
+    images: Sequence[npt.NDArray[Any]]
+    valid: Sequence[npt.NDArray[np.bool_]]
+    names: Sequence[str]
+    value_range: tuple[float, float]
+
+    def sampled(self, names: Sequence[str]) -> tuple[Floats, Floats]:
+        """Bands and context at every few valid pixels, `(n, C)` and `(n, K)`."""
+        known = [self.names.index(name) for name in names]
+        low, high = self.value_range
+        values, around = [], []
+        for image, valid in zip(self.images, self.valid, strict=True):
+            x = torch.from_numpy(image[known].astype(np.float32)) - low
+            picked = (slice(None), *(slice(_STEP // 2, None, _STEP),) * 2)
+            seen = valid[picked[1:]]
+            values.append(image[picked][:, seen].T)
+            around.append(context(x / (high - low), valid)[picked].numpy()[:, seen].T)
+        return np.concatenate(values).astype(np.float64), np.concatenate(around).astype(np.float64)
+
+
+def fit_context(source: Seen, target: Seen) -> LinearMap:
+    """The linear map from source to target bands as far as two collections without pairs tell.
+
+    Known bands are taken over as they are. Each other band of the target is fitted to the known
+    bands and to what context says about the source's own; where it says next to nothing about
+    one, that band weighs nothing, and a warning says so.
+
+    Args:
+        source: Patches of the source.
+        target: Patches of the target.
+
+    Raises:
+        ConfigError: If the two share no band.
+        SamplingError: If no pixel is valid.
+    """
+    plain = fit_known(target.images, target.valid, source=source.names, target=target.names)
+    known = [name for name in target.names if name in source.names]
+    own = [i for i, name in enumerate(source.names) if name not in known]
+    if not own:
+        return plain
+    at = [source.names.index(name) for name in known]
+    values, around = source.sampled(known)
+    foretell, told = _first_stage(values[:, at], values[:, own], around)
+    kept = [j for j, share in enumerate(told) if share >= _LEAST]
+    for j, share in enumerate(told):
+        name = source.names[own[j]]
+        log.info("context tells %.0f %% of %s beyond the known bands", 100 * share, name)
+        if j not in kept:
+            log.warning("%s has no part in the linear fit: context does not tell it", name)
+    if not kept:
+        return plain
+    values, around = target.sampled(known)
+    there = [target.names.index(name) for name in known]
+    given = np.concatenate([values[:, there], foretell(around)[:, kept]], axis=1)
+    free = [i for i, name in enumerate(target.names) if name not in known]
+    fit = fit_linear(
+        [given.T[:, :, None]], [values[:, free].T[:, :, None]], [np.ones((len(given), 1), bool)]
+    )
+    weight, bias = plain.weight.copy(), plain.bias.copy()
+    weight[np.ix_(free, [*at, *(own[j] for j in kept)])] = fit.weight
+    bias[free] = fit.bias
+    return LinearMap(weight, bias)
+
+
+def context(bands: Tensor, valid: npt.NDArray[np.bool_]) -> Tensor:
+    """What surrounds each pixel: means and deviations of bands and their contrasts, squares.
+
+    Args:
+        bands: `(C, H, W)`, about 0 to 1.
+        valid: Pixels to look at, `(H, W)`.
+
+    Returns:
+        `(K, H, W)`.
+    """
+    contrasts = [(a - b) / (a + b + 0.05) for a, b in itertools.combinations(bands, 2)]
+    planes = torch.stack([*bands, *contrasts])
+    products = [a * b for a, b in itertools.combinations_with_replacement(planes, 2)]
+    found = [*planes, *products]
+    weight = torch.from_numpy(valid)[None].float()
+    for edge in _EDGES:
+        share = _blurred(weight, edge).clamp(min=1e-6)
+        means, squares = (_blurred(x * weight, edge) / share for x in (planes, planes**2))
+        spread = (squares - means**2).clamp(min=0).sqrt()
+        found += [*means, *spread]
+    return torch.stack(found)
+
+
+def _blurred(planes: Tensor, edge: int) -> Tensor:
+    """Means over squares about each pixel, as far as they lie in the patch."""
+    for kernel in ((edge, 1), (1, edge)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        planes = F.avg_pool2d(planes, kernel, stride=1, padding=padding, count_include_pad=False)
+    return planes
+
+
+def _first_stage(
+    known: Floats, own: Floats, around: Floats
+) -> tuple[Callable[[Floats], Floats], Floats]:
+    """What foretells own bands of known ones and context, and the share it explains of each."""
+    mean, deviation = around.mean(axis=0), around.std(axis=0)
+    deviation[deviation == 0] = 1
+    middle = own.mean(axis=0)
+
+    def scaled(x: Floats) -> Floats:
+        return (x - mean) / deviation
+
+    z = scaled(around)
+    ridge = _RIDGE * len(z) * np.eye(z.shape[1])
+    weight = np.linalg.solve(z.T @ z + ridge, z.T @ (own - middle))
+    beyond = _left(known, own)
+    told = 1 - ((own - middle - z @ weight) ** 2).mean(axis=0) / np.maximum(
+        (beyond**2).mean(axis=0), 1e-12
+    )
+
+    def foretell(x: Floats) -> Floats:
+        foretold: Floats = scaled(x) @ weight + middle
+        return foretold
+
+    return foretell, told
+
+
+def _left(known: Floats, own: Floats) -> Floats:
+    """What a linear function of the known bands leaves of the own ones."""
+    x = np.concatenate([known, np.ones((len(known), 1))], axis=1)
+    left: Floats = own - x @ np.linalg.lstsq(x, own, rcond=None)[0]
+    return left
