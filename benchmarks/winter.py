@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from geotrans.metrics.interval import Interval, mean, ratio
 from geotrans.metrics.mapping import road_counts
 from geotrans.pipeline import translate
 from geotrans.sampling.config import DataConfig, data_root, validated
-from geotrans.scene import open_scene, pair
+from geotrans.scene import Scene, open_scene, pair
 from geotrans.tasks.registry import load_bundle
 from geotrans.training.monitor import save_sheet
 
@@ -55,8 +56,10 @@ def cells(pixels: Cells, size: int) -> Cells:
     return np.ascontiguousarray(cut.transpose(1, 3, 0, 2, 4).reshape(-1, 3, size, size))
 
 
-def score(made: Cells, unchanged: Cells, truth: Cells) -> list[Row]:
-    """Rows of the table."""
+def score(
+    made: Cells, unchanged: Cells, truth: Cells, beside: Mapping[str, Cells] | None = None
+) -> list[Row]:
+    """Rows of the table; `beside` holds products of other bundles by name."""
     places = [str(i) for i in range(len(truth))]
 
     def difference(x: Cells) -> Interval:
@@ -76,8 +79,21 @@ def score(made: Cells, unchanged: Cells, truth: Cells) -> list[Row]:
     ):
         before = measure(unchanged)
         bound = max(before.value, LEAST_IOU) if name.startswith("IoU") else before.value
-        rows.append(Row(TASK, name, measure(made), bound, sense, {"unchanged": before}))
+        others = {other: measure(x) for other, x in (beside or {}).items()}
+        rows.append(Row(TASK, name, measure(made), bound, sense, {"unchanged": before, **others}))
     return rows
+
+
+def product(summer: Scene, task: str, out: Path, bbox: tuple[float, ...]) -> Cells:
+    """What a task makes of a part of the Earth, `(3, H, W)`."""
+    west, south, east, north = bbox
+    made = translate(
+        summer, task=task, out=out, bbox=(west, south, east, north), precision="float32",
+        overwrite=True,
+    )  # fmt: skip
+    with open_scene(made.path) as scene:
+        pixels: Cells = scene.read(Window.whole(scene.shape)).data
+    return pixels
 
 
 def main() -> int:
@@ -88,6 +104,7 @@ def main() -> int:
     parser.add_argument(
         "--bbox", default="60,45,95,80", metavar="W,S,E,N", help="what is compared, degrees"
     )
+    parser.add_argument("--beside", nargs="*", default=[], metavar="NAME=BUNDLE")
     parser.add_argument("--split", default="val")
     parser.add_argument("--sheet", type=Path, help="write source, product and truth as a picture")
     parser.add_argument("--json", type=Path, help="write the scores here")
@@ -102,15 +119,15 @@ def main() -> int:
         open_scene(root / "global" / "blue_marble_snow.tif") as winter,
     ):
         area = bbox_window(summer.geobox, bbox)
-        product = translate(
-            summer, task=options.bundle, out=Path(name) / "made.tif", bbox=bbox, precision="float32"
-        )
-        with open_scene(product.path) as made:
-            pixels: list[Any] = [made.read(Window.whole(made.shape)).data]
+        out = Path(name) / "made.tif"
+        pixels: list[Any] = [product(summer, options.bundle, out, bbox)]
+        others = dict(word.split("=", 1) for word in options.beside)
+        others = {name: product(summer, task, out, bbox) for name, task in others.items()}
         both = pair(summer, winter, geobox=summer.geobox).read(area)
         pixels += [both.source.data, both.target.data]
     size = round(CELL_DEGREES / abs(summer.geobox.affine.a))
-    rows = score(*(cells(x[:3], size) for x in pixels))
+    beside = {name: cells(x, size) for name, x in others.items()}
+    rows = score(*(cells(x[:3], size) for x in pixels), beside)
     print("\n".join(as_text(row) for row in rows))
     if options.sheet is not None:
         save_sheet(options.sheet, [[x[:3] for x in (pixels[1], pixels[0], pixels[2])]])

@@ -64,7 +64,9 @@ def test_winter_scores(load):
     truth = rng.integers(0, 120, (4, 3, 40, 40)).astype(np.uint8)
     truth[:2, :, 10:30] = 230
     bare = np.clip(truth, 0, 120).astype(np.uint8)
-    rows = {row.metric: row for row in winter.score(truth, bare, truth)}
+    rows = {row.metric: row for row in winter.score(truth, bare, truth, {"another": bare})}
+    for row in rows.values():
+        assert row.beside["another"].value == row.beside["unchanged"].value
     assert rows["L1, grey levels"].score.value == 0
     assert rows["L1, grey levels"].beside["unchanged"].value == pytest.approx(110 / 4)
     assert rows["SSIM"].score.value == pytest.approx(1)
