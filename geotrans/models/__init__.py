@@ -1,6 +1,6 @@
 """Networks: torch only, no geography."""
 
-from geotrans.models.allocator import keep_freed_memory
+from geotrans.models.allocator import hand_back_now_and_then, keep_freed_memory
 from geotrans.models.folding import fold
 from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
@@ -19,6 +19,7 @@ __all__ = [
     "build",
     "fit_reference",
     "fold",
+    "hand_back_now_and_then",
     "keep_freed_memory",
     "largest_layer",
     "load_pretrained",

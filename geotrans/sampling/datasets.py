@@ -41,7 +41,7 @@ class PairedScenes(GeoDataset):
     numbers from pixel to CRS; and, where a side is a drawn map, its `classes` `(H, W)`. All are
     tensors, so torch's and torchgeo's collate functions stack them.
 
-    Example:
+    Examples:
         >>> pairs = PairedScenes.open("sar/", "optical/", source_bands=["vv", "vh"])
         >>> sampler = RandomWindows(pairs, size=128, length=1000, seed=7)
         >>> loader = DataLoader(pairs, batch_size=8, sampler=sampler, num_workers=2)

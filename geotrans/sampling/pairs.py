@@ -63,7 +63,10 @@ class PairedData:
             return cls(config, root, {}, None)
         if isinstance(config.splits, FolderSplits):
             folders = config.splits.folders
-            pairs = {split: _pairs(config, root, entry) for split, entry in folders.items()}
+            pairs = {
+                split: [pair for entry in entries for pair in _pairs(config, root, entry)]
+                for split, entries in folders.items()
+            }
             check_disjoint({split: [p.footprint for p in each] for split, each in pairs.items()})
             return cls(config, root, pairs, None)
         every = _pairs(config, root, config.splits.scenes)
@@ -147,7 +150,7 @@ def scene_folders(config: DataConfig) -> list[str]:
     if config.splits is None:
         return []
     if isinstance(config.splits, FolderSplits):
-        return list(config.splits.folders.values())
+        return [entry for entries in config.splits.folders.values() for entry in entries]
     return [config.splits.scenes]
 
 

@@ -104,7 +104,7 @@ class RandomWindows(_SceneSampler):
     No state is carried from draw to draw, so the sequence is the same for any number of workers,
     goes on exactly where a run stopped, and is dealt out exactly to any number of ranks.
 
-    Example:
+    Examples:
         >>> sampler = RandomWindows(dataset, size=256, length=1000, seed=7)
         >>> for epoch in range(10):
         ...     sampler.set_epoch(epoch)

@@ -38,7 +38,7 @@ class SceneCollection(GeoDataset):
     `window` and `core`, in pixels of the scene; `scene`, its row in `index`; and `transform`, the
     six numbers from pixel to CRS.
 
-    Example:
+    Examples:
         >>> scenes = SceneCollection(["landsat/", "aerial/*.tif"], bands=["nir", "red", "green"])
         >>> loader = DataLoader(scenes, batch_size=8, sampler=RandomWindows(scenes, size=128))
 
@@ -123,7 +123,7 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
     same for any number of workers, and the same again when a run goes on. A sample holds the
     samples of both datasets, as `source` and `target`.
 
-    Example:
+    Examples:
         >>> infrared = SceneCollection("aerial/*.tif", bands=["nir", "red", "green"])
         >>> pairs = UnpairedWindows(infrared, NAIP("naip/"), size=128, length=1000)
         >>> loader = DataLoader(pairs, batch_size=8, num_workers=2)

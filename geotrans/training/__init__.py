@@ -1,4 +1,4 @@
-"""Training: typed configuration, algorithms read from top to bottom, bundles as the result."""
+"""Training: typed configuration, methods read from top to bottom, bundles as the result."""
 
 from __future__ import annotations
 

@@ -37,6 +37,11 @@ class DiffAugment:
             source, target = step(source, target)
         return source, target
 
+    def shown(self, target: Tensor, where: Tensor, valid: Tensor) -> Tensor:
+        """What a critic of one domain sees: patches, changed, and where they lie, where valid."""
+        where, target = self(where * valid, target * valid)
+        return torch.cat([target, where], dim=1)
+
     def _uniform(self, low: float, high: float) -> Tensor:
         values = self._rng.uniform(low, high, (self._batch, 1, 1, 1)).astype(np.float32)
         return torch.from_numpy(values).to(self._device)

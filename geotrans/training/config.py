@@ -81,7 +81,7 @@ class CriticConfig(_Strict):
 
 # Losses of each method, and the weights that differ from those of `LossConfig` unless given.
 LOSSES = {
-    "pix2pix": ("gan", "feature", "l1", "perceptual", "cross_entropy", "jaccard"),
+    "pix2pix": ("gan", "feature", "l1", "l2", "perceptual", "cross_entropy", "jaccard"),
     "cyclegan": ("gan", "cycle", "identity", "known"),
     "cut": ("gan", "nce", "nce_identity", "known"),
 }
@@ -100,6 +100,8 @@ class LossConfig(_Strict):
         gan_kind: `"hinge"` or `"least_squares"`.
         feature: Matching of the critic's activations.
         l1: Mean absolute difference, on [-1, 1].
+        l2: Mean squared difference, on [-1, 1]: where the source leaves colours open it asks for
+            their mean, and `l1` for their median, which is greyer.
         l1_pool: Both sides are averaged over squares of this edge before the difference, px.
         perceptual: Adversarial loss of a critic on pretrained VGG16 features.
         cross_entropy: Cross-entropy over the palette.
@@ -120,6 +122,7 @@ class LossConfig(_Strict):
     gan_kind: Literal["hinge", "least_squares"] = "least_squares"
     feature: float = Field(default=0.0, ge=0)
     l1: float = Field(default=100.0, ge=0)
+    l2: float = Field(default=0.0, ge=0)
     l1_pool: int = Field(default=1, ge=1)
     perceptual: float = Field(default=0.0, ge=0)
     cross_entropy: float = Field(default=0.0, ge=0)
@@ -203,7 +206,7 @@ class LoopConfig(_Strict):
     """How long and how fast.
 
     Attributes:
-        method: Training algorithm: `"pix2pix"` learns from pairs, `"cyclegan"` and `"cut"` from
+        method: `"pix2pix"` learns from pairs, `"cyclegan"` and `"cut"` from
             two domains; pairs given to these are drawn as if they were none.
         steps: Optimiser updates at which the run ends.
         max_minutes: Minutes of training, evaluation included, after which it ends earlier.

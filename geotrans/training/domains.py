@@ -39,13 +39,19 @@ class Drawn:
     Attributes:
         values: `(N, C, H, W)` in [-1, 1].
         valid: 1 where they hold a value, else 0, `(N, 1, H, W)`.
-        extra: What a generator reads beside the source's bands: coordinates and noise,
-            `(N, K, H, W)`; K may be 0.
+        where: Coordinates, `(N, K, H, W)`; K may be 0.
+        noise: `(N, K, H, W)`; K may be 0.
     """
 
     values: Tensor
     valid: Tensor
-    extra: Tensor
+    where: Tensor
+    noise: Tensor
+
+    @property
+    def extra(self) -> Tensor:
+        """What a generator reads beside the source's bands."""
+        return torch.cat([self.where, self.noise], dim=1)
 
 
 class UnpairedPatches:
@@ -150,4 +156,4 @@ class DomainPatches:
             valid = (warped(valid, places, beyond="zeros") > 0.999).float()
         values = jittered(values, jitter, rng)
         noise = noise_fields(rng, values.shape, self._config.task.noise).to(self._device)
-        return Drawn(laid_out(values), valid, torch.cat([where, noise], dim=1))
+        return Drawn(laid_out(values), valid, where, noise)

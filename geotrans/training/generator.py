@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
@@ -46,6 +46,12 @@ class ResidualConfig(BaseModel):
     lock: str | None = None
     blind: tuple[str, ...] = ()
     fit: Literal["known", "context"] = "known"
+
+    @model_validator(mode="after")
+    def _pretrained_is_said_once(self) -> ResidualConfig:
+        if self.body.pretrained:
+            raise ValueError("body.pretrained is said as generator.pretrained")
+        return self
 
 
 def generator_args(

@@ -1,13 +1,14 @@
-"""The training loop: how long, how fast, when to look and what to keep, for every algorithm."""
+"""The training loop: how long, how fast, when to look and what to keep, for every method."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -23,50 +24,13 @@ from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
 from geotrans.training.monitor import Monitor, save_sheet
 
+if TYPE_CHECKING:
+    from geotrans.training.method import Method
+
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 20
-
-
-class Algorithm(Protocol):
-    """What a training algorithm brings to the loop.
-
-    Attributes:
-        align: Stride of the generator that is scored, px.
-        halo: Its reach, px.
-    """
-
-    align: int
-    halo: int
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Networks that are trained, by name."""
-
-    @property
-    def rates(self) -> Iterable[tuple[torch.optim.Optimizer, float]]:
-        """Each optimiser with the learning rate it starts from."""
-
-    def step(self, step: int, share: float) -> dict[str, Tensor]:
-        """One update of every network.
-
-        Args:
-            step: Number of the step; every random draw follows from it.
-            share: Share of the run that is done.
-
-        Returns:
-            Unweighted losses by name.
-        """
-
-    def settled(self, step: int) -> Mapping[str, nn.Module]:
-        """Averaged networks as they would be exported; `weights` is the one that is scored."""
-
-    def state(self) -> dict[str, Any]:
-        """What else a run needs to go on as if it had never stopped."""
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take in what `state` gave."""
 
 
 class Loop:
@@ -90,11 +54,11 @@ class Loop:
         self.fabric.launch()
         models.keep_freed_memory()
 
-    def run(self, algorithm: Algorithm, *, resume: bool = True) -> dict[str, Any]:
+    def run(self, method: Method, *, resume: bool = True) -> dict[str, Any]:
         """Train until the steps or minutes are over.
 
         Args:
-            algorithm: What a step is.
+            method: What a step is.
             resume: Whether to go on from the checkpoint in the folder, if there is one.
 
         Returns:
@@ -106,22 +70,23 @@ class Loop:
             KeyboardInterrupt: With a word about where the same run would go on.
         """
         settings = self.config.training
-        state = self._restored(algorithm) if resume else {}
+        state = self._restored(method) if resume else {}
         step = saved = int(state.get("step", 0))
         seconds, best = float(state.get("seconds", 0.0)), state.get("best", {})
-        held_out = self._held_out(algorithm)
+        held_out = self._held_out(method)
         monitor = None
         if self.fabric.is_global_zero:
             save_config(self.out / "config.yaml", self.config)
             monitor = Monitor(self.out, step=step, quiet=self.quiet)
-        fit = state["fit"] if "fit" in state else self._fit_alone(algorithm, held_out, monitor)
+        fit = state["fit"] if "fit" in state else self._fit_alone(method, held_out, monitor)
         before, started = seconds, time.monotonic()
         share = self._share(step, seconds)
         recent: list[dict[str, Tensor]] = []
+        images = settings.batch * int(self.fabric.world_size)
         try:
             while share < 1:
-                set_rates(algorithm.rates, share, decay_from=settings.decay_from)
-                recent.append(algorithm.step(step, share))
+                set_rates(method.rates, share, decay_from=settings.decay_from)
+                recent.append(method.step(step, share))
                 step += 1
                 seconds = before + time.monotonic() - started
                 share = self._share(step, seconds)
@@ -132,13 +97,14 @@ class Loop:
                     if monitor:
                         monitor.losses(step, told)
                 if monitor:
-                    images = settings.batch * int(self.fabric.world_size)
                     monitor.progress(step, images=images, share=share, seconds=seconds)
                 if is_due:
-                    best = self._evaluate(algorithm, held_out, monitor, step, best)
+                    best = self._evaluate(method, held_out, monitor, step, best)
                     seconds = before + time.monotonic() - started
-                    self._save(algorithm, step, seconds, best, fit)
+                    self._save(method, step, seconds, best, fit)
                     saved = step
+                    if monitor:
+                        monitor.timing(step, seconds=seconds, images=step * images)
         except KeyboardInterrupt:
             message = f"interrupted at step {step}; the same command goes on from step {saved}"
             raise KeyboardInterrupt(message) from None
@@ -147,10 +113,10 @@ class Loop:
                 monitor.close()
         return {**best, "fit": fit, "steps": step, "seconds": seconds}
 
-    def _held_out(self, algorithm: Algorithm) -> HeldOut:
+    def _held_out(self, method: Method) -> HeldOut:
         patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
         return HeldOut(
-            patches, self.config, self.cache.manifest, align=algorithm.align, halo=algorithm.halo
+            patches, self.config, self.cache.manifest, align=method.align, halo=method.halo
         )
 
     def _share(self, step: int, seconds: float) -> float:
@@ -187,7 +153,7 @@ class Loop:
 
     def _evaluate(
         self,
-        algorithm: Algorithm,
+        method: Method,
         held_out: HeldOut,
         monitor: Monitor | None,
         step: int,
@@ -195,10 +161,10 @@ class Loop:
     ) -> dict[str, Any]:
         """Score the averaged weights; keep them if they are the best so far."""
         # A loss tells of the weights before the step, so the last step shows only here.
-        for trained in algorithm.networks.values():
+        for trained in method.networks.values():
             if not all(weight.isfinite().all() for weight in trained.parameters()):
                 self._give_up("weights are no numbers any more", step)
-        nets = algorithm.settled(step)
+        nets = method.settled(step)
         outputs = held_out.outputs(nets["weights"])
         scores = held_out.scores(outputs)
         if monitor:
@@ -218,12 +184,12 @@ class Loop:
         return {"step": step, "scores": scores, **{name: _kept(net) for name, net in nets.items()}}
 
     def _fit_alone(
-        self, algorithm: Algorithm, held_out: HeldOut, monitor: Monitor | None
+        self, method: Method, held_out: HeldOut, monitor: Monitor | None
     ) -> dict[str, float]:
         """Scores of a residual before its body has learned anything; none of other networks."""
         if self.config.generator.arch != "residual":
             return {}
-        outputs = held_out.outputs(algorithm.settled(0)["weights"])
+        outputs = held_out.outputs(method.settled(0)["weights"])
         scores = held_out.scores(outputs)
         log.info("step 0 is the linear fit alone, no network")
         if monitor:
@@ -232,7 +198,7 @@ class Loop:
 
     def _save(
         self,
-        algorithm: Algorithm,
+        method: Method,
         step: int,
         seconds: float,
         best: dict[str, Any],
@@ -246,17 +212,17 @@ class Loop:
             "seconds": seconds,
             "best": best,
             "fit": fit,
-            **algorithm.state(),
+            **method.state(),
         }
         save_checkpoint(self.out / CHECKPOINT, state)
 
-    def _restored(self, algorithm: Algorithm) -> dict[str, Any]:
+    def _restored(self, method: Method) -> dict[str, Any]:
         """The state in the folder's checkpoint, loaded; empty if there is none."""
         path = self.out / CHECKPOINT
         if not path.is_file():
             return {}
         state = load_checkpoint(path, config=resolved(self.config))
-        algorithm.restore(state)
+        method.restore(state)
         log.info("going on from step %d", state["step"])
         return state
 
@@ -283,7 +249,10 @@ def open_fabric(config: TrainConfig) -> Fabric:
         is_cuda = loop.accelerator in {"auto", "cuda", "gpu"} and torch.cuda.is_available()
         precision = "bf16-mixed" if is_cuda and torch.cuda.is_bf16_supported() else "32-true"
     try:
-        return Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=precision)
+        with warnings.catch_warnings():
+            # Fabric starts the processes itself; that a machine has SLURM is no mistake.
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
+            return Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=precision)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise DeviceError(
             f"training.accelerator '{loop.accelerator}' with training.devices {loop.devices} "

@@ -28,6 +28,12 @@ def masked_l1(output: Tensor, target: Tensor, valid: Tensor, *, pool: int = 1) -
     return difference.abs().sum() / (valid.sum() * output.shape[1]).clamp(min=1)
 
 
+def masked_l2(output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared difference of valid pixels; shapes as for `masked_l1`."""
+    squares = ((output - target) * valid).square()
+    return squares.sum() / (valid.sum() * output.shape[1]).clamp(min=1)
+
+
 def critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor], *, kind: str) -> Tensor:
     """What the critic minimises, mean over its heads.
 

@@ -32,6 +32,7 @@ class Monitor:
     def __init__(self, folder: Path, *, step: int, quiet: bool) -> None:
         self._losses = _Curve(folder / "losses.csv", step)
         self._scores = _Curve(folder / "scores.csv", step)
+        self._timing = _Curve(folder / "timing.csv", step)
         self._board = _board(folder / "tensorboard", step)
         self._quiet = quiet or not sys.stderr.isatty()
         self._since, self._images = time.monotonic(), 0
@@ -50,6 +51,10 @@ class Monitor:
         self._board.flush()
         told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         log.info("step %d: %s", step, told)
+
+    def timing(self, step: int, *, seconds: float, images: int) -> None:
+        """Record how long it took to come so far, s, and the patches seen."""
+        self._timing.add(step, {"seconds": seconds, "images": images})
 
     def progress(self, step: int, *, images: int, share: float, seconds: float) -> None:
         """Show speed and time left.
@@ -78,6 +83,7 @@ class Monitor:
         """Finish the files and the line of the progress bar."""
         self._losses.close()
         self._scores.close()
+        self._timing.close()
         self._board.close()
         if not self._quiet:
             sys.stderr.write("\n")

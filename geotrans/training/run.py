@@ -6,7 +6,8 @@ import json
 import logging
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class TrainedTask:
     """What a run leaves.
 
     Attributes:
-        folder: Folder of the run: curves, sheets, checkpoint, resolved configuration.
+        folder: Folder of the run: report, curves, sheets, checkpoint, resolved configuration.
         bundle: The task, ready to use.
         scores: Held-out scores of the exported weights.
         step: Step they belong to.
@@ -38,6 +39,22 @@ class TrainedTask:
     step: int
     steps: int
     seconds: float
+
+    def _repr_html_(self) -> str:
+        from geotrans.html.card import card, thumbnail
+
+        sheets = sorted(self.folder.glob("sheets/step_*.png"))
+        return card(
+            self.bundle.stem,
+            f"trained in {self.seconds / 60:.1f} min",
+            [
+                ("weights of", f"step {self.step} of {self.steps}"),
+                *((name, f"{value:.4g}") for name, value in self.scores.items()),
+                ("bundle", self.bundle),
+                ("folder", self.folder),
+            ],
+            figure=thumbnail(sheets[-1], f"sheet of {self.bundle.stem}") if sheets else None,
+        )
 
 
 def train(
@@ -83,9 +100,39 @@ def train(
             f"training needs the splits train and val; {cache.path} has {', '.join(cache.splits)}; "
             f"add {' and '.join(sorted(missing))} to data.splits"
         )
+    run = method_of(config, cache, folder, quiet=quiet)
+    with _reported(run, folder, cache):
+        trained = _trained(
+            run, config, cache, folder, resume=resume, reproduce=_command(source, overrides)
+        )
+    run.fabric.barrier()
+    return trained
+
+
+@contextmanager
+def _reported(run: Any, folder: Path, cache: PatchCache) -> Iterator[None]:
+    """Write down what a run is, and, however it ends, its page."""
+    if not run.fabric.is_global_zero:
+        yield
+        return
+    from geotrans.training.report import RESULT, record_machine, record_places, write_report
+
+    (folder / RESULT).unlink(missing_ok=True)  # the run that is to go on has none yet
+    record_machine(folder, run.fabric)
+    record_places(folder, cache.manifest)
+    try:
+        yield
+    finally:
+        if (folder / "config.yaml").is_file():
+            log.info("wrote %s", write_report(folder))
+
+
+def _trained(
+    run: Any, config: TrainConfig, cache: PatchCache, folder: Path, *, resume: bool, reproduce: str
+) -> TrainedTask:
+    """Train, and export the best weights."""
     from geotrans.training.export import export_bundle
 
-    run = algorithm_of(config, cache, folder, quiet=quiet)
     best = run.run(resume=resume)
     trained = TrainedTask(
         folder=folder,
@@ -105,18 +152,17 @@ def train(
             generator_args=run.generator_args,
             halo=run.halo,
             align=run.align,
-            reproduce=_command(source, overrides),
+            reproduce=reproduce,
             fit=best["fit"],
             inverse=best.get("inverse") if config.task.inverse else None,
-            inverse_args=getattr(run, "inverse_args", {}),
+            inverse_args=run.inverse_args,
         )
         _sum_up(trained)
-    run.fabric.barrier()
     return trained
 
 
-def algorithm_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bool) -> Any:
-    """The algorithm that a configuration names, set up."""
+def method_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bool) -> Any:
+    """The method that a configuration names, set up."""
     if config.training.method == "cyclegan":
         from geotrans.training.cyclegan import CycleGAN
 
@@ -154,7 +200,9 @@ def _command(source: str, overrides: Sequence[str]) -> str:
 
 
 def _sum_up(trained: TrainedTask) -> None:
-    """Write `result.json`."""
+    """Write what came of the run."""
+    from geotrans.training.report import RESULT
+
     summary = {
         "bundle": trained.bundle.name,
         "scores": trained.scores,
@@ -162,7 +210,7 @@ def _sum_up(trained: TrainedTask) -> None:
         "steps": trained.steps,
         "seconds": round(trained.seconds, 1),
     }
-    path = trained.folder / "result.json"
+    path = trained.folder / RESULT
     try:
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -9,6 +9,7 @@ from geotrans import models
 from geotrans.errors import ConfigError
 from geotrans.metrics.efficientnet import load_efficientnet
 from geotrans.models.efficientnet import pretrained_state
+from geotrans.models.residual import body_of
 from tests.helpers.networks import noise
 
 
@@ -47,6 +48,26 @@ def test_every_weight_of_the_encoder_comes_from_the_wheel() -> None:
     own = [key for key in state if key.startswith(("conv_stem", "bn0", "blocks"))]
     assert own
     assert all(torch.equal(state[key], stored[key]) for key in own)
+
+
+def test_an_encoder_of_one_channel_sees_a_grey_photograph() -> None:
+    grey, color = (models.build("liteunet", n, 3, stages=2) for n in (1, 3))
+    for net in (grey, color):
+        models.load_pretrained(net, "liteunet")
+        net.eval()
+    x = noise(1, 1, 32, 32)
+    torch.testing.assert_close(
+        grey.stem(x), color.stem(x.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_body_of_a_residual_is_what_is_pretrained() -> None:
+    body = {"arch": "liteunet", "args": {"stages": 2, "out_activation": "none"}}
+    net = models.build("residual", 3, 3, body=body, n_bands=3)
+    models.load_pretrained(net, "residual")
+    kernel = pretrained_state()["conv_stem.weight"]
+    assert torch.equal(body_of(net).stem.conv_stem.weight, kernel)
+    assert not net(noise(1, 3, 32, 32)).any()  # it still adds nothing
 
 
 def test_a_network_without_such_an_encoder_says_so() -> None:

@@ -37,7 +37,7 @@ def test_sections_are_told_apart_by_their_keys():
     config = _parse()
     assert isinstance(config.source, MapSide)
     assert isinstance(config.splits, FolderSplits)
-    assert config.splits.folders == {"train": "a/train", "val": "a/val"}
+    assert config.splits.folders == {"train": ("a/train",), "val": ("a/val",)}
     assert isinstance(_parse(splits={"scenes": "a", "polygons": "p.gpkg"}).splits, PolygonSplits)
     boxes = _parse(splits={"scenes": "a", "boxes": {"train": [[0, 0, 5, 5]]}})
     assert isinstance(boxes.splits, BoxSplits)
@@ -79,6 +79,7 @@ def test_a_section_is_read_with_its_overrides(config_file):
         ({"patch": 0}, r"data\.patch: .*greater than or equal to 1"),
         ({"min_valid": 2}, r"data\.min_valid"),
         ({"place": "("}, r"data\.place: .*regular expression"),
+        ({"splits": {"train": []}}, r"data\.splits\.folders\.train: .*at least 1"),
         ({"splits": {}}, r"data\.splits\.folders: .*at least 1"),
         ({"target": {"resampling": "bilinar"}}, r"data\.target\.resampling: .*'bilinear'"),
         ({"splits": {"scenes": "a", "block_m": 5, "shares": {"train": 0}}}, r"shares\.train"),

@@ -180,8 +180,8 @@ def test_a_derived_band_is_the_rounded_sum_of_others(make_scene):
 
 def test_a_derived_band_is_not_valid_where_a_part_is_not(make_scene):
     data = np.full((2, 40, 48), 9, np.uint8)
-    data[1, 4, 6] = 0
-    path = make_scene(shape=(40, 48), bands=("a", "b"), data=data, nodata=0, origin=ORIGIN)
+    data[1, 4, 6] = 255
+    path = make_scene(shape=(40, 48), bands=("a", "b"), data=data, nodata=255, origin=ORIGIN)
     scene = open_scene(path)
     side = SceneSide.open(scene, scene.geobox, wanted=["s"], derive={"s": {"a": 1, "b": 2}})
     values, valid, _ = side.read(Window.whole((40, 48)))

@@ -52,6 +52,15 @@ def test_map_and_aerial(settings, tmp_path, town):
     assert manifest.drawn == "source"
 
 
+def test_a_split_of_several_folders_holds_them_all(settings, tmp_path):
+    parts = ["aerial/train/town_2016_*.tif", "aerial/train/town_2020_[01].tif"]
+    config = _config(settings, splits={"train": parts, "val": "aerial/val"})
+    cache = tile(config, tmp_path / "cache")
+    names = [*(f"town_2016_{i}" for i in range(3)), "town_2020_0", "town_2020_1"]
+    assert cache.load("train").names == names
+    assert cache.load("val").source.shape[0] == 2
+
+
 def test_a_range_and_a_derived_band_reach_the_cache(settings, tmp_path):
     config = _config(
         settings,

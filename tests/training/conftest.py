@@ -10,7 +10,7 @@ import pytest
 
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.pix2pix import Pix2Pix
-from geotrans.training.run import algorithm_of
+from geotrans.training.run import method_of
 from tests.helpers.patches import toy_cache, toy_config, toy_domains
 
 
@@ -78,6 +78,6 @@ def start_unpaired(make_domains: Callable[..., PatchCache], tmp_path: Path) -> C
         folder.mkdir(exist_ok=True)
         without = ["loss", *(["generator"] if "generator" in overrides else [])]
         config = toy_config(changes, without=without, training__method=method, **overrides)
-        return algorithm_of(config, make_domains(**(cache or {})), folder, quiet=True)
+        return method_of(config, make_domains(**(cache or {})), folder, quiet=True)
 
     return make

@@ -150,6 +150,7 @@ def test_configurations_are_shipped():
         "map2aerial",
         "aerial2map",
         "landcover2aerial",
+        "pan2rgb",
         "spectral2natural",
         "spectral2natural_plain",
         "summer2winter",

@@ -8,7 +8,7 @@ from geotrans.training import cut, loop
 from tests.helpers.runs import assert_same, killed_at, read_losses, read_state
 
 FULL = {
-    "task": {"noise": [1, 8]},
+    "task": {"noise": [1, 8], "coordinates": ["latitude"]},
     "critic": {"scales": 2},
     "loss": {"gan": 1, "gan_kind": "hinge", "nce": 1, "nce_identity": 1, "known": 2},
     "contrast": {"patches": 16, "width": 8, "levels": [0, 2]},
@@ -32,7 +32,7 @@ def test_killed_and_resumed_equals_unbroken(start_unpaired, monkeypatch, step):
     killed_at(killed, step)
     state = read_state(killed)
     assert state["step"] == 4
-    assert len(state["pool"]) == 5
+    assert len(state["pools"]["target"]) == 5
     resumed = start_unpaired("cut", "killed", FULL)
     again = resumed.run()
     assert_same(read_state(resumed), read_state(unbroken))

@@ -7,7 +7,7 @@ import torch
 from geotrans.errors import ConfigError, TrainingError
 from geotrans.grid import Window
 from geotrans.inference import Translator
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from geotrans.training import cyclegan, loop
 from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
@@ -18,7 +18,7 @@ BODY = {"arch": "unet", "args": {"depth": 2, "width": 6, "max_width": 8, "head_w
 RESIDUAL = {"arch": "residual", "args": {"body": BODY, "carry": ["red", "green"]}}
 # Everything at once, so that a resumed run has everything to remember.
 FULL = {
-    "task": {"noise": [1, 8]},
+    "task": {"noise": [1, 8], "coordinates": ["latitude"]},
     "critic": {"scales": 2},
     "loss": {"gan": 1, "cycle": 10, "identity": 5, "known": 2},
     "augment": {"critic": ["color", "translation", "cutout"], "jitter": {"gamma": 0.2}},
@@ -91,7 +91,7 @@ def test_domains_may_have_other_bands(start_unpaired):
     }
     shapes = {name: first.in_channels for name, first in convolutions.items()}
     assert shapes == {
-        "generator_target": 2, "generator_source": 1, "critic_target": 1, "critic_source": 2,
+        "generator": 2, "inverse": 1, "critic_target": 1, "critic_source": 2,
     }  # fmt: skip
     with pytest.raises(ConfigError, match=r"the source has 2 bands, the target 1; set loss\.id"):
         start_unpaired(
@@ -117,9 +117,9 @@ def test_carried_bands_are_exact_both_ways_and_blue_is_learned_without_pairs(sta
         training__batch=4,
     )
     source, target = run.patches.draw(0)
-    made = run.generators["target"](source.values)
+    made = run.networks["generator"](source.values)
     assert torch.equal(made[:, [0, 1]], source.values[:, [1, 2]])
-    back = run.generators["source"](target.values)
+    back = run.networks["inverse"](target.values)
     assert torch.equal(back[:, [1, 2]], target.values[:, [0, 1]])
     assert float(run.step(0, 0.0)["known"]) == 0
     best = run.run()
@@ -131,7 +131,7 @@ def test_a_linear_map_told_by_context_starts_ahead(start_unpaired):
     def fit(kind):
         args = {**RESIDUAL["args"], "fit": kind}
         run = start_unpaired("cyclegan", kind, {"generator": {"arch": "residual", "args": args}})
-        return run.generators["target"].module.weight
+        return run.networks["generator"].module.weight
 
     known, context = fit("known"), fit("context")
     assert known.shape == context.shape == (1, 3)
@@ -156,7 +156,7 @@ def test_a_detached_cycle_teaches_the_second_network_alone(start_unpaired):
         )  # fmt: skip
         source, target = run.patches.draw(0)
         run.step(0, 0.0)
-        return [p.grad.clone() for p in run.generators["source"].parameters()], source, target
+        return [p.grad.clone() for p in run.networks["inverse"].parameters()], source, target
 
     (one, *_), (other, *_) = gradient(True), gradient(False)
     assert any(not torch.allclose(a, b) for a, b in zip(one, other, strict=True))
@@ -166,13 +166,35 @@ def test_a_critic_does_not_see_where_scenes_end(start_unpaired):
     """Pixels that are not valid on one side are blank on both."""
     run = start_unpaired("cyclegan", training__crop=48)
     seen = []
-    run.critics["target"].register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    run.networks["critic_target"].register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].detach())
+    )
     source, target = run.patches.draw(0)
     run.step(0, 0.0)
     blank = (source.valid * target.valid == 0).expand(-1, 3, -1, -1)
     assert len(seen) == 3
     assert blank.any()
     assert all((x[blank] == 0).all() for x in seen)
+
+
+def test_a_critic_knows_where_what_it_judges_lies(start_unpaired):
+    """Of a made patch that is where its source was; colours change, latitudes do not."""
+    changes = {"task": {"coordinates": ["latitude"]}, "augment": {"critic": ["color"]}}
+    run = start_unpaired("cyclegan", changes=changes)
+    seen = []
+    for domain in ("target", "source"):
+        run.networks[f"critic_{domain}"].register_forward_pre_hook(
+            lambda _, given: seen.append(given[0])
+        )
+    source, target = run.patches.draw(0)
+    run.step(0, 0.0)
+    valid = source.valid * target.valid
+    real_target, fake_target, _, real_source, fake_source, _ = (x[:, -1:] for x in seen)
+    assert not torch.equal(source.where * valid, target.where * valid)
+    assert torch.equal(real_target, target.where * valid)
+    assert torch.equal(fake_target, source.where * valid)
+    assert torch.equal(real_source, source.where * valid)
+    assert torch.equal(fake_source, target.where * valid)
 
 
 @pytest.mark.parametrize("name", ["cycle", "gan"])
@@ -219,15 +241,15 @@ def test_the_bundle_translates_as_the_run_did_and_carries_the_way_back(start_unp
         scores=result["scores"], generator_args=run.generator_args, halo=run.halo,
         align=run.align, inverse=result["inverse"], inverse_args=run.inverse_args,
     )  # fmt: skip
-    bundle = load_bundle(path)
+    bundle = open_bundle(path)
     assert bundle.parts == ("generator", "inverse")
     assert bundle.spec.inverse.args["carry"] == [[1, 0], [2, 1]]
     state = bundle.state("inverse")
-    net = run.averages["source"].net
+    net = run.averages["inverse"].net
     net.load_state_dict(result["inverse"])
     for key, value in state.items():
         torch.testing.assert_close(value, net.state_dict()[key], rtol=1e-3, atol=1e-4)
-    net = run.averages["target"].net
+    net = run.averages["generator"].net
     net.load_state_dict(result["weights"])
     patches = ResidentPatches(run.cache, "val", run.config, device=torch.device("cpu"))
     held_out = HeldOut(patches, run.config, manifest, align=run.align, halo=run.halo)

@@ -55,6 +55,7 @@ def test_other_networks_end_as_they_always_did():
         ({"lock": "pam", "source": ("pan",)}, r"the source band 'pam'; did you mean 'pan'\?"),
         ({"lock": "nir", "target": ("red", "green")}, "lock asks for the target band 'blue'"),
         ({"lok": "nir"}, r"generator.args.lok: unknown key; did you mean 'lock'\?"),
+        ({"body": {**UNET, "pretrained": True}}, "is said as generator.pretrained"),
         ({"palette": True}, "residual writes values, not classes of a task.palette"),
         (
             {"carry": ["red"], "target": bands(RGB, value_range=(0, 100))},

@@ -41,7 +41,7 @@ def test_rates_fall_linearly_to_nothing(start):
     rates = []
     for share in (0.0, 0.5, 0.75, 1.0):
         set_rates(run.rates, share, decay_from=0.5)
-        optimizers = (run.optimizer, run.critic_optimizers["patch"])
+        optimizers = run.optimizers.values()
         rates.append([o.param_groups[0]["lr"] for o in optimizers])
     expected = [[2e-4 * f, 1e-3 * f] for f in (1, 1, 0.5, 0)]
     np.testing.assert_allclose(rates, expected)
@@ -78,7 +78,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         run.run()
     state = read_state(run)
     assert state["step"] == every
-    assert all(value.isfinite().all() for value in state["generator"].values())
+    assert all(value.isfinite().all() for value in state["networks"]["generator"].values())
 
 
 def test_weights_that_are_no_numbers_are_not_kept(start):

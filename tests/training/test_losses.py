@@ -11,6 +11,7 @@ from geotrans.training.losses import (
     jaccard_loss,
     masked_cross_entropy,
     masked_l1,
+    masked_l2,
 )
 
 
@@ -23,6 +24,13 @@ def test_l1_counts_valid_pixels_only():
     valid = _map([1, 1], [1, 0])
     assert float(masked_l1(output, target, valid)) == pytest.approx((1 + 2 + 2) / 3)
     assert float(masked_l1(output, target, torch.zeros_like(valid))) == 0
+
+
+def test_l2_counts_valid_pixels_only():
+    output, target = _map([1, 2], [3, 9]), _map([0, 0], [5, 0])
+    valid = _map([1, 1], [1, 0])
+    assert float(masked_l2(output, target, valid)) == pytest.approx((1 + 4 + 4) / 3)
+    assert float(masked_l2(output, target, torch.zeros_like(valid))) == 0
 
 
 def test_l1_of_squares_compares_their_means():

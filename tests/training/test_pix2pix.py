@@ -8,7 +8,7 @@ from torch import nn
 from geotrans.errors import ConfigError, DeviceError
 from geotrans.grid import Window
 from geotrans.inference import Translator
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from geotrans.training import loop
 from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
@@ -57,8 +57,8 @@ def test_two_runs_of_a_seed_are_the_same_and_of_another_not(start):
     one, other, another = start("a"), start("b"), start("c", training__seed=1)
     for run in (one, other, another):
         run.run()
-    assert_same(read_state(one)["generator"], read_state(other)["generator"])
-    a, b = (read_state(run)["generator"]["head.0.weight"] for run in (one, another))
+    assert_same(read_state(one)["networks"], read_state(other)["networks"])
+    a, b = (read_state(run)["networks"]["generator"]["head.0.weight"] for run in (one, another))
     assert not torch.equal(a, b)
     assert torch.equal(torch.random.get_rng_state(), global_state)
 
@@ -87,11 +87,11 @@ def test_critic_and_generator_pull_against_each_other(start):
     losses = run.step(0, 0.0)
     assert set(losses) == {"critic", "gan", "feature", "l1"}
     assert all(float(value) == float(value) for value in losses.values())
-    moved = {"generator": run.generator, "critic": run.critics["patch"]}
+    moved = {"generator": run.generator, "critic": run.networks["critic"]}
     for name, net in moved.items():
         assert all(p.requires_grad for p in net.parameters()), name
     only = start("only", {"loss": {"gan": 0, "l1": 1}})
-    assert not only.critics
+    assert set(only.networks) == {"generator"}
     assert set(only.step(0, 0.0)) == {"l1"}
 
 
@@ -119,7 +119,7 @@ def test_norms_are_frozen_for_the_last_part(start):
     assert [training for training, _ in seen] == [True, True, False, False]
     assert not torch.equal(seen[0][1], seen[1][1])
     assert torch.equal(seen[2][1], seen[3][1])
-    exported = read_state(run)["average"]
+    exported = read_state(run)["averages"]["generator"]
     key = next(key for key in exported if key.endswith("running_mean"))
     assert any(torch.equal(exported[key], mean) for _, mean in seen[2:])
 
@@ -147,7 +147,7 @@ def test_half_precision_trains_whole_weights(start):
 
 def test_networks_are_laid_out_channels_last(start):
     run = start()
-    for net in (run.generator, run.critics["patch"]):
+    for net in (run.generator, run.networks["critic"]):
         wide = [p for p in net.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[-1] > 1]
         assert wide
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
@@ -187,12 +187,12 @@ def test_the_bundle_translates_as_the_run_did(start, tmp_path):
         tmp_path / "toy.safetensors", run.config, manifest, result["weights"],
         scores=result["scores"], generator_args=run.generator_args, halo=run.halo, align=run.align,
     )  # fmt: skip
-    net = run.average.net
+    net = run.averages["generator"].net
     net.load_state_dict(result["weights"])
     patches = ResidentPatches(run.cache, "val", run.config, device=torch.device("cpu"))
     held_out = HeldOut(patches, run.config, manifest, align=run.align, halo=run.halo)
     expected = held_out.outputs(net).images
-    bundle = load_bundle(path)
+    bundle = open_bundle(path)
     assert bundle.spec.noise.scales == (1, 8)
     assert bundle.spec.metrics["l1"].value == pytest.approx(result["scores"]["l1"], abs=1e-4)
     for i, picture in enumerate(expected):

@@ -10,7 +10,7 @@ from geotrans.errors import ConfigError
 from geotrans.grid import Window
 from geotrans.inference import Translator
 from geotrans.models import Residual
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from geotrans.tasks.card import render_card
 from geotrans.training.export import export_bundle
 from tests.helpers.runs import assert_same, killed_at, read_state
@@ -30,7 +30,7 @@ CARRY = {
 
 def test_the_fit_alone_is_scored_before_the_first_step_and_goes_into_the_bundle(start, tmp_path):
     run = start("run", CARRY)
-    net = run.average.net
+    net = run.averages["generator"].net
     assert isinstance(net, Residual)
     best = run.run()
     with (run.out / "scores.csv").open(newline="") as file:
@@ -48,7 +48,7 @@ def test_the_fit_alone_is_scored_before_the_first_step_and_goes_into_the_bundle(
         align=run.align,
         fit=best["fit"],
     )
-    bundle = load_bundle(path)
+    bundle = open_bundle(path)
     score = bundle.spec.metrics["psnr"]
     assert score.baselines == {"linear fit": round(best["fit"]["psnr"], 4)}
     assert bundle.spec.metrics["chroma"].better == "lower"

@@ -9,7 +9,7 @@ import yaml
 from geotrans.errors import ConfigError, OutputError, SamplingError
 from geotrans.grid import Window
 from geotrans.inference import Translator
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from geotrans.training import load_config, train
 from geotrans.training.run import _command
 from tests.helpers.patches import BASE, toy_config, toy_data
@@ -27,15 +27,16 @@ def test_a_run_leaves_everything_in_its_folder(config_file, tmp_path):
     out = tmp_path / "runs" / "toy"
     trained = train(config_file, ["training.steps=2", "training.seed=3"], out=out, quiet=True)
     assert {p.name for p in out.iterdir()} == {
-        "checkpoint.pt", "config.yaml", "losses.csv", "result.json", "scores.csv", "sheets",
-        "tensorboard", "toy.safetensors",
+        "checkpoint.pt", "config.yaml", "losses.csv", "machine.json", "places.geojson",
+        "report.html", "result.json", "scores.csv", "sheets", "tensorboard", "timing.csv",
+        "toy.safetensors",
     }  # fmt: skip
     assert trained.bundle == out / "toy.safetensors"
     result = json.loads((out / "result.json").read_text())
     assert result["scores"] == trained.scores
     assert (result["bundle"], result["step"], result["steps"]) == ("toy.safetensors", 2, 2)
     assert load_config(out / "config.yaml").training.seed == 3
-    spec = load_bundle(trained.bundle).spec
+    spec = open_bundle(trained.bundle).spec
     assert [band.name for band in spec.source] == ["nir"]
     assert [band.common_name for band in spec.target] == ["red", "green", "blue"]
     assert spec.gsd_m == pytest.approx((0.6 / 1.25, 0.6 * 1.25), rel=0.01)
@@ -82,7 +83,7 @@ def test_a_map_is_learned_from_rasters_and_vectors(tmp_path, make_scene):
     )
     trained = train(config, out=tmp_path / "run", quiet=True)
     assert set(trained.scores) == {"accuracy", "within_16", "mean_iou", "road_iou"}
-    bundle = load_bundle(trained.bundle)
+    bundle = open_bundle(trained.bundle)
     assert [c.name for c in bundle.spec.palette] == ["yard", "road"]
     assert bundle.spec.style["name"] == "town"
     with rasterio.open(tmp_path / "val" / "town_3.tif") as file:
