@@ -12,7 +12,7 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans.grid import Tile, Window
-from geotrans.mosaicking.job import Job
+from geotrans.mosaicking.canvas import Canvas
 from geotrans.mosaicking.layout import LayoutBand
 from geotrans.mosaicking.parts import Parts, block_px
 from geotrans.scene import Patch
@@ -32,11 +32,11 @@ _DTYPES = {
 _XMP = "{XMP packet}"
 
 
-def has_gaps(job: Job, parts: Parts) -> bool:
+def has_gaps(canvas: Canvas, parts: Parts) -> bool:
     """Whether any pixel of the finished parts is invalid."""
-    if not job.scene.maskable:
+    if not canvas.scene.maskable:
         return False
-    for tile in job.plan:
+    for tile in canvas.plan:
         if parts.is_empty(tile):
             return True
         with rasterio.open(parts.path(tile)) as part:
@@ -45,26 +45,26 @@ def has_gaps(job: Job, parts: Parts) -> bool:
     return False
 
 
-def read_parts(job: Job, parts: Parts, window: Window) -> Patch:
+def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
     """Pixels of the product out of the parts that hold them, which must be finished.
 
     Args:
-        job: What is being made.
+        canvas: What is being made.
         parts: Where its tiles lie.
         window: Pixels asked for, counted from the product's first pixel.
 
     Returns:
         Stored values, and `valid` as far as a mask tells it.
     """
-    layout = job.layout
+    layout = canvas.layout
     has_mask = layout.nodata is None
     fill = 0 if layout.nodata is None else layout.nodata
     data = np.full((len(layout.bands), *window.shape), fill, layout.dtype)
     valid = np.full(window.shape, not has_mask)
-    for tile in _overlapping(job, window):
+    for tile in _overlapping(canvas, window):
         if parts.is_empty(tile):
             continue
-        place = job.place(tile)
+        place = canvas.place(tile)
         shared = place.intersection(window)
         rows, cols = shared.relative_to(window).slices
         inside = shared.relative_to(place)
@@ -77,11 +77,11 @@ def read_parts(job: Job, parts: Parts, window: Window) -> Patch:
     return Patch(data, valid)
 
 
-def _overlapping(job: Job, window: Window) -> list[Tile]:
+def _overlapping(canvas: Canvas, window: Window) -> list[Tile]:
     """Tiles whose cores share pixels with a window of the product."""
-    plan = job.plan
-    rows = [r for r in range(plan.n_rows) if _meets(job.place(plan.tile(r, 0)), window, axis=0)]
-    cols = [c for c in range(plan.n_cols) if _meets(job.place(plan.tile(0, c)), window, axis=1)]
+    plan = canvas.plan
+    rows = [r for r in range(plan.n_rows) if _meets(canvas.place(plan.tile(r, 0)), window, axis=0)]
+    cols = [c for c in range(plan.n_cols) if _meets(canvas.place(plan.tile(0, c)), window, axis=1)]
     return [plan.tile(row, col) for row in rows for col in cols]
 
 
@@ -92,12 +92,12 @@ def _meets(place: Window, window: Window, *, axis: int) -> bool:
 
 
 def write_vrt(
-    job: Job, parts: Parts, *, tags: Mapping[str, str], xmp: str, is_masked: bool
+    canvas: Canvas, parts: Parts, *, tags: Mapping[str, str], xmp: str, is_masked: bool
 ) -> Path:
     """Describe the mosaic of all parts.
 
     Args:
-        job: What was translated; every tile of its plan must be finished.
+        canvas: What was made; every tile of its plan must be finished.
         parts: Where they lie.
         tags: Tags of the product's default domain.
         xmp: Its XMP packet.
@@ -106,24 +106,24 @@ def write_vrt(
     Returns:
         The virtual raster, in the folder of the parts.
     """
-    height, width = job.geobox.shape
+    height, width = canvas.geobox.shape
     root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    if job.scene.crs_wkt:
-        _add(root, "SRS", job.scene.crs_wkt)
-    if not job.geobox.affine.is_identity:
-        numbers = (repr(float(c)) for c in job.geobox.affine.to_gdal())
+    if canvas.scene.crs_wkt:
+        _add(root, "SRS", canvas.scene.crs_wkt)
+    if not canvas.geobox.affine.is_identity:
+        numbers = (repr(float(c)) for c in canvas.geobox.affine.to_gdal())
         _add(root, "GeoTransform", ", ".join(numbers))
     metadata = _add(root, "Metadata")
     for key, value in tags.items():
         _add(metadata, "MDI", value, key=key)
     _add(root, "Metadata", _XMP, domain="xml:XMP", format="xml")
-    tiles = [tile for tile in job.plan if not parts.is_empty(tile)]
-    for number, band in enumerate(job.layout.bands, 1):
-        _add_band(root, job, parts, tiles, band=band, number=number)
+    tiles = [tile for tile in canvas.plan if not parts.is_empty(tile)]
+    for number, band in enumerate(canvas.layout.bands, 1):
+        _add_band(root, canvas, parts, tiles, band=band, number=number)
     if is_masked:
         mask = _add(_add(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         for tile in tiles:
-            _add_source(mask, job, parts, tile, band="mask,1")
+            _add_source(mask, canvas, parts, tile, band="mask,1")
     path = parts.folder / "mosaic.vrt"
     # The packet goes in as it is: ElementTree would move its namespaces to the root.
     path.write_text(ET.tostring(root, encoding="unicode").replace(_XMP, xmp, 1))
@@ -131,9 +131,15 @@ def write_vrt(
 
 
 def _add_band(
-    root: ET.Element, job: Job, parts: Parts, tiles: list[Tile], *, band: LayoutBand, number: int
+    root: ET.Element,
+    canvas: Canvas,
+    parts: Parts,
+    tiles: list[Tile],
+    *,
+    band: LayoutBand,
+    number: int,
 ) -> None:
-    layout = job.layout
+    layout = canvas.layout
     element = _add(root, "VRTRasterBand", dataType=_DTYPES[layout.dtype], band=str(number))
     _add(element, "Description", band.name)
     _add(element, "ColorInterp", band.colorinterp.capitalize())
@@ -152,11 +158,13 @@ def _add_band(
             _add(table, "Entry", c1=red, c2=green, c3=blue, c4="255")
             _add(names, "Category", one.name)
     for tile in tiles:
-        _add_source(element, job, parts, tile, band=str(number))
+        _add_source(element, canvas, parts, tile, band=str(number))
 
 
-def _add_source(element: ET.Element, job: Job, parts: Parts, tile: Tile, *, band: str) -> None:
-    place = job.place(tile)
+def _add_source(
+    element: ET.Element, canvas: Canvas, parts: Parts, tile: Tile, *, band: str
+) -> None:
+    place = canvas.place(tile)
     source = _add(element, "SimpleSource")
     _add(source, "SourceFilename", parts.path(tile).name, relativeToVRT="1")
     _add(source, "SourceBand", band)
@@ -167,7 +175,7 @@ def _add_source(element: ET.Element, job: Job, parts: Parts, tile: Tile, *, band
         "SourceProperties",
         RasterXSize=size["xSize"],
         RasterYSize=size["ySize"],
-        DataType="Byte" if band.startswith("mask") else _DTYPES[job.layout.dtype],
+        DataType="Byte" if band.startswith("mask") else _DTYPES[canvas.layout.dtype],
         BlockXSize=str(block_px(place.width)),
         BlockYSize=str(block_px(place.height)),
     )

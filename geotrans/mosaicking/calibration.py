@@ -15,7 +15,7 @@ import numpy.typing as npt
 from geotrans.errors import SceneError, TilingError, UsageError, nearest
 from geotrans.grid import TilePlan, Window, plan_tiles
 from geotrans.mosaicking.job import Job, read_source, situation
-from geotrans.tasks import Bundle
+from geotrans.tasks import Bundle, TaskSpec
 from geotrans.tasks.statistics import NORM_MODES, NormStatistics
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ _OFFSETS = (0.0, -0.3, 0.3)
 _ENOUGH_VALID = 0.5
 # The whole scene is read in cores of this edge, px; in one pass if it is no larger than this, px.
 _EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
+
+
+def wants_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+    """Whether pixels of the scene decide what the norms of a network do."""
+    if asked is None:
+        return spec.norm == "instance"
+    return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
 
 
 def settle_norms(
@@ -269,9 +276,7 @@ def _bytes_at_once(job: Job, n_px: int) -> float:
 
 
 def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:
-    from geotrans.mosaicking.parts import fingerprint
-
-    now = fingerprint(replace(job, norm=None))
+    now = replace(job, norm=None).fingerprint()
     return all(now[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geotrans import __version__
 from geotrans.errors import BundleError
 from geotrans.grid import (
     Tile,
@@ -22,6 +24,7 @@ from geotrans.grid import (
 from geotrans.mosaicking.layout import As, Layout
 from geotrans.scene import Patch, Scene, read_padded
 from geotrans.tasks import Bundle, NormStatistics, TaskSpec
+from geotrans.tasks.registry import shipped_bundles
 
 if TYPE_CHECKING:
     from geotrans.inference import Translator
@@ -86,6 +89,29 @@ class Job:
         core, scale = tile.core.relative_to(self.plan.area), self.layout.scale
         return _scaled(core, scale)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the network paints in the few colours of a map."""
+        return self.spec.palette is not None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the pixels of the product, by the words a user knows it by."""
+        norm = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        return {
+            "geotrans": __version__,
+            "source": str(self.scene.identity),
+            "task": self.spec.name,
+            "weights": self.bundle.sha256,
+            "bands": list(self.bands),
+            "as": self.as_,
+            "seed": self.seed,
+            "precision": self.precision,
+            "device": self.device.partition(":")[0],
+            **norm,
+            "tiles": json.loads(self.plan.to_json()),
+            "layout": self.layout.to_dict(),
+        }
+
     @cached_property
     def radiometry(self) -> tuple[tuple[float, float], ...]:
         """Scale and offset of each band the task reads."""
@@ -139,6 +165,8 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     return job.layout.settle(made[:, rows, cols], valid)
 
 
+# Weights are large: a process keeps those of the last few jobs it was given at a time.
+_MOST_TRANSLATORS = 3
 _translators: dict[tuple[object, ...], Translator] = {}
 _making = threading.Lock()
 
@@ -149,12 +177,9 @@ def translator_of(job: Job) -> Translator:
         if _settings(job) not in _translators:
             from geotrans.inference import Translator
 
-            bundle = Bundle.open(job.bundle.path)
-            if bundle.sha256 != job.bundle.sha256:
-                raise BundleError(f"{bundle.path} changed while it was in use; start again")
             translator = Translator(
-                bundle, device=job.device, precision=job.precision, seed=job.seed, as_=job.as_,
-                norm=job.norm,
+                bundle_here(job.bundle), device=job.device, precision=job.precision,
+                seed=job.seed, as_=job.as_, norm=job.norm,
             )  # fmt: skip
             _remember(job, translator)
             if job.threads is not None:
@@ -164,6 +189,76 @@ def translator_of(job: Job) -> Translator:
         return _translators[_settings(job)]
 
 
+_ready: dict[tuple[object, ...], tuple[Translator, int]] = {}
+
+
+def ready_translator(
+    bundle: Bundle,
+    *,
+    base: int,
+    device: str,
+    precision: str,
+    seed: int,
+    as_: As,
+    norm: NormStatistics | None,
+) -> tuple[Translator, int]:
+    """The translator of these choices, made anew only if the last one asked for was another.
+
+    Scene after scene of an archive finds its network loaded, its precision chosen, and the memory
+    it has already taken not counted as somebody else's.
+
+    Args:
+        bundle: Task and weights.
+        base: Memory of this process now, bytes.
+        device: As it was asked for, like the rest.
+        precision: Arithmetic of the network.
+        seed: Which of the equally plausible pictures.
+        as_: Colours or classes.
+        norm: Statistics for norms that take them from the image.
+
+    Returns:
+        The translator, and the memory of this process before it was made, bytes.
+    """
+    asked = (bundle.sha256, device, precision, seed, as_, norm)
+    with _making:
+        if asked not in _ready:
+            from geotrans.inference import Translator
+
+            _ready.clear()
+            _translators.clear()
+            translator = Translator(
+                bundle_here(bundle), device=device, precision=precision, seed=seed, as_=as_,
+                norm=norm,
+            )  # fmt: skip
+            settled = (bundle.sha256, device, translator.precision, seed, as_, norm)
+            _ready[asked] = _ready[settled] = translator, base
+        return _ready[asked]
+
+
+def bundle_here(wanted: Bundle) -> Bundle:
+    """A bundle as this machine has it: at the same path, or where its own geotrans keeps it."""
+    shipped = shipped_bundles().get(wanted.path.stem)
+    for path in (wanted.path, shipped):
+        if (
+            path is not None
+            and path.exists()
+            and (found := Bundle.open(path)).sha256 == wanted.sha256
+        ):
+            return found
+    state = "changed while it was in use" if wanted.path.exists() else "is not here"
+    raise BundleError(
+        f"{wanted.path} {state}; the run began with sha256 {wanted.sha256[:12]}: put that file "
+        "there, or start again"
+    )
+
+
+def discharge() -> None:
+    """Let go of this process's translator."""
+    with _making:
+        _translators.clear()
+        _ready.clear()
+
+
 def adopt(job: Job, translator: Translator) -> None:
     """Make `translator` this process's one for a job."""
     with _making:
@@ -171,8 +266,10 @@ def adopt(job: Job, translator: Translator) -> None:
 
 
 def _remember(job: Job, translator: Translator) -> None:
-    _translators.clear()  # A process works on one job at a time, and weights are large.
+    _translators.pop(_settings(job), None)
     _translators[_settings(job)] = translator
+    for oldest in list(_translators)[:-_MOST_TRANSLATORS]:
+        del _translators[oldest]
 
 
 def _settings(job: Job) -> tuple[object, ...]:

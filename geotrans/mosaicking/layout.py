@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +61,12 @@ class Layout:
         """Bytes of one pixel, all bands."""
         return len(self.bands) * np.dtype(self.dtype).itemsize
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        text = json.dumps(asdict(self), default=lambda one: one.model_dump())
+        fields: dict[str, Any] = json.loads(text)
+        return fields
+
     def settle(self, data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> Patch:
         """The pixels as they are stored: invalid ones hold nodata and no valid one does.
 
@@ -104,7 +112,7 @@ def product_layout(
         wanted.name: found for wanted, found in zip(spec.source, scene.select(bands), strict=True)
     }
     layout_bands = []
-    for target, color in zip(spec.target, _colors([b.name for b in spec.target]), strict=True):
+    for target, color in zip(spec.target, color_names([b.name for b in spec.target]), strict=True):
         source = carried.get(target.name)
         if target.dtype == "source" and source is not None:
             # Stored values of the same kind as the source's mean the same.
@@ -123,7 +131,7 @@ def product_layout(
     )
 
 
-def _colors(names: list[str]) -> list[str]:
+def color_names(names: Sequence[str]) -> list[str]:
     """Colour interpretation of bands by name; GeoTIFF knows colours only as the first three."""
     if tuple(names[:3]) == _COLORS:
         return [*_COLORS, *("undefined" for _ in names[3:])]

@@ -8,25 +8,29 @@ not at all.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from geotrans import __version__
 from geotrans.errors import OutputError
 from geotrans.grid import Tile, TilePlan, window_geobox
-from geotrans.mosaicking.job import Job
+from geotrans.mosaicking.canvas import Canvas
 from geotrans.scene import Patch
 
-_RUN = "run.json"
+_RUN, _SCRATCH = "run.json", "whole-"
+
+# How often to try, and how long to wait in between, s, to remove a folder.
+_TRIES, _PAUSE_S = 20, 0.1
 
 # Edge of the blocks of a part, px, as in the product.
 _BLOCK_PX = 512
@@ -44,23 +48,18 @@ _PROFILE = {
 _FLAT = {"compress": "zstd", "zstd_level": 1}
 
 
-def fingerprint(job: Job) -> dict[str, Any]:
-    """What decides the pixels of a product, by the words a user knows it by."""
-    norm = {} if job.norm is None else {"norm": job.norm.to_dict()}
-    return {
-        "geotrans": __version__,
-        "source": str(job.scene.identity),
-        "task": job.spec.name,
-        "weights": job.bundle.sha256,
-        "bands": list(job.bands),
-        "as": job.as_,
-        "seed": job.seed,
-        "precision": job.precision,
-        "device": job.device.partition(":")[0],
-        **norm,
-        "tiles": json.loads(job.plan.to_json()),
-        "layout": json.loads(json.dumps(asdict(job.layout), default=lambda one: one.model_dump())),
-    }
+# While a file is there whose absence says the same to all parts of a process.
+_claim: ContextVar[Path | None] = ContextVar("claim", default=None)
+
+
+@contextmanager
+def wanted_while(claim: Path | None) -> Iterator[None]:
+    """Products are begun for a run that wants them while this file is there; see `Parts`."""
+    token = _claim.set(claim)
+    try:
+        yield
+    finally:
+        _claim.reset(token)
 
 
 class Parts:
@@ -68,15 +67,18 @@ class Parts:
 
     Args:
         folder: Where they lie.
+        claim: File whose absence says that nobody wants more of them: a worker that lost its
+            scheduler must not write into a later run.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, claim: Path | None = None) -> None:
         self.folder = folder
+        self._claim = claim
 
     @classmethod
     def beside(cls, product: Path) -> Parts:
         """The parts of a product."""
-        return cls(product.with_name(f"{product.name}.parts"))
+        return cls(product.with_name(f"{product.name}.parts"), claim=_claim.get())
 
     def recorded(self) -> dict[str, Any] | None:
         """Fingerprint of the run whose parts lie here, if there is one."""
@@ -88,17 +90,17 @@ class Parts:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def begin(self, job: Job, *, overwrite: bool) -> None:
-        """Make the folder ready for a job: a new one, or one that holds parts of the same run.
+    def begin(self, canvas: Canvas, *, overwrite: bool) -> None:
+        """Make the folder ready for a run: a new one, or one that holds parts of the same run.
 
         Args:
-            job: What is going to be written.
+            canvas: What is going to be written.
             overwrite: Discard parts of another run.
 
         Raises:
             OutputError: If parts of another run lie there, or the folder cannot be written.
         """
-        asked, found = fingerprint(job), self.recorded()
+        asked, found = canvas.fingerprint(), self.recorded()
         if found is None and self.folder.exists() and any(self.folder.iterdir()):
             found = {}
         if found is not None and found != asked:
@@ -110,7 +112,11 @@ class Parts:
             self.discard()
         try:
             self.folder.mkdir(exist_ok=True)
+            for old in self.folder.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(old, ignore_errors=True)
             self._replace(_RUN, json.dumps(asked, indent=1).encode())
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(
                 f"{self.folder.parent} cannot be written: {error.strerror}; choose another -o"
@@ -120,11 +126,11 @@ class Parts:
         """File of a tile that holds something valid."""
         return self.folder / f"r{tile.row:05d}_c{tile.col:05d}.tif"
 
-    def write(self, job: Job, tile: Tile, patch: Patch | None) -> None:
+    def write(self, canvas: Canvas, tile: Tile, patch: Patch | None) -> None:
         """Write a finished tile.
 
         Args:
-            job: What it is a tile of.
+            canvas: What it is a tile of.
             tile: Which one.
             patch: Its core as the product stores it; None if nothing in it is valid.
 
@@ -136,32 +142,60 @@ class Parts:
             if patch is None:
                 self._replace(path.with_suffix(".empty").name, b"")
             else:
-                self._replace(path.name, _encode(job, tile, patch))
+                self._replace(path.name, _encode(canvas, tile, patch))
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    def finished(self, job: Job) -> set[tuple[int, int]]:
+    def finished(self, canvas: Canvas) -> set[tuple[int, int]]:
         """Cells of the plan whose tiles are here and whole."""
         return {
             (tile.row, tile.col)
-            for tile in job.plan
-            if self.is_empty(tile) or _is_whole(self.path(tile), job.place(tile).shape)
+            for tile in canvas.plan
+            if self.is_empty(tile) or _is_whole(self.path(tile), canvas.place(tile).shape)
         }
 
     def is_empty(self, tile: Tile) -> bool:
         """Whether a tile is finished and holds nothing valid."""
         return self.path(tile).with_suffix(".empty").exists()
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for whoever puts them together, removed afterwards.
+
+        One each: a worker that is thought dead may still be at it.
+        """
+        with TemporaryDirectory(
+            prefix=_SCRATCH, dir=self.folder, ignore_cleanup_errors=True
+        ) as made:
+            yield Path(made)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the run that wanted them is not over."""
+        return self._claim is None or self._claim.exists()
+
+    def check_wanted(self) -> None:
+        """Raise an OutputError if nobody wants more of them."""
+        if not self.is_wanted:
+            raise OutputError(f"the run that wanted {self.folder} is over")
+
     def discard(self) -> None:
         """Remove the folder and everything in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.exists():
-            raise OutputError(f"{self.folder} cannot be removed")
+        for _ in range(_TRIES):  # A worker may be writing its last tile, which nobody wants.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(_PAUSE_S)
+        raise OutputError(f"{self.folder} cannot be removed")
 
     def _replace(self, name: str, content: bytes) -> None:
-        temporary = self.folder / f"{name}.{os.getpid()}.tmp"
+        # Workers on two machines may have one number and, when one seems dead, one tile.
+        temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"
         try:
             temporary.write_bytes(content)
+            self.check_wanted()
             temporary.replace(self.folder / name)
         except OSError:
             with suppress(OSError):
@@ -177,27 +211,27 @@ def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
         return None
 
 
-def _encode(job: Job, tile: Tile, patch: Patch) -> bytes:
+def _encode(canvas: Canvas, tile: Tile, patch: Patch) -> bytes:
     """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
-    geobox = window_geobox(job.geobox, job.place(tile))
+    geobox = window_geobox(canvas.geobox, canvas.place(tile))
     height, width = geobox.shape
     profile = {
         **_PROFILE,
-        **(_FLAT if job.spec.palette else {}),
+        **(_FLAT if canvas.is_flat else {}),
         "height": height,
         "width": width,
         "blockxsize": block_px(width),
         "blockysize": block_px(height),
         "count": len(patch.data),
-        "dtype": job.layout.dtype,
-        "crs": job.scene.crs_wkt,
+        "dtype": canvas.layout.dtype,
+        "crs": canvas.scene.crs_wkt,
         "transform": geobox.affine,
-        "nodata": job.layout.nodata,
+        "nodata": canvas.layout.nodata,
     }
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), MemoryFile() as memory:
         with memory.open(**profile) as part:
             part.write(patch.data)
-            if job.layout.nodata is None and not patch.valid.all():
+            if canvas.layout.nodata is None and not patch.valid.all():
                 part.write_mask(patch.valid)
         return bytes(memory.getbuffer())
 

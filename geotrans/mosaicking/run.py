@@ -1,119 +1,118 @@
-"""Computing the tiles that are still missing: on threads, or on processes of a small cluster."""
+"""Handing out cells of a plan, a few at a time: to threads, or to the workers of a cluster."""
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import islice
-from typing import Any
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import dask
-import dask.threaded
-from dask.callbacks import Callback
-from dask.delayed import Delayed
+if TYPE_CHECKING:
+    from geotrans.mosaicking.cluster import Cluster
 
-from geotrans.errors import DeviceError
-from geotrans.mosaicking.graph import Receipt
+Cell = tuple[int, ...]
 
-# Tasks a worker process has or is about to get: one that runs and one that waits.
-_QUEUED_PER_WORKER = 2
+# How long to wait for a result before looking whether there is still anybody to give one, s.
+_PATIENCE_S = 2.0
 
 
-def run_tiles(
-    tasks: Sequence[Delayed],
+class Work[Item, Result](Protocol):
+    """What is done with each item, a cell of a plan say. It is pickled; its results are small."""
+
+    @property
+    def name(self) -> str:
+        """What a dashboard shows."""
+
+    @property
+    def folder(self) -> Path:
+        """Where results are written; every worker must see it. It exists."""
+
+    @property
+    def at_once(self) -> int:
+        """Items one process works on at a time, as memory was planned."""
+
+    def settled(self, n_threads: int, *, claim: Path) -> Self:
+        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+
+    def check(self) -> None:
+        """Raise what would go wrong here with every item, before the first one."""
+
+    def __call__(self, item: Item, /) -> Result:
+        """Do it."""
+
+
+def run_cells[Result](
+    work: Work[Cell, Result],
+    cells: Collection[Cell],
     *,
-    workers: int,
-    in_flight: int,
-    done: Callable[[Receipt], None],
+    cluster: Cluster | None = None,
+    done: Callable[[Result], None],
 ) -> None:
-    """Compute lazy receipts.
+    """Work on cells until all are done.
 
     Args:
-        tasks: Some of those `lazy_parts` makes.
-        workers: Processes; 1 stays in this one.
-        in_flight: Tiles read, computed or written at a time in one process with threads.
-        done: Called in this process with each receipt as it comes.
+        work: What to do with each.
+        cells: Places in a plan.
+        cluster: Whose workers do it; threads of this process unless given.
+        done: Called in this thread with each result as it comes.
     """
-    if not tasks:
+    if not cells:
         return
-    if workers == 1:
-        _on_threads(tasks, in_flight, done)
-    else:
-        with _local_cluster(min(workers, len(tasks))) as client:
-            _on_cluster(client, tasks, workers * _QUEUED_PER_WORKER, done)
+    if cluster is not None:
+        cluster.run(work, cells, done=done)
+        return
+    # Leaving the pool waits for cells that are on their way: a run that ends early keeps them.
+    with ThreadPoolExecutor(work.at_once, "tile") as pool:
+        hand_out(
+            lambda cell: pool.submit(work, cell),
+            partial(next, iter(cells), None),
+            room=lambda: work.at_once + 1,
+            done=lambda cell, future: done(future.result()),
+        )
 
 
-def _on_threads(tasks: Sequence[Delayed], in_flight: int, done: Callable[[Receipt], None]) -> None:
-    """Reading and writing of some tiles go on while another holds the translator."""
-
-    def tell(key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if isinstance(result, Receipt):  # The other kind of task is the job itself.
-            done(result)
-
-    # Leaving the pool waits for tiles that are on their way: a run that ends early keeps them. By
-    # the name "threads" Dask would import `distributed` first.
-    with ThreadPoolExecutor(in_flight, "tile") as pool, Callback(posttask=tell):
-        dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool)
-
-
-def _on_cluster(
-    client: Any, tasks: Sequence[Delayed], in_flight: int, done: Callable[[Receipt], None]
+def hand_out[Item](
+    submit: Callable[[Item], Any],
+    take: Callable[[], Item | None],
+    *,
+    room: Callable[[], int],
+    done: Callable[[Item, Any], None],
+    cancel: Callable[[Collection[Any]], None] | None = None,
 ) -> None:
-    """A bounded number of tasks at the scheduler, whatever the size of the scene."""
-    from distributed import KilledWorker, as_completed
+    """Work until there is nothing to take and nothing on its way, of which there is never much.
 
-    waiting = iter(tasks)
-    running = as_completed(client.compute(list(islice(waiting, in_flight))), with_results=True)
+    Args:
+        submit: Gives a future of an item.
+        take: Gives the next item, or None if there is none now.
+        room: How many may be on their way now.
+        done: Called in this thread with each item and its future.
+        cancel: Gives up futures that are still on their way when something goes wrong.
+    """
+    finished: SimpleQueue[Any] = SimpleQueue()
+    running: dict[Any, Item] = {}
     try:
-        for _, receipt in running:
-            done(receipt)
-            for task in islice(waiting, 1):
-                running.add(client.compute(task))
-    except KilledWorker as error:
-        raise DeviceError(
-            "worker processes were killed one after another, most likely for want of memory; give "
-            "fewer --workers or a smaller --memory"
-        ) from error
-
-
-@contextmanager
-def _local_cluster(n_workers: int) -> Iterator[Any]:
-    """Worker processes of one thread each that share the cores for the network's arithmetic."""
-    from distributed import Client, LocalCluster
-
-    threads = max(1, n_cores() // n_workers)
-    settings = {
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(threads)},
-        "distributed.worker.memory.terminate": False,
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",  # Any free port: two runs may share a machine.
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.run(_quieten)
-        yield client
-
-
-def _quieten() -> None:
-    """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
-    warnings.simplefilter("ignore")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while True:
+            free = room() - len(running)
+            while free > 0 and (item := take()) is not None:
+                running[future := submit(item)] = item
+                future.add_done_callback(finished.put)
+                free -= 1
+            if not running:
+                return
+            try:
+                future = finished.get(timeout=_PATIENCE_S)
+            except Empty:
+                continue
+            done(running.pop(future), future)
+    finally:
+        if cancel is not None:
+            cancel(running)
+        else:
+            for future in running:
+                future.cancel()
 
 
 def n_cores() -> int:

@@ -11,7 +11,7 @@ import pytest
 from geotrans.mosaicking import Job
 from geotrans.pipeline import plan_job
 from geotrans.scene import open_scene
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from tests.helpers.bundles import identity_bundle
 
 
@@ -24,6 +24,6 @@ def make_job(make_scene: Callable[..., Path], tmp_path: Path) -> Callable[..., J
             tmp_path / "same.safetensors", dtype=scene.get("dtype", "uint8"), halo=halo, align=2
         )
         source = open_scene(make_scene(**scene))
-        return plan_job(source, load_bundle(bundle), tile=tile, seed=seed)
+        return plan_job(source, open_bundle(bundle), tile=tile, seed=seed)
 
     return make

@@ -17,7 +17,7 @@ from geotrans.mosaicking.budget import (
     resident_bytes,
     tile_within,
 )
-from geotrans.tasks import load_bundle
+from geotrans.tasks import open_bundle
 from tests.helpers.bundles import identity_bundle, random_bundle
 
 
@@ -40,11 +40,11 @@ def test_no_sizes(text: str) -> None:
 )
 def test_the_default_window_is_1024_px(tmp_path: Path, halo: int, align: int, tile: int) -> None:
     bundle = identity_bundle(tmp_path / "same.safetensors", halo=halo, align=align)
-    assert default_tile(load_bundle(bundle).spec) == tile
+    assert default_tile(open_bundle(bundle).spec) == tile
 
 
 def test_a_budget_makes_tiles_smaller_down_to_an_error(tmp_path: Path) -> None:
-    bundle = load_bundle(random_bundle(tmp_path / "random.safetensors"))
+    bundle = open_bundle(random_bundle(tmp_path / "random.safetensors"))
     base = resident_bytes()
     translator = Translator(bundle, precision="float32")
 
@@ -70,9 +70,9 @@ def test_the_memory_of_a_network_is_about_what_it_takes(tmp_path: Path) -> None:
         from geotrans.grid import Window
         from geotrans.inference import Translator
         from geotrans.mosaicking.budget import network_bytes_per_px, resident_bytes
-        from geotrans.tasks import load_bundle
+        from geotrans.tasks import open_bundle
 
-        bundle = load_bundle(sys.argv[1])
+        bundle = open_bundle(sys.argv[1])
         n = 1024
         expected = network_bytes_per_px(bundle, "float32") * n**2
         base = resident_bytes()

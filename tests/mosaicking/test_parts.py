@@ -14,7 +14,7 @@ from geotrans.errors import OutputError
 from geotrans.grid import plan_tiles
 from geotrans.mosaicking import Job, Parts
 from geotrans.mosaicking.job import translate_tile
-from geotrans.mosaicking.parts import fingerprint, plan_of
+from geotrans.mosaicking.parts import plan_of
 
 MakeJob = Callable[..., Job]
 
@@ -71,14 +71,14 @@ def test_a_fingerprint_tells_runs_apart(make_job: MakeJob, tmp_path: Path) -> No
     parts = Parts.beside(tmp_path / "out.tif")
     assert parts.recorded() is None
     parts.begin(job, overwrite=False)
-    assert parts.recorded() == fingerprint(job) == json.loads(json.dumps(fingerprint(job)))
+    assert parts.recorded() == job.fingerprint() == json.loads(json.dumps(job.fingerprint()))
     assert plan_of(parts.recorded() or {}) == job.plan
     parts.begin(job, overwrite=False)
     other = make_job(seed=9, tile=40)
     with pytest.raises(OutputError, match=r"seed 0, now 9; tiles .* windows of .*--overwrite"):
         parts.begin(other, overwrite=False)
     parts.begin(other, overwrite=True)
-    assert parts.recorded() == fingerprint(other)
+    assert parts.recorded() == other.fingerprint()
     parts.discard()
     assert not parts.folder.exists()
 

@@ -1,0 +1,169 @@
+"""Gain and offset for every tile, so that tiles agree where they overlap.
+
+In each overlap both tiles should have the same mean and the same spread. Logarithms of gains, then
+offsets, are each the least-squares solution of one equation a pair. What no overlap decides stays:
+within a group of tiles that hang together the gains have a geometric mean of 1 and the offsets,
+counted at each tile's own mean, an average of 0, so that the group is as bright as it was.
+
+References:
+    M. Brown, D. Lowe, "Automatic panoramic image stitching using invariant features", IJCV 74
+    (2007), section 6, for gains by least squares over overlaps; here with offsets, in logarithms,
+    and with a solution of least norm instead of a prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.scene import Patch
+
+if TYPE_CHECKING:
+    from geotrans.mosaicking.joined import JoinedScene
+
+# Longer edge at which an overlap is looked at, and the fewest pixels that say something, px.
+_SEEN_PX = 256
+_FEWEST = 32
+
+# A spread below this share of the mean is noise of arithmetic.
+_FLAT = 1e-6
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What becomes of the values of each tile: `gain * value + offset`.
+
+    Attributes:
+        gains: By tile and band, `(n_tiles, C)`.
+        offsets: By tile and band, `(n_tiles, C)`.
+    """
+
+    gains: Floats
+    offsets: Floats
+
+    def apply(self, number: int, patch: Patch, channels: list[int]) -> Patch:
+        """Pixels of a tile with the tile's gain and offset, as floats."""
+        gain = self.gains[number, channels][:, None, None]
+        offset = self.offsets[number, channels][:, None, None]
+        return Patch(gain * patch.data.astype(np.float64) + offset, patch.valid)
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """What pairs of tiles look like where they overlap.
+
+    Attributes:
+        tiles: Numbers of both tiles, `(n, 2)`.
+        weights: Pixels they share, `(n,)`.
+        means: Mean of either, by band, `(n, 2, C)`.
+        spreads: Standard deviation of either, by band, `(n, 2, C)`.
+    """
+
+    tiles: npt.NDArray[np.intp]
+    weights: Floats
+    means: Floats
+    spreads: Floats
+
+
+def measure_overlaps(
+    scene: JoinedScene, *, advance: Callable[[int], None] | None = None
+) -> Overlaps:
+    """Look at every overlap of a mosaic, decimated.
+
+    Args:
+        scene: The mosaic.
+        advance: Called with 1 for each tile.
+    """
+    tiles, weights, means, spreads = [], [], [], []
+    for one, tile in enumerate(scene.placed):
+        for other in scene.tiles_in(tile.place):
+            if other <= one:
+                continue
+            window = tile.place.intersection(scene.placed[other].place)
+            factor = max(1.0, max(window.shape) / _SEEN_PX)
+            shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
+            pair = [scene.read_tile(i, window, scene.bands, out_shape=shape) for i in (one, other)]
+            both = pair[0].valid & pair[1].valid
+            if both.sum() < _FEWEST:
+                continue
+            values = [patch.data[:, both].astype(np.float64) for patch in pair]
+            tiles.append((one, other))
+            weights.append(float(both.mean()) * window.height * window.width)
+            means.append([v.mean(axis=1) for v in values])
+            spreads.append([v.std(axis=1) for v in values])
+        if advance:
+            advance(1)
+    n_bands = len(scene.bands)
+    return Overlaps(
+        np.array(tiles, np.intp).reshape(-1, 2),
+        np.array(weights, np.float64),
+        np.array(means, np.float64).reshape(-1, 2, n_bands),
+        np.array(spreads, np.float64).reshape(-1, 2, n_bands),
+    )
+
+
+def solve_balance(overlaps: Overlaps, n_tiles: int) -> Balance:
+    """Gains and offsets with which tiles agree best where they overlap."""
+    n_bands = overlaps.means.shape[2]
+    gains, offsets = np.ones((n_tiles, n_bands)), np.zeros((n_tiles, n_bands))
+    for band in range(n_bands):
+        means, spreads = overlaps.means[:, :, band], overlaps.spreads[:, :, band]
+        # Where one of both is flat nothing is known of gains.
+        rough = (spreads > _FLAT * np.abs(means)).all(axis=1) & (spreads > 0).all(axis=1)
+        logs = np.log(spreads[rough])
+        gain = np.exp(
+            _least_squares(
+                overlaps.tiles[rough], overlaps.weights[rough], logs[:, 0] - logs[:, 1], n_tiles
+            )
+        )
+        own = _own_means(overlaps, means, n_tiles)
+        stretched = gain[overlaps.tiles] * (means - own[overlaps.tiles]) + own[overlaps.tiles]
+        shift = _least_squares(
+            overlaps.tiles, overlaps.weights, stretched[:, 0] - stretched[:, 1], n_tiles
+        )
+        gains[:, band], offsets[:, band] = gain, own * (1 - gain) + shift
+    return Balance(gains, offsets)
+
+
+def _own_means(overlaps: Overlaps, means: Floats, n_tiles: int) -> Floats:
+    """Mean of each tile over its overlaps; 0 where it has none."""
+    flat, weights = overlaps.tiles.ravel(), np.repeat(overlaps.weights, 2)
+    total = np.bincount(flat, weights * means.ravel(), n_tiles)
+    count = np.bincount(flat, weights, n_tiles)
+    return np.divide(total, count, out=np.zeros(n_tiles), where=count > 0)
+
+
+def _least_squares(
+    pairs: npt.NDArray[np.intp], weights: Floats, differences: Floats, n: int
+) -> Floats:
+    """The `x` of least norm for which all `x[i] + difference` are nearest to `x[j]`.
+
+    Conjugate gradients on the normal equations, whose matrix is never made: thousands of tiles
+    have a few overlaps each. Begun at zero they stay in its range, which makes the norm least.
+    """
+    first, second = pairs[:, 0], pairs[:, 1]
+
+    def gathered(residuals: Floats) -> Any:
+        flow = weights * residuals
+        return np.bincount(first, flow, n) - np.bincount(second, flow, n)
+
+    x = np.zeros(n)
+    residual = -gathered(differences)
+    direction, size = residual.copy(), float(residual @ residual)
+    enough = size * 1e-24
+    for _ in range(10 * n):
+        if size <= enough:
+            break
+        image = gathered(direction[first] - direction[second])
+        step = size / float(direction @ image)
+        x += step * direction
+        residual -= step * image
+        before, size = size, float(residual @ residual)
+        direction = residual + size / before * direction
+    return x

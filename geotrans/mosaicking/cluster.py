@@ -1,0 +1,173 @@
+"""A Dask cluster at our work: what its workers are told, asked and given, and what they lack.
+
+Before any work it is checked that they see the folder, the scene and the bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+from geotrans.errors import ClusterError, GeotransError, OutputError
+from geotrans.mosaicking.errand import Errand, forget, perform_turn, rehearse
+from geotrans.mosaicking.losses import Roll, address_of, aside, told
+from geotrans.mosaicking.run import Cell, Work, hand_out
+from geotrans.mosaicking.turns import Turns
+
+# How long a shared folder may take to show what another machine wrote, a cluster that is left to
+# drop what it was given; and how often to look whether one that is asked is still there, s.
+_SEEN_S, _LEAVE_S, _LOOK_S = 10.0, 5.0, 2.0
+
+
+class Cluster:
+    """A Dask cluster whose workers can do our work. Its methods may be called by many threads.
+
+    Args:
+        client: Connection to its scheduler.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._roll = Roll(client)
+
+    @property
+    def address(self) -> str:
+        """Of its scheduler."""
+        return address_of(self.client)
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """Threads of each worker by its address, as of a few seconds ago.
+
+        Raises:
+            ClusterError: If there has been none for too long.
+        """
+        return self._roll.call()
+
+    def ask[Result](
+        self, function: Callable[..., Result], *words: Any, workers: list[str] | None = None
+    ) -> dict[str, Result]:
+        """What a function returns on each worker, at once and beside any task.
+
+        Args:
+            function: What to call there.
+            words: What with.
+            workers: Addresses of those to ask; all unless given.
+
+        Raises:
+            GeotransError: If it fails on any of them; says which.
+            ClusterError: If there are none.
+        """
+        from distributed.comm import CommClosedError
+
+        run = partial(self.client.run, function, *words, workers=workers, on_error="return")
+        with told(self.client):
+            asked = aside(run)
+            while wait([asked], _LOOK_S).not_done:  # As long as there is somebody to answer.
+                self._roll.call()
+            answers: dict[str, Any] = asked.result()
+        failed = {w: a for w, a in answers.items() if isinstance(a, BaseException)}
+        # One that died while it was asked is no longer a worker.
+        lacking = {w: a for w, a in failed.items() if not isinstance(a, CommClosedError)}
+        for worker, error in lacking.items():
+            more = f" (and {len(lacking) - 1} of {len(answers)} more)" if len(lacking) > 1 else ""
+            if isinstance(error, GeotransError):
+                raise type(error)(f"worker {worker}{more}: {error}") from error
+            raise ClusterError(f"worker {worker}{more}: {type(error).__name__}: {error}") from error
+        if len(failed) == len(answers):
+            raise ClusterError(
+                f"the cluster at {self.address} has lost all its workers; start some"
+            )
+        return {w: a for w, a in answers.items() if w not in failed}
+
+    def run[Result](
+        self, work: Work[Cell, Result], cells: Collection[Cell], *, done: Callable[[Result], None]
+    ) -> None:
+        """Work on cells until all are done; see `run_cells`.
+
+        Raises:
+            ClusterError: If the cluster is lost, or workers die of the work itself.
+            GeotransError: What the work raises.
+        """
+        with self.serving(work) as errand:
+            label, turns = label_of(work), Turns(cells)
+
+            def finish(some: list[Cell], future: Any) -> None:
+                results, seconds = future.result()
+                turns.finish(some, len(results), seconds)
+                for result in results:
+                    done(result)
+
+            hand_out(
+                lambda some: self.client.submit(
+                    perform_turn, errand, some, key=(label, *some[0]), pure=False
+                ),
+                turns.take,
+                room=lambda: sum(min(n, work.at_once) + 2 for n in self.workers.values()) or 1,
+                done=finish,
+                cancel=self.cancel,
+            )
+
+    @contextmanager
+    def serving(self, work: Work[Any, Any], *, name: str = "errand") -> Iterator[Errand]:
+        """Workers that have been told of some work, and have shown that they can do it.
+
+        Args:
+            work: What they are told.
+            name: What the file that tells it is called by, in the folder of the work.
+
+        Yields:
+            What `perform` takes.
+
+        Raises:
+            ClusterError: If the cluster is lost meanwhile.
+            GeotransError: If a worker cannot do the work; says which.
+        """
+        errand = Errand.of(work, name)
+        try:
+            with told(self.client):
+                self._rehearse(errand)
+                yield errand
+        finally:
+            for path in errand.path.parent.glob(f"{errand.path.name}*"):
+                path.unlink(missing_ok=True)
+
+    def cancel(self, futures: Collection[Any]) -> None:
+        """Take back what was handed out, whatever it is at."""
+        if futures:
+            self._leave(partial(self.client.cancel, list(futures), force=True))
+
+    def forget(self) -> None:
+        """Let workers go of everything they hold for us."""
+        self._leave(partial(self.client.run, forget, on_error="ignore"))
+
+    def _leave(self, act: Callable[[], Any]) -> None:
+        """Do something in parting, unless nobody answers: why we part is what must be told."""
+        if self.client.status == "running":
+            with suppress(Exception):
+                aside(act).result(_LEAVE_S)
+
+    def _rehearse(self, errand: Errand) -> None:
+        folder = errand.path.parent
+        for worker, (host, name) in self.ask(rehearse, errand).items():
+            trace, until = folder / name, time.monotonic() + _SEEN_S
+            while not trace.exists():
+                os.listdir(folder)  # Makes a network file system look again.
+                if time.monotonic() > until:
+                    raise OutputError(
+                        f"worker {worker} on {host} has a {folder} of its own; give -o in a folder "
+                        "that it shares with this machine"
+                    )
+                time.sleep(0.05)
+            trace.unlink()
+
+
+def label_of(work: Work[Any, Any]) -> str:
+    """What a dashboard groups the tasks of some work by; what follows "-" tells runs apart."""
+    return f"{work.name.replace('-', '_')}-{uuid.uuid4().hex}"
