@@ -11,6 +11,8 @@
     ├── BundleError       (OSError)       a bundle or checkpoint that is damaged or foreign
     ├── OutputError       (OSError)       a product that cannot be written
     ├── DeviceError       (RuntimeError)  a device that was asked for and is not there
+    ├── ClusterError      (RuntimeError)  a Dask cluster that does not answer or does not fit
+    ├── ExtraError        (ImportError)   a library of an extra that is not installed
     ├── SamplingError     (ValueError)    collections with no window to draw
     └── TrainingError     (RuntimeError)  a run that cannot go on
 
@@ -65,6 +67,14 @@ class OutputError(GeotransError, OSError):
 
 class DeviceError(GeotransError, RuntimeError):
     """A device or precision that was asked for and is not there."""
+
+
+class ClusterError(GeotransError, RuntimeError):
+    """A Dask cluster that does not answer, or whose workers cannot do the work."""
+
+
+class ExtraError(GeotransError, ImportError):
+    """A library that only an extra brings, and that is not installed."""
 
 
 class SamplingError(GeotransError, ValueError):

@@ -130,9 +130,9 @@ def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
 
 def write_class_names(path: Path, layout: Layout) -> None:
     """Write the names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
-    if layout.classes is None:
+    if not any(one.name for one in layout.classes or ()):
         return
-    write_category_names(path, [one.name for one in layout.classes])
+    write_category_names(path, [one.name for one in layout.classes or ()])
 
 
 def publish(whole: Path, path: Path) -> None:

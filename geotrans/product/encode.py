@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 
-from geotrans.mosaicking import Job, Layout
+from geotrans.mosaicking import Canvas, Layout
 from geotrans.product.tiff import ASCII, BYTE, METADATA, XMP, Image, Tag, read_images
 from geotrans.scene import Patch
 
@@ -118,7 +118,7 @@ def encode(
 
 
 def head_tags(
-    job: Job,
+    canvas: Canvas,
     profile: Mapping[str, Any],
     *,
     tags: Mapping[str, str],
@@ -128,21 +128,21 @@ def head_tags(
     """Tags of the first image of a product: all that it says about itself.
 
     Args:
-        job: What is being made.
+        canvas: What is being made.
         profile: As `encoding` gives it.
         tags: Tags of the default domain.
         xmp: The XMP packet.
         resampling: How its overviews are made, if it has any.
     """
-    layout = job.layout
-    height, width = job.geobox.shape
+    layout = canvas.layout
+    height, width = canvas.geobox.shape
     whole = {**profile, "height": height, "width": width, "sparse_ok": True}
     if layout.classes:
         whole["photometric"] = "PALETTE"
-    if job.scene.crs_wkt:
-        whole["crs"] = job.scene.crs_wkt
-    if not job.geobox.affine.is_identity:
-        whole["transform"] = job.geobox.affine
+    if canvas.scene.crs_wkt:
+        whole["crs"] = canvas.scene.crs_wkt
+    if not canvas.geobox.affine.is_identity:
+        whole["transform"] = canvas.geobox.affine
     with MemoryFile() as memory:
         with memory.open(**whole) as file:
             file.update_tags(**tags)

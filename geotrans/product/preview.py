@@ -1,15 +1,20 @@
-"""A small picture of source and product side by side."""
+"""Small pictures of scenes, side by side."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
-from geotrans.errors import OutputError
+from geotrans.files import write_whole
 from geotrans.grid import Window
 from geotrans.scene import Patch, Scene, expand_palette
 
@@ -29,22 +34,64 @@ def write_preview(source: Scene, product: Scene, path: Path, *, area: Window) ->
         path: File to write; an existing one is replaced.
         area: The part of the source that was translated.
     """
-    left, right = picture(source, window=area), picture(product)
-    height = max(left.shape[1], right.shape[1])
-    width = left.shape[2] + _GAP_PX + right.shape[2]
+    side_by_side([picture(source, window=area), picture(product)]).save(path)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that shows itself in a notebook.
+
+    Attributes:
+        pixels: Red, green, blue and alpha, shape `(4, H, W)`.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+
+    def save(self, path: Path | str) -> Path:
+        """Write a PNG; an existing one is replaced.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        path = Path(path)
+        write_whole(path, self._repr_png_())
+        return path
+
+    def _repr_png_(self) -> bytes:
+        count, height, width = self.pixels.shape
+        profile = {"height": height, "width": width, "count": count, "dtype": "uint8"}
+        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # A picture lies nowhere.
+            with memory.open(driver="PNG", **profile) as png:
+                png.write(self.pixels)
+            return bytes(memory.read())
+
+    def __repr__(self) -> str:
+        _, height, width = self.pixels.shape
+        return f"<Picture of {width} x {height} px>"
+
+
+def show(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Picture:
+    """Scenes side by side, those of one type in one stretch.
+
+    Args:
+        scenes: What to show.
+        max_px: Longer edge of each, px.
+    """
+    patches = [colors_of(scene, max_px=max_px) for scene in scenes]
+    return side_by_side([rgba(patch, limits_among(patch, patches)) for patch in patches])
+
+
+def side_by_side(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
+    """Pictures `(4, H, W)` from left to right, a gap between them."""
+    height = max(one.shape[1] for one in pictures)
+    width = sum(one.shape[2] + _GAP_PX for one in pictures) - _GAP_PX
     canvas = np.zeros((4, height, width), np.uint8)
-    canvas[:, : left.shape[1], : left.shape[2]] = left
-    canvas[:, : right.shape[1], -right.shape[2] :] = right
-    temporary = path.with_name(f".{path.name}.tmp")
-    profile = {"driver": "PNG", "height": height, "width": width, "count": 4, "dtype": "uint8"}
-    try:
-        # A PNG has no room for coordinates, and a file beside it would be one too many.
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(temporary, "w", **profile) as png:
-            png.write(canvas)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from error
+    left = 0
+    for one in pictures:
+        canvas[:, : one.shape[1], left : left + one.shape[2]] = one
+        left += one.shape[2] + _GAP_PX
+    return Picture(canvas)
 
 
 def picture(
@@ -52,8 +99,7 @@ def picture(
 ) -> npt.NDArray[np.uint8]:
     """A scene as a small colour picture.
 
-    Bands red, green and blue are shown if it has them, else its first three, else its first in
-    grey. Values other than 8 bit are stretched from their 2nd to their 98th percentile.
+    Values other than 8 bit are stretched from their 2nd to their 98th percentile.
 
     Args:
         scene: What to show.
@@ -63,11 +109,65 @@ def picture(
     Returns:
         Red, green, blue and alpha, shape `(4, H, W)`.
     """
+    patch = colors_of(scene, window=window, max_px=max_px)
+    return rgba(patch, limits_among(patch, [patch]))
+
+
+def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX) -> Patch:
+    """The bands of a scene that are worth looking at, decimated.
+
+    These are red, green and blue if it has them, else its first three, else its first.
+
+    Args:
+        scene: What to show.
+        window: Which part of it; all unless given.
+        max_px: Longer edge, px.
+
+    Returns:
+        Stored values of three bands or one.
+    """
     scene = expand_palette(scene)
-    patch = scene.overview(max_px, _shown(scene), window=window)
-    colors = np.broadcast_to(_stretched(patch), (3, *patch.valid.shape))
+    return scene.overview(max_px, _shown(scene), window=window)
+
+
+def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
+    """Values of a patch that become black and white, the same for all patches of its type.
+
+    Args:
+        patch: One of the patches.
+        patches: What is compared.
+
+    Returns:
+        2nd and 98th percentile of each band; 0 and 255 of 8 bit.
+    """
+    if patch.data.dtype == np.uint8:
+        return [(0.0, 255.0)] * len(patch.data)
+    alike = [
+        one for one in patches
+        if one.data.dtype == patch.data.dtype and len(one.data) == len(patch.data)
+    ]  # fmt: skip
+    limits = []
+    for i in range(len(patch.data)):
+        values = np.concatenate([one.data[i][one.valid] for one in alike])
+        low, high = np.percentile(values, (2, 98)) if values.size else (0, 1)
+        limits.append((float(low), float(high)))
+    return limits
+
+
+def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.uint8]:
+    """A patch of three bands or one as a picture.
+
+    Args:
+        patch: Stored values.
+        limits: Values of each band that become black and white.
+
+    Returns:
+        Red, green, blue and alpha, shape `(4, H, W)`.
+    """
+    bands = zip(patch.data, limits, strict=True)
+    colors = np.stack([_stretch(band, patch.valid, *limit) for band, limit in bands])
     alpha = np.where(patch.valid, np.uint8(255), np.uint8(0))
-    return np.concatenate([np.where(patch.valid, colors, np.uint8(0)), alpha[None]])
+    return np.concatenate([np.broadcast_to(colors, (3, *patch.valid.shape)), alpha[None]])
 
 
 def _shown(scene: Scene) -> tuple[int, ...]:
@@ -78,17 +178,12 @@ def _shown(scene: Scene) -> tuple[int, ...]:
     return indexes[:3] if len(indexes) >= 3 else indexes[:1]
 
 
-def _stretched(patch: Patch) -> npt.NDArray[np.uint8]:
-    if patch.data.dtype == np.uint8:
-        return np.asarray(patch.data, np.uint8)
-    if not patch.valid.any():
-        return np.zeros(patch.data.shape, np.uint8)
-    return np.stack([_stretch(band, patch.valid) for band in patch.data])
-
-
-def _stretch(band: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _stretch(
+    band: npt.NDArray[Any], valid: npt.NDArray[np.bool_], low: float, high: float
+) -> npt.NDArray[np.uint8]:
+    if band.dtype == np.uint8:
+        return np.where(valid, band, np.uint8(0))
     values = np.where(valid, band, 0).astype(np.float64)
-    low, high = np.percentile(values[valid], (2, 98))
-    scaled = (values - low) / max(high - low, 1e-12)
-    stretched: npt.NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    stretched: npt.NDArray[np.uint8] = np.rint(np.where(valid, scaled, 0) * 255).astype(np.uint8)
     return stretched

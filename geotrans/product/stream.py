@@ -23,7 +23,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import GeotransError
 from geotrans.grid import Window
-from geotrans.mosaicking import Job, Parts
+from geotrans.mosaicking import Canvas, Parts
 from geotrans.mosaicking.assemble import read_parts
 from geotrans.product.cog import told, write_class_names, write_cog
 from geotrans.product.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
@@ -45,27 +45,31 @@ class CogStream:
     """Encodes a product behind the tiles that are being made.
 
     Args:
-        job: What is being made.
+        canvas: What is being made.
         parts: Where its tiles appear.
         options: Creation options, as `cog_options` gives them.
+        scratch: Folder for what is encoded, of this one alone.
     """
 
-    def __init__(self, job: Job, parts: Parts, options: Mapping[str, str]) -> None:
-        self._job, self._parts, self._options = job, parts, options
-        self._profile = encoding(job.layout, options)
+    def __init__(
+        self, canvas: Canvas, parts: Parts, options: Mapping[str, str], scratch: Path
+    ) -> None:
+        self._canvas, self._parts, self._options = canvas, parts, options
+        self._scratch = scratch
+        self._profile = encoding(canvas.layout, options)
         self._resampling = options["OVERVIEW_RESAMPLING"].upper()
-        self._shapes = _pyramid((job.geobox.shape[0], job.geobox.shape[1]))
+        self._shapes = _pyramid((canvas.geobox.shape[0], canvas.geobox.shape[1]))
         # Encoded blocks by level, whether of the mask, row and column.
         self._blocks: dict[tuple[int, bool, int, int], Block] = {}
         self._has_gaps = False
-        self._missing = Counter(tile.row for tile in job.plan)
+        self._missing = Counter(tile.row for tile in canvas.plan)
         self._failure: Exception | None = None
         self._is_stopped = False
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._follow, name="cog", daemon=True)
 
     def __enter__(self) -> Self:
-        self._store: BinaryIO = (self._parts.folder / "blocks.bin").open("w+b")
+        self._store: BinaryIO = (self._scratch / "blocks.bin").open("w+b")
         self._thread.start()
         return self
 
@@ -106,13 +110,13 @@ class CogStream:
         while self._thread.is_alive():  # With a timeout, so that Ctrl-C is heard.
             self._thread.join(timeout=0.2)
         self._raise_failure()
-        tail = self._parts.folder / "overviews.tif"
+        tail = self._scratch / "overviews.tif"
         if len(self._shapes) > 2:
             smaller = len(self._shapes) - 3
             count = {"OVERVIEW_COUNT": str(smaller)} if smaller else {"OVERVIEWS": "NONE"}
             write_cog(self._reduced, tail, {**self._options, **count})
         head = head_tags(
-            self._job,
+            self._canvas,
             self._profile,
             tags=tags,
             xmp=xmp,
@@ -125,7 +129,7 @@ class CogStream:
                     levels += self._tail(stack.enter_context(tail.open("rb")), levels[0].image)
                 is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
                 write_levels(path, levels, is_big=is_big)
-            write_class_names(path, self._job.layout)
+            write_class_names(path, self._canvas.layout)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise told(error, path) from error
@@ -133,7 +137,7 @@ class CogStream:
     @property
     def _reduced(self) -> Path:
         """The second overview, until it has overviews of its own."""
-        return self._parts.folder / "reduced.tif"
+        return self._scratch / "reduced.tif"
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, GeotransError):
@@ -167,21 +171,21 @@ class CogStream:
 
     def _whole_to(self) -> int:
         """First row of the product that is not finished, px."""
-        plan = self._job.plan
+        plan = self._canvas.plan
         row = next((r for r in range(plan.n_rows) if self._missing[r] > 0), None)
-        return self._shapes[0][0] if row is None else self._job.place(plan.tile(row, 0)).row_off
+        return self._shapes[0][0] if row is None else self._canvas.place(plan.tile(row, 0)).row_off
 
     def _segments(self, top: int) -> Iterator[Window]:
         """Windows of whole groups, as wide as memory allows."""
         height, width = self._shapes[0]
-        group_bytes = _GROUP_PX**2 * self._job.layout.bytes_per_px
+        group_bytes = _GROUP_PX**2 * self._canvas.layout.bytes_per_px
         step = max(1, _SEGMENT_BYTES // group_bytes) * _GROUP_PX
         for left in range(0, width, step):
             yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
 
     def _take(self, window: Window, reduced: Any) -> None:
         """Encode a segment: keep its blocks, and its pixels at a quarter of the resolution."""
-        patch = read_parts(self._job, self._parts, window)
+        patch = read_parts(self._canvas, self._parts, window)
         encoded = self._encode(patch, factors=_FACTORS[: len(self._shapes) - 1])
         self._keep(encoded, row=window.row_off // BLOCK_PX, col=window.col_off // BLOCK_PX)
         self._has_gaps |= not patch.valid.all()
@@ -215,7 +219,7 @@ class CogStream:
 
     @property
     def _is_maskable(self) -> bool:
-        return self._job.layout.nodata is None and self._job.scene.maskable
+        return self._canvas.layout.nodata is None and self._canvas.scene.maskable
 
     def _open_reduced(self) -> Any:
         height, width = self._shapes[2]
@@ -225,9 +229,9 @@ class CogStream:
             driver="GTiff",
             height=height,
             width=width,
-            count=len(self._job.layout.bands),
-            dtype=self._job.layout.dtype,
-            nodata=self._job.layout.nodata,
+            count=len(self._canvas.layout.bands),
+            dtype=self._canvas.layout.dtype,
+            nodata=self._canvas.layout.nodata,
             photometric=self._profile["photometric"],
             alpha="NO",
             tiled=True,
@@ -257,7 +261,7 @@ class CogStream:
         shape = (BLOCK_PX, 2 * BLOCK_PX)
         valid = np.ones(shape, bool)
         valid[:, BLOCK_PX:] = False
-        data = np.zeros((len(self._job.layout.bands), *shape), self._job.layout.dtype)
+        data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
         return self._encode(Patch(data, valid), factors=()).masks[1]
 
     def _tail(self, file: BinaryIO, head: Image) -> Iterator[Level]:

@@ -111,7 +111,9 @@ class Survey:
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
 
-def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int) -> Survey:
+def survey_job(
+    job: Job, *, path: Path | str, options: Mapping[str, str], workers: int, is_apart: bool = False
+) -> Survey:
     """Translate one tile in the middle of the plan, keep nothing of it, and extrapolate.
 
     Args:
@@ -119,6 +121,7 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
         path: File it would make.
         options: Creation options of the product.
         workers: Processes that would translate.
+        is_apart: Whether each has cores or a GPU of its own, as on a cluster.
     """
     tile = _middle(job)
     before = resident_bytes()
@@ -153,7 +156,7 @@ def survey_job(job: Job, *, path: Path, options: Mapping[str, str], workers: int
         raw_bytes=raw_bytes,
         output_bytes=math.ceil(cog_bytes * share),
         memory_bytes=math.ceil(one_process if workers == 1 else before + workers * one_process),
-        seconds=len(job.plan) * tile_seconds + share * cog_seconds,
+        seconds=len(job.plan) * tile_seconds / (workers if is_apart else 1) + share * cog_seconds,
     )
 
 

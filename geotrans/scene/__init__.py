@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from geotrans.scene.base import Band, Patch, Scene
     from geotrans.scene.identity import SourceIdentity
     from geotrans.scene.labelling import label
-    from geotrans.scene.padding import FILL_RADIUS, read_padded
+    from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
     from geotrans.scene.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.palette import expand_palette
     from geotrans.scene.radiometry import to_units
-    from geotrans.scene.rendering import render
+    from geotrans.scene.rendering import render_map
+    from geotrans.scene.samples import open_sample
     from geotrans.scene.source import open_scene
     from geotrans.scene.style import load_style
     from geotrans.scene.warped import on_grid
@@ -33,11 +34,13 @@ _HOMES = {
     "load_style": "style",
     "match_bands": "bands",
     "on_grid": "warped",
+    "open_sample": "samples",
     "open_scene": "source",
     "pair": "pairing",
     "parse_mapping": "bands",
+    "reach": "padding",
     "read_padded": "padding",
-    "render": "rendering",
+    "render_map": "rendering",
     "to_units": "radiometry",
 }
 
@@ -54,11 +57,13 @@ __all__ = [
     "load_style",
     "match_bands",
     "on_grid",
+    "open_sample",
     "open_scene",
     "pair",
     "parse_mapping",
+    "reach",
     "read_padded",
-    "render",
+    "render_map",
     "to_units",
 ]
 

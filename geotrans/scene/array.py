@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
+from geotrans.scene.axes import as_scene_dims, transform_of
 from geotrans.scene.bands import common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.crs import as_crs
@@ -21,12 +22,6 @@ from geotrans.scene.valid import holds_values
 if TYPE_CHECKING:
     import xarray as xr
 
-# Names of a dimension that runs over bands, in the order they are believed.
-_BAND_DIMS = ("band", "bands", "variable", "channel", "wavelength")
-
-# Largest deviation of a coordinate from an even spacing, px.
-_EVEN = 0.05
-
 
 class ArrayScene(Scene):
     """A scene over a `DataArray`; only the blocks a window touches are computed."""
@@ -34,31 +29,37 @@ class ArrayScene(Scene):
     def __init__(self, array: xr.DataArray) -> None:
         import rioxarray  # noqa: F401  registers the `.rio` accessor
 
-        y_dim, x_dim = _spatial_dims(array)
-        flat = _with_bands(array, y_dim, x_dim)
+        if array.dtype.kind not in "uif":
+            raise SceneError(
+                f"the DataArray holds {array.dtype}, which are no measured values; convert it with "
+                ".astype('uint8') or another type of number"
+            )
+        flat = as_scene_dims(array)
         self._array = flat
-        transform, notes = _transform(flat, y_dim, x_dim)
+        transform, notes = transform_of(flat)
         crs = flat.rio.crs
         if crs is None:
             notes.append("no CRS: the product has none either, and the pixel size is not checked")
-        bands = _bands(flat)
         super().__init__(
             SceneInfo(
                 uri=f"DataArray:{array.name or ''}",
                 name=str(array.name or "array"),
-                geobox=GeoBox(
-                    (flat.sizes[y_dim], flat.sizes[x_dim]),
-                    transform,
-                    as_crs(crs),
-                ),
-                bands=bands,
+                geobox=GeoBox((flat.shape[1], flat.shape[2]), transform, as_crs(crs)),
+                bands=_bands(flat),
                 dtype=flat.dtype,
                 nodata=None if flat.rio.nodata is None else float(flat.rio.nodata),
                 maskable=flat.rio.nodata is not None or np.issubdtype(flat.dtype, np.inexact),
+                colormap=_colormap(flat),
+                tags={str(k): v for k, v in array.attrs.items() if isinstance(v, str)},
                 crs_wkt=None if crs is None else crs.to_wkt(),
                 notes=tuple(notes),
             )
         )
+
+    @property
+    def array(self) -> xr.DataArray:
+        """What is read, with dimensions `(band, y, x)`."""
+        return self._array
 
     @cached_property
     def identity(self) -> SourceIdentity:
@@ -74,8 +75,101 @@ class ArrayScene(Scene):
             variable = variable[:, rows, cols]
         else:  # The pixel in the middle of each cell.
             variable = variable[:, _middles(rows, out_shape[0])][:, :, _middles(cols, out_shape[1])]
-        data = np.ascontiguousarray(_computed(variable.data))
+        try:
+            data = np.ascontiguousarray(_computed(variable.data))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SceneError(
+                f"{self.name} cannot be read: {' '.join(str(error).split())}; if it was opened "
+                "from a file, that file is closed or gone: open it again, or .load() it before"
+            ) from error
         return Patch(data, holds_values(data, [self.nodata] * len(bands)))
+
+
+class BlockScene(Scene):
+    """A scene of which some pixels are at hand, for a task that was given no others.
+
+    Args:
+        info: What is known of the whole scene.
+        identity: Which pixels it holds.
+        bands: Positions of the bands at hand, counted from 1.
+        data: Their pixels, shape `(len(bands), H, W)`; None where there are none yet.
+        corner: Row and column of the scene where `data` begins.
+    """
+
+    def __init__(
+        self,
+        info: SceneInfo,
+        identity: SourceIdentity,
+        bands: tuple[int, ...],
+        data: npt.NDArray[Any] | None = None,
+        corner: tuple[int, int] = (0, 0),
+    ) -> None:
+        super().__init__(info)
+        self._identity, self._bands = identity, bands
+        self._data, self._corner = data, corner
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Identity of the whole scene."""
+        return self._identity
+
+    def holding(self, data: npt.NDArray[Any], corner: tuple[int, int]) -> BlockScene:
+        """The same scene with pixels at hand."""
+        return BlockScene(self.info, self._identity, self._bands, data, corner)
+
+    def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
+        assert self._data is not None
+        assert out_shape == window.shape
+        rows, cols = window.shifted(rows=-self._corner[0], cols=-self._corner[1]).slices
+        channels = [self._bands.index(band.index) for band in bands]
+        data = np.ascontiguousarray(self._data[channels][:, rows, cols])
+        assert data.shape[1:] == window.shape
+        return Patch(data, holds_values(data, [self.nodata] * len(bands)))
+
+
+def without_pixels(scene: Scene, bands: tuple[int, ...]) -> Scene:
+    """A scene over an array as a value that is small to send, to be read by `with_pixels`."""
+    if isinstance(scene, ArrayScene):
+        return BlockScene(scene.info, scene.identity, bands)
+    return _over(scene, without_pixels(_inner(scene), array_bands(scene, bands)))
+
+
+def with_pixels(scene: Scene, data: npt.NDArray[Any], corner: tuple[int, int]) -> Scene:
+    """The scene of `without_pixels` with some of its pixels, shape `(len(bands), H, W)`."""
+    if isinstance(scene, BlockScene):
+        return scene.holding(data, corner)
+    return _over(scene, with_pixels(_inner(scene), data, corner))
+
+
+def array_bands(scene: Scene, bands: tuple[int, ...]) -> tuple[int, ...]:
+    """Positions in the array of what is read for some bands of a scene over it.
+
+    A palette or a class raster is read as a whole, whatever is asked of what it is seen as.
+    """
+    if isinstance(scene, ArrayScene):
+        return bands
+    inner = _inner(scene)
+    return array_bands(inner, tuple(band.index for band in inner.bands))
+
+
+def array_of(scene: Scene) -> xr.DataArray:
+    """The array a scene is read from, dimensions `(band, y, x)`."""
+    return scene.array if isinstance(scene, ArrayScene) else array_of(_inner(scene))
+
+
+def _inner(scene: Any) -> Scene:
+    """The scene that another looks at, such as a class raster in the values of a task."""
+    inner: Scene = scene.scene
+    return inner
+
+
+def _over(scene: Any, inner: Scene) -> Scene:
+    again: Any = copy.copy(scene)
+    # Keeps what the outer one says of the inner, such as its colours.
+    inner.info = _inner(scene).info
+    again.scene = inner
+    result: Scene = again
+    return result
 
 
 def _computed(data: Any) -> npt.NDArray[Any]:
@@ -92,91 +186,16 @@ def _middles(part: slice, n: int) -> npt.NDArray[np.intp]:
     return middles
 
 
-def _spatial_dims(array: xr.DataArray) -> tuple[str, str]:
-    from rioxarray.exceptions import MissingSpatialDimensionError
-
-    try:
-        return str(array.rio.y_dim), str(array.rio.x_dim)
-    except MissingSpatialDimensionError as error:
-        raise SceneError(
-            f"the DataArray has dimensions {', '.join(map(str, array.dims))}; "
-            "name two of them y and x, or set them with .rio.set_spatial_dims"
-        ) from error
-
-
-def _with_bands(array: xr.DataArray, y_dim: str, x_dim: str) -> xr.DataArray:
-    """The array with dimensions `(band, y, x)`."""
-    others = [str(dim) for dim in array.dims if dim not in (y_dim, x_dim)]
-    band_dim = next((dim for dim in _BAND_DIMS if dim in others), None)
-    single = [dim for dim in others if dim != band_dim and array.sizes[dim] == 1]
-    left = [dim for dim in others if dim != band_dim and dim not in single]
-    if (
-        band_dim is None
-        and len(left) == 1
-        and not np.issubdtype(array[left[0]].dtype, np.datetime64)
-    ):
-        band_dim = left.pop()
-    if left:
-        sizes = ", ".join(f"{dim} ({array.sizes[dim]})" for dim in left)
-        raise SceneError(f"the DataArray is more than one scene along {sizes}; select one of each")
-    array = array.squeeze(single, drop=True)
-    if band_dim is None:
-        band_dim = "band"
-        array = array.drop_vars("band", errors="ignore").expand_dims(band_dim)
-    return array.transpose(band_dim, y_dim, x_dim)
-
-
-def _transform(array: xr.DataArray, y_dim: str, x_dim: str) -> tuple[Affine, list[str]]:
-    """The pixel-to-CRS transform, and what is unusual about it."""
-    notes = []
-    if x_dim in array.coords and y_dim in array.coords:
-        col_step, left = _even_spacing(array, x_dim)
-        row_step, top = _even_spacing(array, y_dim)
-        transform = Affine(col_step, 0.0, left, 0.0, row_step, top)
-        stored = array.rio.transform()
-        # The file's own numbers, unless they are those of another part of it.
-        if (
-            stored.b
-            or stored.d
-            or _agree(stored, transform, (len(array[x_dim]), len(array[y_dim])))
-        ):
-            transform = stored
-    elif _stores_transform(array):
-        transform = array.rio.transform()
-    else:
-        notes.append("no coordinates: its pixels are counted from the first one")
-        transform = Affine.identity()
-    if transform.b or transform.d:
-        notes.append("rotated grid: translated on its own pixels, never warped")
-    return transform, notes
-
-
-def _agree(one: Affine, other: Affine, corner: tuple[int, int]) -> bool:
-    """Whether two transforms put the first and the last pixel at the same place."""
-    ends = np.array([(0, 0), corner], np.float64)
-    moved = [~other @ (one @ tuple(end)) for end in ends]
-    return bool(np.abs(np.array(moved) - ends).max() < _EVEN)
-
-
-def _stores_transform(array: xr.DataArray) -> bool:
-    mapping = array.rio.grid_mapping
-    return mapping in array.coords and "GeoTransform" in array[mapping].attrs
-
-
-def _even_spacing(array: xr.DataArray, dim: str) -> tuple[float, float]:
-    """Step between pixels and the outer edge of the first, in CRS units."""
-    centres = np.asarray(array[dim].values, np.float64)
-    if len(centres) == 1:
-        resolution = array.rio.resolution()
-        step = float(resolution[0] if dim == array.rio.x_dim else resolution[1])
-        return step, float(centres[0]) - step / 2
-    step = (centres[-1] - centres[0]) / (len(centres) - 1)
-    even = centres[0] + step * np.arange(len(centres))
-    if step == 0 or np.abs(centres - even).max() > _EVEN * abs(step):
-        raise SceneError(
-            f"coordinate {dim} of the DataArray is not evenly spaced; resample it to a grid first"
-        )
-    return float(step), float(centres[0] - step / 2)
+def _colormap(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]] | None:
+    """Colours of class values, as CF's `flag_values` and GDAL's `flag_colors` tell them."""
+    values, colors = array.attrs.get("flag_values"), array.attrs.get("flag_colors")
+    if len(array) != 1 or values is None or colors is None:
+        return None
+    codes = [code.removeprefix("#") for code in str(colors).split()]
+    return {
+        int(value): (int(code[:2], 16), int(code[2:4], 16), int(code[4:6], 16), 255)
+        for value, code in zip(np.atleast_1d(values), codes, strict=False)
+    }
 
 
 def _bands(array: xr.DataArray) -> tuple[Band, ...]:
@@ -208,8 +227,15 @@ def _names(array: xr.DataArray) -> list[str | None]:
     if dim in array.coords and array[dim].dtype.kind in "UOT":
         return [str(name) for name in array[dim].values]
     long_name = array.attrs.get("long_name")
-    if isinstance(long_name, tuple | list) and len(long_name) == n:
-        return [str(name) or None for name in long_name]
+    if isinstance(long_name, tuple | list):
+        names = [str(name) or None for name in long_name]
+        if len(names) == n:
+            return names
+        if dim in array.coords and array[dim].dtype.kind in "ui":  # Some of a file's bands.
+            numbers = [int(number) for number in array[dim].values]
+            if all(0 < number <= len(names) for number in numbers):
+                return [names[number - 1] for number in numbers]
+        return [None] * n
     if n == 1 and (name := long_name or array.name):
         return [str(name)]
     return [None] * n

@@ -163,7 +163,7 @@ def _only_band(scene: Scene) -> int | None:
     if len(scene.bands) != 1 or scene.colormap is not None:
         return None
     band = scene.bands[0]
-    unnamed = _is_generic(band.name) and band.common_name is None
+    unnamed = is_generic(band.name) and band.common_name is None
     return band.index if unnamed and band.colorinterp in {"gray", "undefined"} else None
 
 
@@ -192,7 +192,7 @@ def _search(scene: Scene, wanted: WantedBand) -> int | None:
         lambda band: common is not None and band.common_name == common,
         lambda band: common is not None and _are_kin(band.common_name, common),
         lambda band: (
-            _is_generic(band.name)
+            is_generic(band.name)
             and band.common_name is None
             and band.colorinterp in {wanted.name, common}
         ),
@@ -212,7 +212,7 @@ def _search(scene: Scene, wanted: WantedBand) -> int | None:
 def _complaint(scene: Scene, names: list[str], missing: list[str], task: str | None) -> str:
     reads = f"{_who(task)} reads band{'s'[: len(names) > 1]} {', '.join(names)}"
     n = len(scene.bands)
-    unnamed = all(_is_generic(band.name) for band in scene.bands)
+    unnamed = all(is_generic(band.name) for band in scene.bands)
     if unnamed:
         has = f"{scene.name} has {n} unnamed band{'s'[: n > 1]}"
     else:
@@ -244,7 +244,8 @@ def _normal(name: str | None) -> str:
     return words.removesuffix(" band").removesuffix(" reflectance")
 
 
-def _is_generic(name: str | None) -> bool:
+def is_generic(name: str | None) -> bool:
+    """Whether a description is one that writers put where there is nothing to say."""
     return _GENERIC.match(_normal(name)) is not None
 
 

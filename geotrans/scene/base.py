@@ -166,6 +166,11 @@ class Scene(ABC):
         return self.info.notes
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Files and URLs that hold its pixels."""
+        return (self.info.uri,)
+
+    @property
     @abstractmethod
     def identity(self) -> SourceIdentity:
         """Which pixels these are, so that a rerun knows whether they changed."""
@@ -203,6 +208,14 @@ class Scene(ABC):
         factor = max(1.0, max(window.shape) / max_px)
         out_shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
         return self._read(window, self.select(bands), out_shape)
+
+    def verify(self) -> None:
+        """See, in a process the scene was sent to, that it is the same here and can be read.
+
+        Raises:
+            SceneError: If it is not.
+        """
+        self.read(Window(0, 0, 1, 1))
 
     def select(self, bands: Sequence[int] | None = None) -> tuple[Band, ...]:
         """The bands at these positions, counted from 1; all unless given."""

@@ -20,6 +20,8 @@ from geotrans.scene.identity import SourceIdentity
 
 # Names of the classes by value, JSON: what products and labels of ours carry.
 CLASSES_TAG = "GEOTRANS_CLASSES"
+# Colours of the classes by name, JSON: what rendered maps carry.
+PALETTE_TAG = "GEOTRANS_PALETTE"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,13 @@ def borrow(key: Hashable, opener: Callable[[], Any]) -> Any:
     return dataset
 
 
+def discard(key: Hashable) -> None:
+    """Close the calling thread's dataset for `key`."""
+    dataset = _own_shelf().datasets.pop(key, None)
+    if dataset is not None:
+        dataset.close()
+
+
 def release(key: Hashable) -> None:
     """Close the datasets of every thread for `key`; no thread may be reading them."""
     with _lock:
@@ -49,8 +56,8 @@ def release(key: Hashable) -> None:
 
 
 @atexit.register
-def _close_all() -> None:
-    """Close what is open before the interpreter takes rasterio apart, or each complains."""
+def close_all() -> None:
+    """Close what is open; at the latest before the interpreter takes rasterio apart."""
     for shelf in list(_shelves):
         while shelf.datasets:
             shelf.datasets.popitem()[1].close()

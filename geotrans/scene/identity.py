@@ -12,7 +12,7 @@ from typing import Literal
 LARGEST_HASHED_BYTES = 2 * 2**30
 
 # Written beside a raster by whoever looks at it; they change no pixel.
-_BYSTANDERS = (".aux.xml", ".ovr")
+BYSTANDERS = (".aux.xml", ".ovr")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SourceIdentity:
 
 def identify_files(files: Sequence[str]) -> SourceIdentity:
     """Identity of a local raster made of one or more files, the main one first."""
-    paths = [Path(f) for f in files if not f.endswith(_BYSTANDERS)]
+    paths = [Path(f) for f in files if not f.endswith(BYSTANDERS)]
     stats = [path.stat() for path in paths]
     if sum(stat.st_size for stat in stats) > LARGEST_HASHED_BYTES:
         parts = (
@@ -52,6 +52,7 @@ def identify_files(files: Sequence[str]) -> SourceIdentity:
 
 def identify_url(url: str, *, timeout_s: float = 30.0) -> SourceIdentity:
     """Identity of a file behind http or https: its etag, else its size and time."""
+    from http.client import HTTPException
     from urllib.error import URLError
     from urllib.request import Request, urlopen
 
@@ -63,7 +64,7 @@ def identify_url(url: str, *, timeout_s: float = 30.0) -> SourceIdentity:
         try:
             with urlopen(request, timeout=timeout_s) as response:
                 headers = response.headers
-        except (URLError, OSError, ValueError):
+        except (URLError, HTTPException, OSError, ValueError):
             continue
         if etag := headers.get("ETag"):
             return SourceIdentity("etag", etag.removeprefix("W/").strip('"'))

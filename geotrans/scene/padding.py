@@ -46,13 +46,22 @@ def read_padded(
     Returns:
         Values without holes, and `valid` as it was before filling.
     """
-    patch = _read_mirrored(scene, window, bands)
+    patch = read_mirrored(scene, window, bands)
     if patch.valid.all():
         return patch
-    wide = _read_mirrored(scene, window.grown(fill_radius), bands) if fill_radius else patch
+    wide = read_mirrored(scene, window.grown(fill_radius), bands) if fill_radius else patch
     filled = fill_gaps(wide.data, wide.valid, n_rings=fill_radius, fill_value=fill_value, mix=mix)
     inner = Window(fill_radius, fill_radius, window.width, window.height).slices
     return Patch(np.ascontiguousarray(filled[:, *inner]), patch.valid)
+
+
+def reach(scene: Scene, window: Window, *, fill_radius: int = FILL_RADIUS) -> Window:
+    """The part of a scene that `read_padded` may look at for a window."""
+    wide = window.grown(fill_radius) if scene.maskable else window
+    height, width = scene.shape
+    rows = reflected(wide.row_off, wide.height, height)
+    cols = reflected(wide.col_off, wide.width, width)
+    return _span(rows, cols)
 
 
 def fill_gaps(
@@ -95,9 +104,9 @@ def fill_gaps(
     filled[:, rest] = constants[:, None]
     if integer:
         limits = np.iinfo(data.dtype)
-        filled = np.clip(np.rint(filled), limits.min, limits.max)
-    result = filled.astype(data.dtype)
-    np.copyto(result, data, where=valid)
+        np.clip(np.rint(filled, out=filled), limits.min, limits.max, out=filled)
+    result = data.copy()
+    np.copyto(result, filled, where=~valid, casting="unsafe")
     return result
 
 
@@ -145,18 +154,23 @@ def _neighbours(known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return near
 
 
-def _read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None) -> Patch:
+def read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None = None) -> Patch:
     """Pixels of a window; beyond the edges of the scene they are mirrored, gaps and all."""
     height, width = scene.shape
     if Window.whole(scene.shape).contains(window):
         return scene.read(window, bands)
     rows = reflected(window.row_off, window.height, height)
     cols = reflected(window.col_off, window.width, width)
-    row_off, col_off = int(rows.min()), int(cols.min())
-    part = Window(col_off, row_off, int(cols.max()) - col_off + 1, int(rows.max()) - row_off + 1)
+    part = _span(rows, cols)
     patch = scene.read(part, bands)
-    rows, cols = rows - row_off, cols - col_off
+    rows, cols = rows - part.row_off, cols - part.col_off
     return Patch(
         patch.data.take(rows, axis=1).take(cols, axis=2),
         patch.valid.take(rows, axis=0).take(cols, axis=1),
     )
+
+
+def _span(rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> Window:
+    """The smallest window that holds these rows and columns."""
+    row_off, col_off = int(rows.min()), int(cols.min())
+    return Window(col_off, row_off, int(cols.max()) - col_off + 1, int(rows.max()) - row_off + 1)

@@ -46,15 +46,15 @@ class PaletteScene(Scene):
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         indices = self.scene._read(window, self.scene.bands, out_shape)
-        last = len(self._lookup) - 1
-        colors = self._lookup[np.clip(indices.data[0], 0, last)]  # (H, W) -> (H, W, 3)
+        values = indices.data[0].astype(np.intp).clip(-1, len(self._lookup) - 1)
+        colors = self._lookup[values]  # (H, W) -> (H, W, 3)
         channels = [band.index - 1 for band in bands]
         return Patch(np.ascontiguousarray(np.moveaxis(colors, -1, 0)[channels]), indices.valid)
 
 
 def _lookup(colormap: Any) -> npt.NDArray[np.uint8]:
-    """Colours by value, shape `(n, 3)`; values without one are black."""
-    table = np.zeros((max(colormap) + 1, 3), np.uint8)
+    """Colours by value, shape `(n, 3)`; values without one, and the last of all, are black."""
+    table = np.zeros((max(colormap) + 2, 3), np.uint8)
     for value, color in colormap.items():
         table[value] = _first_three(color)
     return table

@@ -56,10 +56,12 @@ def foreign_values(
     valid: npt.NDArray[np.bool_],
     bands: Sequence[Band],
     wanted: Sequence[WantedUnits],
+    *,
+    tail: float = 2,
 ) -> str | None:
     """Say which band holds values unlike those a task has seen; None if all fit.
 
-    Compared are the 2nd and 98th percentile, which a few odd pixels do not move. A band far
+    Compared are two percentiles, which a few odd pixels do not move. A band far
     narrower than the range, such as 16-bit values scaled to 0..1, does not fit either.
 
     Args:
@@ -67,11 +69,12 @@ def foreign_values(
         valid: Which of them count, shape `(H, W)`.
         bands: The bands they come from, one a channel.
         wanted: What the task reads, one a channel.
+        tail: Share of pixels at each end that may be odd, percent.
     """
     if not valid.any():
         return None
     for channel, want in zip(to_units(data, bands, wanted), wanted, strict=True):
-        low, high = (float(v) for v in np.percentile(channel[valid], (2, 98)))
+        low, high = (float(v) for v in np.percentile(channel[valid], (tail, 100 - tail)))
         floor, ceiling = want.value_range
         slack = _TOLERANCE * (ceiling - floor)
         unseen = low < floor - slack or high > ceiling + slack

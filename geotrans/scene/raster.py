@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import time
 import uuid
 import warnings
 from functools import cached_property
@@ -24,10 +27,22 @@ from geotrans.grid import Window
 from geotrans.scene.bands import common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.crs import as_crs
-from geotrans.scene.handles import borrow, release
-from geotrans.scene.identity import SourceIdentity, identify_files, identify_url
-from geotrans.scene.remote import gdal_env, is_remote, is_url, without_secrets
+from geotrans.scene.handles import borrow, discard, release
+from geotrans.scene.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
+from geotrans.scene.remote import (
+    expired,
+    gdal_env,
+    is_final,
+    is_remote,
+    is_url,
+    pauses,
+    redact,
+    without_secrets,
+)
+from geotrans.scene.store import identify_object, is_object
 from geotrans.scene.valid import holds_values
+
+_log = logging.getLogger(__name__)
 
 # `warnings.catch_warnings` swaps a process-wide list, so two threads must not do it at once.
 _opening = threading.Lock()
@@ -38,8 +53,9 @@ class RasterScene(Scene):
 
     def __init__(self, uri: str) -> None:
         self._key = uuid.uuid4().hex
-        self._path = uri
         _check_path(uri)
+        # A worker of a cluster may be in another directory.
+        self._path = os.path.abspath(uri) if os.path.exists(uri) else uri
         with gdal_env(uri):
             dataset = self._dataset(uri)
             self._nodata = dict(zip(dataset.indexes, dataset.nodatavals, strict=True))
@@ -49,16 +65,35 @@ class RasterScene(Scene):
             )
             self._files: list[str] = list(dataset.files)
             super().__init__(_describe(uri, dataset))
+        self._n_bytes = _n_bytes(self._path)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file, and those it refers to; not what a viewer wrote beside it."""
+        local = tuple(f for f in self._files if Path(f).is_file() and not f.endswith(BYSTANDERS))
+        return local if local and not is_remote(self.uri) else (self.uri,)
 
     @cached_property
     def identity(self) -> SourceIdentity:
         """Hash of the local file or files; etag, or size and time, of a remote one."""
         if self.uri.startswith(("http://", "https://", "/vsicurl/")):
             return identify_url(self.uri.removeprefix("/vsicurl/"))
+        if is_object(self.uri):
+            return identify_object(self.uri)
         files = [f for f in self._files if Path(f).is_file()]
         if is_remote(self.uri) or not files:
             return SourceIdentity("uri", self.public_uri)
         return identify_files(files)
+
+    def verify(self) -> None:
+        """See that the file here has the size it had where it was opened, and can be read."""
+        found = _n_bytes(self._path)
+        if found is not None and found != self._n_bytes:
+            raise SceneError(
+                f"{self._path} has {found} bytes here and {self._n_bytes} where it was opened; "
+                "give every worker the same file"
+            )
+        super().verify()
 
     def close(self) -> None:
         """Close the files of every thread; a later read opens them again."""
@@ -74,20 +109,32 @@ class RasterScene(Scene):
         indexes = [band.index for band in bands]
         data = np.empty((len(bands), *out_shape), np.result_type(*(b.dtype for b in bands)))
         part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        try:
-            with gdal_env(self._path):
-                dataset = self._dataset()
-                dataset.read(indexes, out=data, window=part, resampling=resampling)
-                valid = holds_values(data, [self._nodata[i] for i in indexes])
-                for mask in self._masks(dataset, indexes, window=part, out_shape=out_shape):
-                    valid &= mask != 0
-        except (RasterioError, OSError) as error:
-            raise SceneError(
-                f"{self.public_uri} cannot be read at columns {window.col_off} to "
-                f"{window.col_end}, rows {window.row_off} to {window.row_end}: {_reason(error)}; "
-                "the file may be truncated or damaged"
-            ) from error
-        return Patch(data, valid)
+        waits = pauses(self._path)
+        is_again = False
+        while True:
+            try:
+                with gdal_env(self._path, afresh=is_again):
+                    dataset = self._dataset()
+                    dataset.read(indexes, out=data, window=part, resampling=resampling)
+                    valid = holds_values(data, [self._nodata[i] for i in indexes])
+                    for mask in self._masks(dataset, indexes, window=part, out_shape=out_shape):
+                        valid &= mask != 0
+                return Patch(data, valid)
+            except (RasterioError, OSError) as error:
+                reason = _reason(error, self._path)
+                wait = None if is_final(reason) else next(waits, None)
+                if wait is None:
+                    hint = expired(self._path) or "; the file may be truncated or damaged"
+                    raise SceneError(
+                        f"{self.public_uri} cannot be read at columns {window.col_off} to "
+                        f"{window.col_end}, rows {window.row_off} to {window.row_end}: "
+                        f"{reason}{hint}"
+                    ) from error
+                _log.debug("%s: %s; trying again", self.public_uri, reason)
+            # What this thread holds open may hold a broken answer.
+            discard(self._key)
+            time.sleep(wait)
+            is_again = True
 
     def _masks(
         self, dataset: DatasetReader, indexes: list[int], **options: Any
@@ -114,6 +161,9 @@ def _check_path(uri: str) -> None:
     if is_url(uri):
         return
     path = Path(uri)
+    if any("\udc80" <= letter <= "\udcff" for letter in uri):  # Bytes that are no letters.
+        shown = os.fsencode(uri).decode("utf-8", "backslashreplace")
+        raise SceneError(f"{shown}: its name is no UTF-8, which GDAL needs; rename the file")
     if not path.exists():
         prefix = uri.partition(":")[0]
         if ":" in uri and prefix.isupper():  # A GDAL name such as NETCDF:file.nc:variable.
@@ -123,22 +173,32 @@ def _check_path(uri: str) -> None:
         raise SceneError(f"{uri} is empty (0 bytes)")
 
 
+def _n_bytes(path: str) -> int | None:
+    """Size of a local file; None for anything else."""
+    return os.path.getsize(path) if os.path.isfile(path) else None
+
+
 def _open(uri: str) -> DatasetReader:
-    try:
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(uri, sharing=False)
-    except (RasterioError, OSError) as error:
-        shown = without_secrets(uri)
-        if not is_url(uri) and Path(uri).is_dir():
-            raise SceneError(f"{shown} is a directory; give one raster in it") from error
-        raise SceneError(f"{shown} cannot be opened as a raster: {_reason(error)}") from error
+    for wait in (*pauses(uri), None):
+        try:
+            with _opening, warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                return rasterio.open(uri, sharing=False)
+        except (RasterioError, OSError) as error:
+            shown, reason = without_secrets(uri), _reason(error, uri)
+            if not is_url(uri) and Path(uri).is_dir():
+                raise SceneError(f"{shown} is a directory; give one raster in it") from error
+            if wait is None or is_final(reason):
+                raise SceneError(
+                    f"{shown} cannot be opened as a raster: {reason}{expired(uri)}"
+                ) from error
+        time.sleep(wait)
+    raise AssertionError("unreachable")
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, uri: str) -> str:
     """What GDAL said, in one line."""
-    text = " ".join(str(error.__cause__ or error).split())
-    return without_secrets(text) if "://" in text else text
+    return redact(" ".join(str(error.__cause__ or error).split()), uri)
 
 
 def _colorinterps(dataset: DatasetReader) -> dict[int, ColorInterp]:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from urllib.parse import urlsplit, urlunsplit
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 # Read one window, not the neighbourhood: no directory listing, byte ranges merged into few
-# requests, the header in one go. A variable the user has set in the environment wins.
+# requests, the header in one go and kept. A variable the user has set in the environment wins.
+# Keys and tokens are found by GDAL where the tools of each store keep them, and nowhere else.
 _OPTIONS: dict[str, str] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
     "GDAL_HTTP_VERSION": "2",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
-    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    # What is closed is forgotten: opened again in the same process, it may be another.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsi",
     "VSI_CACHE": "YES",
     "VSI_CACHE_SIZE": str(8 * 2**20),  # bytes a file
 }
@@ -37,16 +43,95 @@ def is_url(uri: str) -> bool:
     return _SCHEME.match(uri) is not None
 
 
-def gdal_env(uri: str) -> AbstractContextManager[object]:
-    """GDAL settings for reading `uri`; nothing for a local file."""
+def gdal_env(uri: str, *, afresh: bool = False) -> AbstractContextManager[object]:
+    """GDAL settings for reading `uri`; nothing for a local file.
+
+    Args:
+        uri: What is read.
+        afresh: Believe nothing of it that was fetched before.
+    """
     if not is_remote(uri):
         return nullcontext()
     import rasterio
 
-    env: AbstractContextManager[object] = rasterio.Env(
-        **{k: v for k, v in _OPTIONS.items() if k not in os.environ}
-    )
+    options = {k: v for k, v in (_OPTIONS | _store_options()).items() if k not in os.environ}
+    if afresh:
+        options |= {"VSI_CACHE": "NO", "CPL_VSIL_CURL_NON_CACHED": "/vsi"}
+    env: AbstractContextManager[object] = rasterio.Env(**options)
     return env
+
+
+def own_store() -> str | None:
+    """URL of the S3 store that the environment names in Amazon's place."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    if url := next(filter(None, map(os.environ.get, names)), None):
+        return url.rstrip("/")
+    if host := os.environ.get("AWS_S3_ENDPOINT"):
+        is_plain = os.environ.get("AWS_HTTPS", "").upper() in ("NO", "FALSE", "OFF", "0")
+        return f"{'http' if is_plain else 'https'}://{host}"
+    return None
+
+
+def _store_options() -> dict[str, str]:
+    """GDAL's words for that store, which it does not understand in those of Amazon's tools."""
+    if (url := own_store()) is None:
+        return {}
+    scheme, _, host = url.partition("://")
+    return {
+        "AWS_S3_ENDPOINT": host,
+        "AWS_HTTPS": "NO" if scheme == "http" else "YES",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
+
+
+# GDAL asks again where a server says it is busy. Where the line is cut in the middle of an answer
+# it gives up, and so do we after as many more attempts as there are pauses here, s.
+_PAUSES_S = (0.0, 0.5, 2.0, 5.0)
+
+# What another attempt does not change.
+_FINAL = re.compile(
+    r"response code\D*4(0[0-79]|10)|does not exist|not recognized|no such|access ?denied|"
+    r"credentials",
+    re.IGNORECASE,
+)
+
+
+def pauses(uri: str) -> Iterator[float]:
+    """Seconds to wait before each further attempt to read `uri`; none for a local file."""
+    return iter(_PAUSES_S if is_remote(uri) else ())
+
+
+def is_final(reason: str) -> bool:
+    """Whether a failure, in GDAL's words, would be the same again."""
+    return _FINAL.search(reason) is not None
+
+
+def expiry(uri: str) -> datetime | None:
+    """When a signed URL stops to be valid, by what S3, Google and Azure write into it."""
+    words = {key.lower(): values[-1] for key, values in parse_qs(urlsplit(uri).query).items()}
+    try:
+        for store in ("x-amz", "x-goog"):
+            if f"{store}-expires" in words:
+                signed = datetime.strptime(words[f"{store}-date"], "%Y%m%dT%H%M%SZ")
+                return signed.replace(tzinfo=UTC) + timedelta(
+                    seconds=int(words[f"{store}-expires"])
+                )
+        if "expires" in words:
+            return datetime.fromtimestamp(int(words["expires"]), UTC)
+        if "sig" in words and "se" in words:
+            until = datetime.fromisoformat(words["se"])
+            return until if until.tzinfo else until.replace(tzinfo=UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
+    return None
+
+
+def expired(uri: str) -> str:
+    """`"; its signature expired ..."` if it did, or nothing."""
+    until = expiry(uri)
+    if until is None or until > datetime.now(UTC):
+        return ""
+    return f"; its signature expired at {until:%Y-%m-%d %H:%M:%S} UTC, so sign the URL anew"
 
 
 def without_secrets(uri: str) -> str:
@@ -56,3 +141,10 @@ def without_secrets(uri: str) -> str:
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def redact(text: str, uri: str) -> str:
+    """A message about `uri`, every URL in it shown without secrets."""
+    query = uri.partition("?")[2] if is_url(uri) else ""
+    text = text.replace(f"?{query}", "") if query else text
+    return re.sub(r"\S*(?:://|/vsi)\S+", lambda found: without_secrets(found[0]), text)

@@ -23,6 +23,7 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans import __version__
 from geotrans.errors import OutputError, UsageError
 from geotrans.grid import Window, window_geobox
+from geotrans.scene.classes import PALETTE_TAG
 from geotrans.scene.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
 from geotrans.scene.osm import open_vectors
 from geotrans.scene.raster_map import MapRenderer
@@ -39,7 +40,7 @@ _CACHE_MB = 64
 _BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 
 
-def render(
+def render_map(
     vectors: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
@@ -77,6 +78,13 @@ def render(
         ConfigError: If the style cannot be read, or asks for what the vectors lack.
         SceneError: If the vectors or the raster are missing, damaged or without CRS.
         OutputError: If the file cannot be written.
+
+    Examples:
+        >>> import geotrans
+        >>> from geotrans.scene.samples import sample_files
+        >>> _, vectors = sample_files("suburb")
+        >>> str(geotrans.render_map(vectors, "suburb_map.tif", gsd_m=2))
+        'suburb_map.tif'
     """
     style = load_style(style)
     check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
@@ -126,7 +134,7 @@ def _write(
         file.update_tags(
             GEOTRANS_VERSION=__version__,
             GEOTRANS_STYLE=renderer.style.name,
-            GEOTRANS_PALETTE=json.dumps(dict(renderer.palette)),
+            **{PALETTE_TAG: json.dumps(dict(renderer.palette))},
             GEOTRANS_VECTORS=name,
         )
         mask, sums = _Mask(file), []

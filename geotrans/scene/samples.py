@@ -36,13 +36,18 @@ def list_samples() -> dict[str, str]:
 
 
 def open_sample(name: str) -> Scene:
-    """Open a sample scene.
+    """Open a sample scene: a small map of a place that does not exist.
 
     Args:
-        name: What follows `sample:`.
+        name: What follows `sample:`, `"town"` or `"suburb"`.
 
     Raises:
         SceneError: If there is no such sample; names the nearest.
+
+    Examples:
+        >>> import geotrans
+        >>> geotrans.open_sample("suburb").geobox.crs.epsg
+        32611
     """
     from geotrans.scene.raster import RasterScene
 
@@ -106,7 +111,7 @@ def _draw(place: Place, folder: Path) -> None:
     from affine import Affine
 
     from geotrans.grid import make_geobox
-    from geotrans.scene.rendering import render
+    from geotrans.scene.rendering import render_map
 
     height, width = (round(metres / _GSD_M) for metres in place.size_m)
     left, top = _CORNER[0], _CORNER[1] + place.size_m[0]
@@ -115,7 +120,7 @@ def _draw(place: Place, folder: Path) -> None:
     try:
         vectors = partial / f"{place.name}.gpkg"
         _write_vectors(place, vectors)
-        render(vectors, partial / f"{place.name}.tif", style=_STYLE, geobox=geobox)
+        render_map(vectors, partial / f"{place.name}.tif", style=_STYLE, geobox=geobox)
         with contextlib.suppress(OSError):  # Somebody else was faster, and drew the same.
             partial.rename(folder)
     finally:

@@ -28,6 +28,11 @@ def open_scene(source: str | os.PathLike[str] | xr.DataArray | Scene) -> Scene:
 
     Raises:
         SceneError: If it is missing, damaged or no raster.
+
+    Examples:
+        >>> import geotrans
+        >>> [band.name for band in geotrans.open_scene("sample:suburb").bands]
+        ['red', 'green', 'blue']
     """
     if isinstance(source, Scene):
         return source

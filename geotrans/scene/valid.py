@@ -12,6 +12,9 @@ import numpy.typing as npt
 def holds_values(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.NDArray[np.bool_]:
     """Where every band is a finite number other than its nodata value.
 
+    A nodata value of 0 in several unsigned bands marks the pixels where all of them are 0: where
+    some are, the ground is dark in them, such as water in near infrared.
+
     Args:
         data: Stored values, shape `(C, H, W)`.
         nodata: Value of each band that marks a pixel as not measured.
@@ -19,6 +22,9 @@ def holds_values(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.
     Returns:
         Shape `(H, W)`.
     """
+    if np.issubdtype(data.dtype, np.unsignedinteger) and all(marker == 0 for marker in nodata):
+        lit: npt.NDArray[np.bool_] = data.any(axis=0)
+        return lit
     valid = np.ones(data.shape[1:], bool)
     for band, marker in zip(data, nodata, strict=True):
         if np.issubdtype(data.dtype, np.inexact):

@@ -85,7 +85,7 @@ class WarpedScene(Scene):
 
     def footprint(self) -> Window:
         """Smallest window of this grid that holds every pixel the scene can reach; may be empty."""
-        corners = _project(self.scene.geobox, self.geobox, Window.whole(self.scene.shape))
+        corners = project_window(self.scene.geobox, self.geobox, Window.whole(self.scene.shape))
         whole = Window.whole(self.shape)
         if corners is None:
             return Window(0, 0, 0, 0)
@@ -96,7 +96,7 @@ class WarpedScene(Scene):
         if out_shape != window.shape:
             grid = grid.zoom_to(out_shape)
         scale = _scale(self.scene.geobox, grid) if out_shape != window.shape else self._scale
-        part = _project(grid, self.scene.geobox, Window.whole(out_shape))
+        part = project_window(grid, self.scene.geobox, Window.whole(out_shape))
         if part is not None:
             margin = 2 + math.ceil(_REACH[self.resampling] * max(1.0, *scale))
             part = part.grown(margin).intersection(Window.whole(self.scene.shape))
@@ -175,7 +175,7 @@ def _scale(scene: GeoBox, grid: GeoBox) -> tuple[float, float]:
     return max(abs(across[0]), abs(down[0])), max(abs(across[1]), abs(down[1]))
 
 
-def _project(grid: GeoBox, other: GeoBox, window: Window) -> Window | None:
+def project_window(grid: GeoBox, other: GeoBox, window: Window) -> Window | None:
     """Smallest window of `other` that holds a window of `grid`; None if it lies nowhere in it."""
     n = 21  # An edge of a window bends by far less than a pixel between so many points.
     across = np.linspace(window.col_off, window.col_end, n)

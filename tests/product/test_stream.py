@@ -12,8 +12,8 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from geotrans import pipeline
 from geotrans.pipeline import translate
+from geotrans.product import making
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import write_scene
 
@@ -56,7 +56,7 @@ def test_it_is_the_product_of_the_cog_driver(
     bands = choices.get("bands", ("red", "green", "blue"))
     bundle = identity_bundle(tmp_path / "same.safetensors", dtype=dtype, bands=bands)
     ours = _translate(path, bundle, tmp_path / "ours.tif", options)
-    monkeypatch.setattr(pipeline, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_follow", lambda options: False)
     theirs = _translate(path, bundle, tmp_path / "theirs.tif", options)
     _compare(ours, theirs)
     with rasterio.open(ours) as file, rasterio.open(path) as source:
@@ -72,7 +72,7 @@ def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = random_bundle(tmp_path / "classes.safetensors", palette=palette)
     path = write_scene(tmp_path / "scene.tif", shape=(600, 1100), gsd_m=0.6, block=256)
     ours = _translate(path, bundle, tmp_path / "ours.tif", {}, as_="classes", precision="float32")
-    monkeypatch.setattr(pipeline, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_follow", lambda options: False)
     theirs = _translate(
         path, bundle, tmp_path / "theirs.tif", {}, as_="classes", precision="float32"
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from geotrans.grid import Window
 from geotrans.scene import expand_palette, match_bands, open_scene
@@ -30,3 +31,10 @@ def test_a_palette_raster_is_read_as_colours(make_scene: MakeScene) -> None:
 def test_other_scenes_stay_as_they_are(make_scene: MakeScene) -> None:
     scene = open_scene(make_scene())
     assert expand_palette(scene) is scene
+
+
+def test_a_value_without_a_colour_is_black() -> None:
+    told = {"flag_values": [0, 1], "flag_colors": "#ff0000 #00ff00"}
+    array = xr.DataArray(np.full((1, 4, 4), 9, "uint8"), dims=("band", "y", "x"), attrs=told)
+    scene = expand_palette(open_scene(array))
+    assert not scene.read(Window(0, 0, 4, 4)).data.any()

@@ -10,7 +10,7 @@ import rasterio.shutil
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
-from geotrans.scene import open_scene
+from geotrans.scene import open_scene, remote
 from geotrans.scene.remote import gdal_env, is_remote, without_secrets
 from tests.helpers.http_server import RangeServer, serve
 
@@ -91,6 +91,64 @@ def test_a_hiccup_is_retried(server: RangeServer) -> None:
     scene = open_scene(f"{server.url}/scene.tif")
     server.failures = 1
     assert scene.read(Window(300, 900, 20, 20)).data.shape == (3, 20, 20)
+
+
+@pytest.mark.parametrize("fault", ["500", "drop", "truncate", "stall"])
+def test_what_goes_wrong_now_and_then_costs_another_attempt(
+    server: RangeServer, noisy: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
+    monkeypatch.setattr(remote, "_PAUSES_S", (0.0, 0.0, 0.0))
+    scene = open_scene(f"{server.url}/scene.tif")
+    with rasterio.open(noisy) as truth:
+        expected = truth.read()
+    # Windows that no request before has touched.
+    for row in (300, 900):
+        window = Window(300, row, 200, 100)
+        server.faults[:] = [fault]
+        assert np.array_equal(scene.read(window).data, expected[:, *window.slices])
+        assert not server.faults
+    server.faults[:] = [fault]
+    # Another name, of which GDAL has kept nothing.
+    (noisy.parent / "again.tif").symlink_to(noisy)
+    again = open_scene(f"{server.url}/again.tif")
+    assert np.array_equal(again.read(window).data, expected[:, *window.slices])
+    assert not server.faults
+
+
+def test_what_always_goes_wrong_is_told(
+    server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_PAUSES_S", (0.0, 0.0))
+    scene = open_scene(f"{server.url}/scene.tif?key=secret")
+    server.faults[:] = ["drop"] * 100
+    with pytest.raises(SceneError, match=r"scene\.tif cannot be read at columns 300") as caught:
+        scene.read(Window(300, 900, 20, 20))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "until"),
+    [
+        ("X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-Signature=s", "2026-01-02 03:05:05"),
+        ("X-Goog-Date=20260102T030405Z&X-Goog-Expires=1&X-Goog-Signature=s", "2026-01-02 03:04:06"),
+        ("AWSAccessKeyId=k&Expires=1767323045&Signature=s", "2026-01-02 03:04:05"),
+        ("sv=2024-11-04&se=2026-01-02T03%3A04%3A05Z&sig=s", "2026-01-02 03:04:05"),
+    ],
+)
+def test_an_expired_signature_is_said(server: RangeServer, query: str, until: str) -> None:
+    server.denied = True
+    with pytest.raises(SceneError, match=f"403.*expired at {until} UTC, so sign") as caught:
+        open_scene(f"{server.url}/signed.tif?{query}")
+    assert "=s" not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["", "se=soon&sig=s", "Expires=1e99", f"Expires={2**40}", "v=1"])
+def test_a_url_whose_signature_did_not_expire(server: RangeServer, query: str) -> None:
+    server.denied = True
+    with pytest.raises(SceneError, match="403") as caught:
+        open_scene(f"{server.url}/denied.tif?{query}")
+    assert "expired" not in str(caught.value)
 
 
 def test_a_missing_remote_file_is_said(server: RangeServer) -> None:

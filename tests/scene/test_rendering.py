@@ -20,7 +20,7 @@ from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.grid import make_geobox
 from geotrans.scene import writing
 from geotrans.scene.raster_map import MapRenderer
-from geotrans.scene.rendering import render
+from geotrans.scene.rendering import render_map
 from tests.helpers.osm import Way, write_pbf, write_xml
 from tests.helpers.vectors import write_vectors
 
@@ -52,7 +52,7 @@ def left_over(folder: Path, *known: Path) -> list[str]:
 def test_a_map_by_gsd_and_bbox(roads: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.tif"
     bbox = (LEFT + 30.1, TOP - 200, LEFT + 290, TOP - 40)
-    assert render(roads, out, style=STYLE, gsd_m=0.7, bbox=bbox, bbox_crs=CRS) == out
+    assert render_map(roads, out, style=STYLE, gsd_m=0.7, bbox=bbox, bbox_crs=CRS) == out
     with rasterio.open(out) as file:
         assert file.profile["driver"] == "GTiff"
         assert file.crs.to_epsg() == 32611
@@ -80,14 +80,14 @@ def test_a_map_by_gsd_and_bbox(roads: Path, tmp_path: Path) -> None:
 
 
 def test_the_whole_of_the_vectors_in_their_crs(roads: Path, tmp_path: Path) -> None:
-    with rasterio.open(render(roads, tmp_path / "map.tif", style=STYLE, gsd_m=1.0)) as file:
+    with rasterio.open(render_map(roads, tmp_path / "map.tif", style=STYLE, gsd_m=1.0)) as file:
         assert file.bounds == (LEFT, TOP - 240, LEFT + 300, TOP)
 
 
 def test_a_bbox_is_in_lonlat_unless_said(roads: Path, tmp_path: Path) -> None:
     bbox = (-118.4940, 34.0200, -118.4925, 34.0212)
     with rasterio.open(
-        render(roads, tmp_path / "a.tif", style=STYLE, gsd_m=0.6, bbox=bbox)
+        render_map(roads, tmp_path / "a.tif", style=STYLE, gsd_m=0.6, bbox=bbox)
     ) as file:
         found = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
         assert np.allclose(found, bbox, atol=6e-5)
@@ -95,7 +95,7 @@ def test_a_bbox_is_in_lonlat_unless_said(roads: Path, tmp_path: Path) -> None:
 
 
 def test_a_map_in_another_crs(roads: Path, tmp_path: Path) -> None:
-    out = render(roads, tmp_path / "a.tif", style=STYLE, gsd_m=0.5, crs="EPSG:3857")
+    out = render_map(roads, tmp_path / "a.tif", style=STYLE, gsd_m=0.5, crs="EPSG:3857")
     with rasterio.open(out) as file:
         assert file.crs.to_epsg() == 3857
         assert file.transform.a == pytest.approx(0.5 / np.cos(np.radians(34.013)), rel=1e-3)
@@ -111,7 +111,7 @@ def test_vectors_in_degrees_are_drawn_in_metres(
 ) -> None:
     line = shapely.LineString([(-118.5, 34.01), (-118.499, 34.011)])
     file = write_vectors(tmp_path / "a.geojson", [(line, {"kind": "road"})], crs="EPSG:4326")
-    with rasterio.open(render(file, tmp_path / "a.tif", style=STYLE, gsd_m=0.6)) as out:
+    with rasterio.open(render_map(file, tmp_path / "a.tif", style=STYLE, gsd_m=0.6)) as out:
         assert out.crs.to_epsg() == 32611
         assert out.transform.a == 0.6
     assert "a.geojson is in degrees; drawn in EPSG:32611" in caplog.text
@@ -134,7 +134,7 @@ def test_an_osm_file_as_it_comes(tmp_path: Path, write: Any) -> None:
         ),
     ]
     suffix = "osm.pbf" if write is write_pbf else "osm"
-    out = render(write(tmp_path / f"town.{suffix}", ways), tmp_path / "a.tif", gsd_m=1.0)
+    out = render_map(write(tmp_path / f"town.{suffix}", ways), tmp_path / "a.tif", gsd_m=1.0)
     with rasterio.open(out) as file:
         colors = {tuple(c) for c in np.unique(file.read().reshape(3, -1), axis=1).T.tolist()}
         assert file.tags()["GEOTRANS_VECTORS"] == f"town.{suffix}"
@@ -154,7 +154,7 @@ def test_exactly_on_the_grid_of_another_raster(
         @ Affine.rotation(turn)
         @ Affine.scale(0.61, -0.59),
     )
-    out = render(roads, tmp_path / "a.tif", style=STYLE, like=like)
+    out = render_map(roads, tmp_path / "a.tif", style=STYLE, like=like)
     with rasterio.open(like) as wanted, rasterio.open(out) as file:
         assert file.crs == wanted.crs
         assert file.transform == wanted.transform
@@ -165,14 +165,14 @@ def test_exactly_on_the_grid_of_another_raster(
 def test_like_a_raster_in_degrees(roads: Path, tmp_path: Path, make_scene: Any) -> None:
     affine = Affine(6e-6, 0, -118.4938, 0, -5e-6, 34.0212)
     like = make_scene(crs="EPSG:4326", shape=(300, 280), transform=affine)
-    with rasterio.open(render(roads, tmp_path / "a.tif", style=STYLE, like=like)) as file:
+    with rasterio.open(render_map(roads, tmp_path / "a.tif", style=STYLE, like=like)) as file:
         assert file.crs.to_epsg() == 4326
         assert file.transform == affine
         assert (file.read(1) == 60).any()
 
 
 def test_blank_ground_is_masked(roads: Path, tmp_path: Path) -> None:
-    with rasterio.open(render(roads, tmp_path / "a.tif", style=BLANK_STYLE, gsd_m=0.6)) as file:
+    with rasterio.open(render_map(roads, tmp_path / "a.tif", style=BLANK_STYLE, gsd_m=0.6)) as file:
         assert file.mask_flag_enums[0][0].name == "per_dataset"
         mask = file.dataset_mask() > 0
         assert (mask == (file.read() == 60).all(axis=0)).all()
@@ -183,9 +183,9 @@ def test_blank_ground_is_masked(roads: Path, tmp_path: Path) -> None:
 def test_windows_leave_no_trace(
     roads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = rasterio.open(render(roads, tmp_path / "a.tif", style=BLANK_STYLE, gsd_m=0.25))
+    whole = rasterio.open(render_map(roads, tmp_path / "a.tif", style=BLANK_STYLE, gsd_m=0.25))
     monkeypatch.setattr(writing, "_WINDOW_SHAPE", (512, 512))
-    parts = rasterio.open(render(roads, tmp_path / "b.tif", style=BLANK_STYLE, gsd_m=0.25))
+    parts = rasterio.open(render_map(roads, tmp_path / "b.tif", style=BLANK_STYLE, gsd_m=0.25))
     with whole, parts:
         assert whole.width > 1024
         assert (whole.read() == parts.read()).all()
@@ -202,7 +202,7 @@ def test_a_mask_that_begins_late_holds_what_came_before(
     )
     monkeypatch.setattr(writing, "_WINDOW_SHAPE", (512, 512))
     style = {**BLANK_STYLE, "layers": [{"class": "road"}]}
-    with rasterio.open(render(file, tmp_path / "a.tif", style=style, gsd_m=1.0)) as out:
+    with rasterio.open(render_map(file, tmp_path / "a.tif", style=style, gsd_m=1.0)) as out:
         expected = np.full((700, 700), 255)
         expected[600:, 600:] = 0
         assert (out.dataset_mask() == expected).all()
@@ -216,7 +216,7 @@ def test_progress_counts_every_pixel(roads: Path, tmp_path: Path) -> None:
         told.append(-total)
         yield told.append
 
-    render(roads, tmp_path / "a.tif", style=STYLE, gsd_m=1.0, progress=progress)
+    render_map(roads, tmp_path / "a.tif", style=STYLE, gsd_m=1.0, progress=progress)
     assert sum(told) == 0
     assert told[0] == -300 * 240
 
@@ -244,37 +244,37 @@ def test_what_cannot_be_meant(
     roads: Path, tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        render(roads, tmp_path / "a.tif", **{"style": STYLE, **arguments})
+        render_map(roads, tmp_path / "a.tif", **{"style": STYLE, **arguments})
     assert left_over(tmp_path, roads) == []
 
 
 def test_outputs_that_cannot_be(roads: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in .tif"):
-        render(roads, tmp_path / "map.png", style=STYLE, gsd_m=1)
+        render_map(roads, tmp_path / "map.png", style=STYLE, gsd_m=1)
     with pytest.raises(OutputError, match=r"nowhere does not exist; make it first"):
-        render(roads, tmp_path / "nowhere" / "a.tif", style=STYLE, gsd_m=1)
+        render_map(roads, tmp_path / "nowhere" / "a.tif", style=STYLE, gsd_m=1)
     out = tmp_path / "a.tif"
     out.write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"exists; replace it with --overwrite"):
-        render(roads, out, style=STYLE, gsd_m=1)
+        render_map(roads, out, style=STYLE, gsd_m=1)
     assert out.read_bytes() == b"precious"
-    render(roads, out, style=STYLE, gsd_m=1, overwrite=True)
+    render_map(roads, out, style=STYLE, gsd_m=1, overwrite=True)
     with pytest.raises(OutputError, match="is an input"):
-        render(roads, out, style=STYLE, like=out, overwrite=True)
+        render_map(roads, out, style=STYLE, like=out, overwrite=True)
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(OutputError, match="is no file"):
-        render(roads, tmp_path / "folder.tif", style=STYLE, gsd_m=1, overwrite=True)
+        render_map(roads, tmp_path / "folder.tif", style=STYLE, gsd_m=1, overwrite=True)
 
 
 def test_inputs_that_cannot_be(roads: Path, tmp_path: Path, make_scene: Any) -> None:
     with pytest.raises(SceneError, match=r"no vectors at .*gone.gpkg"):
-        render(tmp_path / "gone.gpkg", tmp_path / "a.tif", style=STYLE, gsd_m=1)
+        render_map(tmp_path / "gone.gpkg", tmp_path / "a.tif", style=STYLE, gsd_m=1)
     with pytest.raises(SceneError, match=r"gone.tif: no such file"):
-        render(roads, tmp_path / "a.tif", style=STYLE, like=tmp_path / "gone.tif")
+        render_map(roads, tmp_path / "a.tif", style=STYLE, like=tmp_path / "gone.tif")
     with pytest.raises(SceneError, match="it has no CRS"):
-        render(roads, tmp_path / "a.tif", style=STYLE, like=make_scene(crs=None))
+        render_map(roads, tmp_path / "a.tif", style=STYLE, like=make_scene(crs=None))
     with pytest.raises(UsageError, match="has no CRS"):
-        render(roads, tmp_path / "a.tif", style=STYLE,
+        render_map(roads, tmp_path / "a.tif", style=STYLE,
                geobox=make_geobox((2, 2), Affine.identity(), None))  # fmt: skip
 
 
@@ -283,7 +283,7 @@ def test_a_read_only_folder(roads: Path, tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(OutputError, match="read-only"):
-        render(roads, folder / "a.tif", style=STYLE, gsd_m=1)
+        render_map(roads, folder / "a.tif", style=STYLE, gsd_m=1)
 
 
 def test_a_failure_leaves_nothing_and_spares_what_was_there(
@@ -297,7 +297,7 @@ def test_a_failure_leaves_nothing_and_spares_what_was_there(
 
     monkeypatch.setattr(MapRenderer, "draw", fail)
     with pytest.raises(OutputError, match=r"cannot write .*No space left"):
-        render(roads, out, style=STYLE, gsd_m=1, overwrite=True)
+        render_map(roads, out, style=STYLE, gsd_m=1, overwrite=True)
     assert out.read_bytes() == b"precious"
     assert left_over(tmp_path, roads, out) == []
 
@@ -307,18 +307,19 @@ def test_a_failure_leaves_nothing_and_spares_what_was_there(
 def test_a_full_disk_is_noticed_even_while_the_file_is_closed(
     roads: Path, tmp_path: Path, missing: int
 ) -> None:
-    whole = render(roads, tmp_path / "whole.tif", style=BLANK_STYLE, gsd_m=0.1)
+    whole = render_map(roads, tmp_path / "whole.tif", style=BLANK_STYLE, gsd_m=0.1)
     folder = tmp_path / "full"
     folder.mkdir()
     code = (
         "import resource, signal\n"
         "from geotrans.errors import OutputError\n"
-        "from geotrans.scene.rendering import render\n"
+        "from geotrans.scene.rendering import render_map\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"limit = {whole.stat().st_size - missing}\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
         "try:\n"
-        f"    render({str(roads)!r}, {str(folder / 'a.tif')!r}, style={BLANK_STYLE!r}, gsd_m=0.1)\n"
+        f"    out = {str(folder / 'a.tif')!r}\n"
+        f"    render_map({str(roads)!r}, out, style={BLANK_STYLE!r}, gsd_m=0.1)\n"
         "except OutputError as error:\n"
         "    print(error)\n"
     )
@@ -330,11 +331,11 @@ def test_a_full_disk_is_noticed_even_while_the_file_is_closed(
 
 
 def test_what_lay_beside_a_replaced_file_goes_with_it(roads: Path, tmp_path: Path) -> None:
-    out = render(roads, tmp_path / "a.tif", style=STYLE, gsd_m=1)
+    out = render_map(roads, tmp_path / "a.tif", style=STYLE, gsd_m=1)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(out, "r+") as file:
         file.write_mask(np.zeros(file.shape, np.uint8))
     assert (tmp_path / "a.tif.msk").exists()
-    with rasterio.open(render(roads, out, style=STYLE, gsd_m=1, overwrite=True)) as file:
+    with rasterio.open(render_map(roads, out, style=STYLE, gsd_m=1, overwrite=True)) as file:
         assert (file.dataset_mask() == 255).all()
     assert left_over(tmp_path, roads, out) == []
 
@@ -348,8 +349,8 @@ def test_a_county_of_streets_does_not_sit_in_memory(tmp_path: Path) -> None:
     lines = shapely.linestrings(np.stack([starts, ends], axis=1))
     file = write_vectors(tmp_path / "county.gpkg", [(x, {"kind": "road"}) for x in lines], crs=CRS)
     code = (
-        "from pathlib import Path; from geotrans.scene.rendering import render\n"
-        f"render({str(file)!r}, {str(tmp_path / 'a.tif')!r}, gsd_m=1.2, style={STYLE!r})\n"
+        "from pathlib import Path; from geotrans.scene.rendering import render_map\n"
+        f"render_map({str(file)!r}, {str(tmp_path / 'a.tif')!r}, gsd_m=1.2, style={STYLE!r})\n"
         # getrusage would tell of the process this one was forked from, too.
         "told = Path('/proc/self/status').read_text().split('VmHWM:')[1]\n"
         "print(int(told.split()[0]) // 1024)"

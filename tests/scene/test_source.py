@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Callable
@@ -209,6 +210,13 @@ def test_a_closed_scene_lets_go_and_opens_again(make_scene: MakeScene) -> None:
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match=r"nowhere\.tif: no such file"):
         open_scene(tmp_path / "nowhere.tif")
+
+
+def test_a_name_gdal_cannot_take_is_said(make_scene: MakeScene, tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tif")
+    os.rename(make_scene(), odd)
+    with pytest.raises(SceneError, match=r"/\\xff\.tif: its name is no UTF-8.*rename the file"):
+        open_scene(odd)
 
 
 def test_a_directory_is_said(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from geotrans.grid import Window
 from geotrans.scene import open_scene
@@ -56,6 +57,21 @@ def test_valid_is_what_gdals_masks_say(
     assert np.array_equal(scene.read(part, [2]).valid, ~hole[part.slices])
 
 
+def test_dark_in_one_band_is_not_a_hole(tmp_path: Path, hole: np.ndarray) -> None:
+    data = np.full((3, 48, 64), 7, "uint8")
+    data[:, hole] = 0
+    data[0, 30:] = 0
+    grid = {"width": 64, "height": 48, "count": 3, "nodata": 0, "transform": Affine.scale(10)}
+    for dtype in ("uint8", "int16"):
+        with rasterio.open(tmp_path / f"{dtype}.tif", "w", dtype=dtype, **grid) as file:
+            file.write(data.astype(dtype))
+    scene = open_scene(tmp_path / "uint8.tif")
+    assert np.array_equal(scene.read(WHOLE).valid, ~hole)
+    assert not scene.read(Window(0, 30, 64, 1), [1]).valid.any()  # nothing else tells it apart
+    signed = open_scene(tmp_path / "int16.tif")  # 0 is no lack of light there
+    assert np.array_equal(signed.read(WHOLE).valid, data.all(axis=0))
+
+
 def test_nan_and_infinite_values_are_not_valid_without_any_nodata(make_scene: MakeScene) -> None:
     data = np.ones((2, 48, 64), "float32")
     data[0, 1, 2], data[1, 3, 4], data[1, 5, 6] = np.nan, np.inf, -np.inf
@@ -68,7 +84,7 @@ def test_nan_and_infinite_values_are_not_valid_without_any_nodata(make_scene: Ma
 def test_nodata_alpha_and_mask_all_count(make_scene: MakeScene, hole: np.ndarray) -> None:
     """GDAL's own mask looks at one of them only."""
     data = np.full((3, 48, 64), 7, "uint8")
-    data[1, 40, 40] = 0
+    data[:, 40, 40] = 0
     path = make_scene(nodata=0, data=data, alpha=True, invalid=None)
     with rasterio.open(path, "r+") as file:
         file.write((~hole * 255).astype("uint8"), 4)
@@ -91,8 +107,8 @@ def test_a_mask_file_beside_the_scene_counts(make_scene: MakeScene, hole: np.nda
 
 def test_only_the_bands_used_count(make_scene: MakeScene) -> None:
     data = np.full((3, 48, 64), 9, "uint8")
-    data[2, :, :10] = 0
-    scene = open_scene(make_scene(nodata=0, data=data))
+    data[2, :, :10] = 255
+    scene = open_scene(make_scene(nodata=255, data=data))
     assert scene.read(WHOLE, [1, 2]).valid.all()
     assert not scene.read(WHOLE).valid[:, :10].any()
 

@@ -1,0 +1,32 @@
+"""Many scenes in one run: a journal of what is done, and nothing done twice."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geotrans.archive.pricing import Price, price
+    from geotrans.archive.run import batch
+    from geotrans.archive.status import Status, read_status
+
+_HOMES = {
+    "Price": "pricing",
+    "Status": "status",
+    "batch": "run",
+    "price": "pricing",
+    "read_status": "status",
+}
+
+__all__ = ["Price", "Status", "batch", "price", "read_status"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'geotrans.archive' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"geotrans.archive.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,93 @@
+"""The archive as a static STAC catalogue: an item beside each product, one collection over them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from geotrans.archive.inputs import Entry
+from geotrans.archive.journal import Journal
+from geotrans.product.making import quiet_gdal
+from geotrans.product.preview import Picture, picture
+from geotrans.product.stac.collection import collection_of
+from geotrans.product.stac.document import GEOJSON, relative, write_document
+from geotrans.product.stac.item import Seen, product_item, when_seen
+from geotrans.product.stac.model import write_models
+from geotrans.scene import Scene
+from geotrans.scene.raster import RasterScene
+from geotrans.scene.remote import is_url
+from geotrans.tasks import Bundle
+
+COLLECTION = "collection.json"
+_MODELS = "models"
+
+# Longer edge of a thumbnail, px.
+_THUMBNAIL_PX = 512
+
+
+def describe_product(path: Path, bundle: Bundle, entry: Entry, scene: Scene) -> str:
+    """Write thumbnail and STAC Item of a product beside it.
+
+    Args:
+        path: The product.
+        bundle: What made it.
+        entry: Of which scene of the archive.
+        scene: That scene.
+
+    Returns:
+        What the collection needs to know of the item, as JSON.
+    """
+    thumbnail = path.with_suffix(".png")
+    with quiet_gdal(), RasterScene(str(path)) as product:
+        Picture(picture(product, max_px=_THUMBNAIL_PX)).save(thumbnail)
+    item = product_item(
+        path,
+        bundle.spec,
+        seen=_seen(scene),
+        source=_source(entry, path.parent),
+        thumbnail=thumbnail,
+        model=path.parent / _MODELS / f"{bundle.spec.name}.json",
+        collection=path.parent / COLLECTION,
+    )
+    write_document(item, path.with_suffix(".json"))
+    names = ("datetime", "start_datetime", "end_datetime")
+    times = {name: v for name, v in item["properties"].items() if name in names}
+    return json.dumps({"bbox": item.get("bbox"), "properties": times})
+
+
+def _source(entry: Entry, folder: Path) -> dict[str, Any]:
+    """The link to what a product was made from."""
+    kind = {} if entry.item is None else {"kind": GEOJSON}
+    if is_url(entry.key) or not Path(entry.uri).exists():
+        return {"href": entry.key, **kind}
+    return {"href": relative(entry.uri, folder), "title": Path(entry.uri).name, **kind}
+
+
+def _seen(scene: Scene) -> Seen:
+    """When a scene was seen: as its file says, else at some time before that was written."""
+    seen = when_seen(scene)
+    if seen == Seen() and Path(scene.uri).is_file():
+        written = datetime.fromtimestamp(int(Path(scene.uri).stat().st_mtime), UTC)
+        return Seen(end=written.isoformat().replace("+00:00", "Z"))
+    return seen
+
+
+def write_catalogue(journal: Journal, bundle: Bundle) -> None:
+    """Write the collection of all products a journal knows, and the item of the network."""
+    spec, folder = bundle.spec, journal.folder
+    write_models([bundle], folder / _MODELS)
+    items: list[tuple[str, dict[str, Any]]] = [
+        (f"{row.name}_{spec.name}.json", json.loads(row.facts))
+        for row in journal.rows().values()
+        if row.state == "done" and row.facts
+    ]
+    document = collection_of(
+        folder / COLLECTION,
+        title=f"{spec.title or spec.name}, synthetic",
+        description=f"Rasters translated by task {spec.name} of geotrans. They are synthetic: "
+        "made by a trained network, and no evidence of anything on the ground.",
+        items=sorted(items, key=lambda item: item[0]),
+    )
+    write_document(document, folder / COLLECTION)

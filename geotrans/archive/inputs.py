@@ -1,0 +1,241 @@
+"""Which scenes an archive holds: files, folders, globs and lists, each scene once."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from geotrans.archive.stac_inputs import is_stac, read_items, search_items
+from geotrans.errors import SceneError, UsageError
+from geotrans.scene import Scene, open_scene
+from geotrans.scene.remote import is_url, without_secrets
+from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item
+from geotrans.tasks.spec import TaskSpec
+
+# Position or description of a band in a scene, by the name of a band a task reads.
+Bands = Mapping[str, int | str] | None
+
+# What a folder is searched for; anything else GDAL reads is named, or found by a glob.
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
+
+_LISTS = (".txt", ".csv")
+# Columns of a list in which a scene may stand, the first that is there.
+_COLUMNS = ("scene", "path", "uri", "url", "href", "file", "filename", "location")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A scene of an archive, not opened yet.
+
+    Attributes:
+        key: What tells it from every other scene, the same in every run.
+        name: Short name that its product is called by.
+        uri: What `open_scene` takes.
+        item: The STAC Item it is, with absolute hrefs.
+    """
+
+    key: str
+    name: str
+    uri: str
+    item: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def hrefs(self) -> tuple[str, ...]:
+        """Files and URLs it may be opened from."""
+        return (self.uri,) if self.item is None else hrefs_of(self.item)
+
+    def open(
+        self,
+        spec: TaskSpec,
+        bands: Bands = None,
+        mask: Mask | None = None,
+    ) -> Scene:
+        """Open it for a task; nothing but headers is read.
+
+        Args:
+            spec: The task.
+            bands: Asset or band of an item, by the name of a band the task reads.
+            mask: Which pixels of an item to leave out.
+        """
+        if self.item is None:
+            return open_scene(self.uri)
+        return open_item(self.item, spec.source, bands, gsd_range=spec.gsd_m, mask=mask)
+
+    def left_of(self, bands: Bands) -> Bands:
+        """Of a mapping, what is still to be followed in the scene that `open` gives."""
+        return bands if self.item is None else None
+
+    @classmethod
+    def of_file(cls, path: Path) -> Entry:
+        """A file, under whichever of its names it was found."""
+        real = os.fspath(path.resolve())
+        # A name that is no UTF-8 has bytes that no database takes.
+        key = os.fsencode(real).decode("utf-8", "backslashreplace")
+        return cls(key, Path(key).stem, real)
+
+    @classmethod
+    def of_item(cls, item: Mapping[str, Any]) -> Entry:
+        """A STAC Item."""
+        key = item_key(item)
+        return cls(without_secrets(key), str(item["id"]).replace("/", "_"), key, item)
+
+    @classmethod
+    def of_uri(cls, uri: str) -> Entry:
+        """A URL or a name of GDAL's or ours; its signature changes, the scene does not."""
+        path = uri.partition("?")[0].rstrip("/")
+        return cls(without_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
+
+
+def select_entries(
+    inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    outside: Path,
+    stac_api: str | None = None,
+    collection: Sequence[str] | None = None,
+    bbox: Sequence[float] | None = None,
+    datetime: str | None = None,
+) -> list[Entry]:
+    """What `batch` is given as inputs, and what a STAC API finds.
+
+    Args:
+        inputs: See `find_entries`.
+        outside: The folder of the products.
+        stac_api: URL of a STAC API to search.
+        collection: Names of its collections.
+        bbox: `xmin, ymin, xmax, ymax`, lon-lat degrees.
+        datetime: A moment or `START/END`, ISO 8601.
+
+    Raises:
+        UsageError: If a search is described and there is nothing to search.
+    """
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    search = {"collection": collection, "bbox": bbox, "datetime": datetime}
+    if stac_api is None:
+        if asked := [name for name, value in search.items() if value]:
+            raise UsageError(f"--{asked[0]} describes a search; give --stac-api, too")
+        return find_entries(inputs, outside=outside)
+    items = search_items(stac_api, collection=collection, bbox=bbox, datetime=datetime)
+    return find_entries(inputs, outside=outside, items=items)
+
+
+def find_entries(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    outside: Path,
+    items: Iterable[Mapping[str, Any]] = (),
+) -> list[Entry]:
+    """The scenes that are meant.
+
+    Args:
+        inputs: Files, folders (searched to the bottom for rasters), globs, URLs; lists: `.txt`
+            with a scene a line, `.csv` with a column named `path` or the like, relative to the
+            list; STAC documents (`.json`) and stac-geoparquet files (`.parquet`).
+        outside: The folder of the products, which a search passes over.
+        items: STAC Items found otherwise.
+
+    Returns:
+        Each scene once, in the order given; a folder's by name.
+
+    Raises:
+        SceneError: If an input is not there, or all together hold no scene.
+        UsageError: If a list cannot be read.
+    """
+    found: dict[str, Entry] = {}
+    given = [os.fspath(text) for text in inputs]
+    for text in given:
+        for entry in _expand(os.path.expanduser(text), outside.resolve()):
+            found.setdefault(entry.key, entry)
+    for entry in map(Entry.of_item, items):
+        found.setdefault(entry.key, entry)
+    if not found:
+        raise SceneError(
+            f"{', '.join(given) or 'nothing'} holds no scene; give rasters, folders with "
+            f"{', '.join(RASTER_SUFFIXES)}, globs, or lists of them"
+        )
+    return list(found.values())
+
+
+def _expand(text: str, outside: Path) -> Iterator[Entry]:
+    path = Path(text)
+    if is_stac(text) and (is_url(text) or path.is_file()):
+        yield from map(Entry.of_item, read_items(text))
+    elif is_url(text) or text.startswith("sample:"):
+        yield Entry.of_uri(text)
+    elif path.is_dir():
+        yield from map(Entry.of_file, _search(path, outside))
+    elif path.suffix.lower() in _LISTS and path.is_file():
+        for line in _lines(path):
+            yield from _expand(_beside(path, line), outside)
+    elif path.exists():
+        yield Entry.of_file(path)
+    elif glob.has_magic(text):
+        matches = sorted(glob.glob(text, recursive=True))
+        if not matches:
+            raise SceneError(f"nothing matches {text}")
+        for match in matches:
+            yield from _expand(match, outside)
+    elif text.partition(":")[0].isupper() and ":" in text:  # NETCDF:file.nc:variable
+        yield Entry.of_uri(text)
+    else:
+        # A scene that is not there is one failure among the others, not the end of the run.
+        yield Entry.of_file(path)
+
+
+def _search(folder: Path, outside: Path) -> list[Path]:
+    """Rasters in a folder, links followed, each folder entered once however many lead to it."""
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        stat = here.stat()
+        if (stat.st_dev, stat.st_ino) in entered or here.resolve() == outside:
+            folders.clear()
+            continue
+        entered.add((stat.st_dev, stat.st_ino))
+        folders[:] = sorted(one for one in folders if not _is_scratch(one))
+        found += [here / one for one in sorted(files) if _is_raster(one)]
+    return found
+
+
+def _is_scratch(name: str) -> bool:
+    return name.startswith(".") or name.endswith(".parts")
+
+
+def _is_raster(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(RASTER_SUFFIXES)
+
+
+def _beside(path: Path, line: str) -> str:
+    if is_url(line) or line.startswith("sample:") or line.partition(":")[0].isupper():
+        return line
+    return str(path.parent / os.path.expanduser(line))
+
+
+def _lines(path: Path) -> list[str]:
+    """Scenes of a list."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"list {path} cannot be read: {error}") from error
+    if path.suffix.lower() == ".csv":
+        return _column(path, list(csv.reader(text.splitlines())))
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _column(path: Path, rows: list[list[str]]) -> list[str]:
+    head = [cell.strip().lower() for cell in rows[0]] if rows else []
+    index = next((head.index(name) for name in _COLUMNS if name in head), None)
+    if index is None:
+        raise UsageError(
+            f"list {path} has the columns {', '.join(head) or 'none'}; name that of the scenes "
+            f"one of {', '.join(_COLUMNS)}"
+        )
+    cells = (row[index].strip() for row in rows[1:] if len(row) > index)
+    return [cell for cell in cells if cell]

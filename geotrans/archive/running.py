@@ -1,0 +1,154 @@
+"""One run over an archive: which scene is next, who gets it, and what is written down of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from geotrans.archive.crew import hired, settle
+from geotrans.archive.folder import product_path, trouble
+from geotrans.archive.inputs import Entry
+from geotrans.archive.journal import Journal, Row
+from geotrans.archive.work import Order, Outcome, Setup
+from geotrans.errors import OutputError
+from geotrans.mosaicking.budget import resident_bytes
+from geotrans.mosaicking.cluster import Cluster
+from geotrans.mosaicking.connecting import local_cluster
+from geotrans.mosaicking.run import n_cores
+from geotrans.product.making import Progress
+
+_log = logging.getLogger(__name__)
+
+# How often to look what those with whom work is shared have done, s.
+_LOOK_S = 1.0
+
+# What workers of a cluster are told lies in a file of this name and the number of the run.
+_ERRAND = ".errand-"
+
+
+class Run:
+    """The scenes of one run on their way through a crew."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        setup: Setup,
+        folder: Path,
+        entries: Collection[Entry],
+        max_retries: int,
+        overwrite: bool,
+    ) -> None:
+        self._journal, self._setup, self._folder = journal, setup, folder
+        self._entries = {entry.key: entry for entry in entries}
+        self._max_retries, self._overwrite = max_retries, overwrite
+        self._pending: deque[str] = deque()
+        self._advance: Callable[[int], None] = lambda done: None
+        self._free()
+
+    def waiting(self) -> list[str]:
+        """Keys of the scenes that nobody has begun, in the order given."""
+        rows = self._journal.rows()
+        return [key for key in self._entries if rows[key].state == "waiting"]
+
+    def is_unfinished(self) -> bool:
+        """Whether a scene waits, or is being translated where work is shared."""
+        counts = self._journal.counts(self._entries)
+        return counts["waiting"] > 0 or counts["running"] > 0
+
+    def finish(
+        self, workers: int, cluster: Cluster | None, memory: int | None, progress: Progress | None
+    ) -> None:
+        """Work until every scene is done or has failed, here or where work is shared."""
+        progress = progress or (lambda label, total: nullcontext(lambda done: None))
+        self._pending.extend(self.waiting())
+        with ExitStack() as stack:
+            n_workers, threads = min(workers, len(self._pending)), None
+            if cluster is None and n_workers > 1:
+                cluster = stack.enter_context(local_cluster(n_workers))
+                threads = max(1, n_cores() // n_workers)
+            self._advance = stack.enter_context(progress("scenes", len(self._pending)))
+            setup = self._settled(replace(self._setup, threads=threads), cluster, memory)
+            name = f"{_ERRAND}{self._journal.run}"
+            work = stack.enter_context(
+                hired(setup, cluster, folder=self._folder, name=name, sample=self._sample())
+            )
+            while True:
+                work(self._take, self._done)
+                if not self.is_unfinished():
+                    return
+                time.sleep(_LOOK_S)
+                self._free()
+                self._pending.extend(self.waiting())
+
+    def _settled(self, setup: Setup, cluster: Cluster | None, memory: int | None) -> Setup:
+        """The setup with a process's share of memory, and the precision of the first run."""
+        if memory is not None and cluster is not None:
+            memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
+        precision = asked = setup.choices["precision"]
+        if asked == "auto":
+            precision = self._journal.terms().get("runs in", asked)
+        choices = {**setup.choices, "precision": precision}
+        setup = settle(replace(setup, choices=choices, memory=memory), cluster)
+        if precision == "auto" and setup.choices["precision"] != "auto":
+            # Which is faster is found by a clock: asked again, it might say the other.
+            self._journal.remember("runs in", setup.choices["precision"])
+        return setup
+
+    def _sample(self) -> str | None:
+        """A file on this machine that is to be translated, if there is one."""
+        files = (self._entries[key].uri for key in self._pending if not self._entries[key].item)
+        return next((file for file in files if Path(file).is_file()), None)
+
+    def _free(self) -> None:
+        """Take back what runs that have died had begun, and say so to workers they may have."""
+        alive = self._journal.free()
+        for errand in self._folder.glob(f"{_ERRAND}*"):
+            number = errand.name.removeprefix(_ERRAND).partition("-")[0]
+            if number.isdigit() and int(number) not in alive:
+                errand.unlink(missing_ok=True)
+
+    def _take(self) -> Order | None:
+        """The next scene, written down as begun."""
+        while self._pending:
+            key = self._pending.popleft()
+            row = self._journal.claim(key)
+            if row is None:
+                continue
+            path = self._path(row)
+            if path.exists() and not row.ours and not self._overwrite:
+                told = f"{path} exists and is not of this job; move it away or give --overwrite"
+                self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
+                self._advance(1)
+                continue
+            is_ours = bool(row.ours) or self._overwrite
+            return Order(self._entries[key], path, overwrite=is_ours, tries=row.tries + 1)
+        return None
+
+    def _done(self, order: Order, outcome: Outcome) -> None:
+        """Write down what became of a scene; try it again if that may help."""
+        key = order.entry.key
+        for note in outcome.notes:
+            _log.warning("%s", note)
+        if outcome.kind == "OutputError" and (told := trouble(self._folder, outcome.reason)):
+            self._journal.settle(key, "waiting")
+            raise OutputError(f"{told}; make room or rights, and the same command goes on")
+        if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
+            _log.info("%s: %s; it is tried again", order.entry.name, outcome.reason)
+            self._journal.settle(key, "waiting", witness=outcome.witness)
+            self._pending.append(key)
+            return
+        self._journal.settle(
+            key, outcome.state, witness=outcome.witness, kind=outcome.kind,
+            reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
+            facts=outcome.facts,
+        )  # fmt: skip
+        _log.info("%s: %s", order.entry.name, outcome.reason or "done")
+        self._advance(1)
+
+    def _path(self, row: Row) -> Path:
+        return product_path(self._folder, row.name, self._setup.bundle.spec.name)

@@ -1,0 +1,146 @@
+"""How far an archive is: counts, failures with reasons, throughput, time left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from geotrans.archive.journal import Journal, Row, Run
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scene that failed.
+
+    Attributes:
+        scene: Where it was to be opened from.
+        name: What its product would be called by.
+        kind: Class of the error.
+        reason: What the error says.
+        tries: How often it was tried.
+    """
+
+    scene: str
+    name: str
+    kind: str
+    reason: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far an archive is.
+
+    Attributes:
+        out: Folder of the products.
+        task: The task.
+        counts: Scenes by state: waiting, running, done, failed.
+        failures: Those that failed.
+        running: Scenes that are being translated.
+        held_by: Processes that work on it.
+        n_new: Scenes that the last run has done.
+        n_px: Pixels of all products.
+        n_bytes: Size of all products.
+        px_per_s: Pixels the last run has made in a second; None if it has made none.
+        seconds_left: Time until all are done at the last run's pace; None if it has none.
+    """
+
+    out: str
+    task: str
+    counts: dict[str, int]
+    failures: tuple[Failure, ...]
+    running: tuple[str, ...]
+    held_by: tuple[str, ...]
+    n_new: int
+    n_px: int
+    n_bytes: int
+    px_per_s: float | None
+    seconds_left: float | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all scenes are done."""
+        return self.counts["done"] == sum(self.counts.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """A line of counts, and one for each failure."""
+        n = sum(self.counts.values())
+        told = [f"{self.counts['done']} of {n} scenes done ({self.n_new} by the last run)"]
+        others = ("running", "waiting", "failed")
+        told += [f"{self.counts[state]} {state}" for state in others if self.counts[state]]
+        if self.px_per_s is not None:
+            told.append(f"{self.px_per_s / 1e6:.2f} Mpx/s")
+        if self.seconds_left:
+            told.append(f"about {duration(self.seconds_left)} left")
+        lines = [f"{self.out}: {', '.join(told)}"]
+        lines += [f"worked on by {holder}" for holder in self.held_by]
+        width = max((len(f.name) for f in self.failures), default=0)
+        lines += [f"failed  {f.name:<{width}}  {f.reason}" for f in self.failures]
+        return "\n".join(lines)
+
+
+def read_status(out: str | os.PathLike[str]) -> Status:
+    """How far the archive in a folder is, whether somebody works on it or not.
+
+    Raises:
+        OutputError: If there is no journal.
+    """
+    journal = Journal(Path(out).expanduser(), read_only=True)
+    try:
+        return status_of(journal)
+    finally:
+        journal.close()
+
+
+def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
+    """How far a journal's scenes, or some of them, are."""
+    rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
+    runs = journal.runs()
+    counts = {
+        state: sum(row.state == state for row in rows)
+        for state in ("waiting", "running", "done", "failed")
+    }
+    made = [row for row in rows if row.state == "done" and runs and row.run == runs[-1].id]
+    seconds = _worked_s(runs[-1], made) if made else 0.0
+    left = counts["waiting"] + counts["running"]
+    return Status(
+        out=str(journal.folder),
+        task=journal.terms().get("task", ""),
+        counts=counts,
+        failures=tuple(
+            Failure(row.key, row.name, row.kind or "", row.reason or "", row.tries)
+            for row in rows
+            if row.state == "failed"
+        ),
+        running=tuple(row.key for row in rows if row.state == "running"),
+        held_by=tuple(str(run) for run in runs if run.is_alive),
+        n_new=len(made),
+        n_px=sum(row.n_px or 0 for row in rows if row.state == "done"),
+        n_bytes=sum(row.n_bytes or 0 for row in rows if row.state == "done"),
+        px_per_s=sum(row.n_px or 0 for row in made) / seconds if seconds else None,
+        seconds_left=left * seconds / len(made) if seconds else None,
+    )
+
+
+def _worked_s(run: Run, made: list[Row]) -> float:
+    """Time a run has worked, from its start to its end, its last product, or now."""
+    if run.is_alive:
+        return time.time() - run.started
+    return max(row.ended or run.started for row in made) - run.started
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    minutes, rest = divmod(int(seconds + 0.999), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

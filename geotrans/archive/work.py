@@ -1,0 +1,211 @@
+"""One scene of an archive, wherever it is worked on: it is done, or its failure is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from geotrans import pipeline
+from geotrans.archive.catalogue import describe_product
+from geotrans.archive.inputs import Entry
+from geotrans.archive.witness import take_witness
+from geotrans.errors import GeotransError, SceneError, UsageError
+from geotrans.mosaicking.budget import resident_bytes, tile_within
+from geotrans.mosaicking.job import ready_translator
+from geotrans.mosaicking.parts import wanted_while
+from geotrans.scene.stac import Mask
+from geotrans.tasks import Bundle
+
+_log = logging.getLogger("geotrans")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all scenes of an archive have in common; small enough to be sent around.
+
+    Attributes:
+        bundle: The task and its weights.
+        choices: Arguments of `translate` beside scene, task and output.
+        memory: Bytes for each process that translates.
+        mask: Which pixels of STAC Items to leave out.
+        threads: Threads of the network in a worker; None takes as many as the worker has.
+    """
+
+    bundle: Bundle
+    choices: Mapping[str, Any]
+    memory: int | None = None
+    mask: Mask | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A scene to be translated.
+
+    Attributes:
+        entry: Which.
+        path: Its product.
+        overwrite: Whether a product that is there is of our making.
+        tries: How often it is tried with this one.
+    """
+
+    entry: Entry
+    path: Path
+    overwrite: bool
+    tries: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a scene.
+
+    Attributes:
+        state: Done or failed.
+        witness: What tells when its files change.
+        kind: Class of the error.
+        reason: What the error says.
+        is_final: Whether trying again cannot help.
+        n_px: Pixels of the product.
+        n_bytes: Size of its file.
+        facts: What a catalogue needs to know of the product, as JSON.
+        notes: What a user should be told about it.
+    """
+
+    state: Literal["done", "failed"]
+    witness: str | None = None
+    kind: str | None = None
+    reason: str | None = None
+    is_final: bool = False
+    n_px: int | None = None
+    n_bytes: int | None = None
+    facts: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def translate_scene(setup: Setup, order: Order) -> Outcome:
+    """Translate one scene. Whatever is wrong with it is told and never raised."""
+    witness = take_witness(order.entry.hrefs)
+    with _listening() as notes:
+        try:
+            bands = setup.choices["bands"]
+            with order.entry.open(setup.bundle.spec, bands, setup.mask) as scene:
+                choices = {**setup.choices, "bands": order.entry.left_of(bands)}
+                witness = take_witness(scene.files)
+                product = pipeline.translate(
+                    scene, task=setup.bundle, out=order.path, overwrite=order.overwrite,
+                    memory=setup.memory, **choices,
+                )  # fmt: skip
+                facts = describe_product(order.path, setup.bundle, order.entry, scene)
+        except Exception as error:
+            is_known = isinstance(error, GeotransError)
+            reason = str(error) if is_known else f"{type(error).__name__}: {error}"
+            return Outcome(
+                "failed", witness, type(error).__name__, reason, isinstance(error, UsageError),
+                notes=tuple(notes),
+            )  # fmt: skip
+    height, width = product.shape
+    n_bytes = order.path.stat().st_size
+    return Outcome(
+        "done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts, notes=tuple(notes)
+    )
+
+
+def prepare(setup: Setup) -> str:
+    """Make the network ready in this process, before its first scene.
+
+    Returns:
+        The precision it runs in.
+
+    Raises:
+        GeotransError: What would go wrong with every scene: a damaged bundle, a device that is not
+            there, too little memory.
+    """
+    bundle, choices = setup.bundle, setup.choices
+    if bundle.spec.norm == "instance" or choices["norm_stats"] is not None:
+        # Such a network waits for the statistics of its scene.
+        return str(choices["precision"])
+    translator, base = ready_translator(
+        bundle, base=resident_bytes(), device=choices["device"],
+        precision=choices["precision"], seed=choices["seed"], as_=choices["as_"], norm=None,
+    )  # fmt: skip
+    if setup.memory is not None:
+        dtype = bundle.spec.source[0].dtype
+        tile_within(
+            setup.memory, translator, base=base, dtype=dtype, workers=1, halo=choices["halo"]
+        )
+    return translator.precision
+
+
+@dataclass(frozen=True)
+class SceneWork:
+    """Scenes as the `Work` of a cluster's workers, one at a time in each.
+
+    Attributes:
+        setup: What all scenes have in common.
+        folder: Where the products are.
+        sample: A file to be translated.
+        claim: File whose absence says that nobody wants more products: a worker whose run has died
+            must not write into a later one.
+    """
+
+    setup: Setup
+    folder: Path
+    sample: str | None = None
+    claim: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What a dashboard shows."""
+        return self.setup.bundle.spec.name
+
+    @property
+    def at_once(self) -> int:
+        """Its memory is planned for one."""
+        return 1
+
+    def settled(self, n_threads: int, *, claim: Path) -> Self:
+        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        import torch
+
+        torch.set_num_threads(self.setup.threads or n_threads)
+        return replace(self, claim=claim)
+
+    def check(self) -> None:
+        """See that the scenes are here, and load the network."""
+        if self.sample is not None and not Path(self.sample).exists():
+            raise SceneError(
+                f"does not see {self.sample}; keep scenes where every worker mounts them under the "
+                "same path"
+            )
+        prepare(self.setup)
+
+    def __call__(self, order: Order) -> Outcome:
+        """Translate one scene."""
+        with wanted_while(self.claim):
+            return translate_scene(self.setup, order)
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """What geotrans warns of meanwhile, for whoever asked for the work."""
+    notes: list[str] = []
+    listener = _Listener(notes)
+    before, _log.handlers = _log.handlers, [listener]
+    propagate, _log.propagate = _log.propagate, False
+    try:
+        yield notes
+    finally:
+        _log.handlers, _log.propagate = before, propagate
+
+
+class _Listener(logging.Handler):
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._notes.append(record.getMessage())

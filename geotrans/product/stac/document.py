@@ -1,0 +1,63 @@
+"""What all STAC documents of ours have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from geotrans.files import write_whole
+
+VERSION = "1.1.0"
+
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+JSON = "application/json"
+GEOJSON = "application/geo+json"
+
+# Common names that the eo extension knows; others are left out.
+_COMMON_NAMES = {
+    "pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071",
+    "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir",
+    "lwir11", "lwir12",
+}  # fmt: skip
+
+
+def extension(name: str, version: str) -> str:
+    """Identifier of an extension."""
+    return f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
+
+
+def link(rel: str, href: str, kind: str, **fields: Any) -> dict[str, Any]:
+    """A link of a document."""
+    return {"rel": rel, "href": href, "type": kind, **fields}
+
+
+def common_name(name: str | None) -> dict[str, str]:
+    """`eo:common_name` of a band, if it is one."""
+    return {"eo:common_name": name} if name in _COMMON_NAMES else {}
+
+
+def checksum(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file by the file extension: a multihash, 0x12 0x20 before the hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": f"1220{digest}"}
+
+
+def relative(target: str | os.PathLike[str], folder: Path) -> str:
+    """A file as it is found from a folder, with slashes."""
+    found = Path(os.path.relpath(target, folder)).as_posix()
+    return found if found.startswith("../") else f"./{found}"
+
+
+def write_document(document: dict[str, Any], path: Path) -> Path:
+    """Write a document, whole or not at all; one that says the same already is left alone."""
+    content = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    with suppress(OSError):
+        if path.read_bytes() == content:
+            return path
+    write_whole(path, content)
+    return path

@@ -1,0 +1,184 @@
+"""Products that go to a store, `s3://bucket/key.tif`: uploaded whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from geotrans.errors import OutputError, UsageError
+from geotrans.scene.remote import redact, without_secrets
+from geotrans.scene.store import SCHEMES, open_store
+
+_log = logging.getLogger(__name__)
+
+# Pieces an upload is made of, bytes: stores want at least 5 MiB, and at most 10,000 of them.
+_PIECE_BYTES, _MOST_PIECES = 16 * 2**20, 9_000
+
+# How Amazon, Google and Azure say that a bucket is not there.
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place in a store; who may write there is found where the store's own tools look for it.
+
+    Attributes:
+        url: Of the product.
+    """
+
+    url: str
+
+    @classmethod
+    def of(cls, out: str | os.PathLike[str] | None) -> Target | None:
+        """The target that was asked for, or None for a file of this machine.
+
+        Raises:
+            UsageError: If it is a URL that nothing can be uploaded to.
+        """
+        if not isinstance(out, str) or "://" not in out:
+            return None
+        parts = urlsplit(out)
+        shown = without_secrets(out)
+        if parts.scheme not in SCHEMES:
+            raise UsageError(
+                f"nothing can be uploaded to {shown}; give a file, or a URL that begins with "
+                f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}"
+            )
+        if "@" in parts.netloc or parts.query:
+            raise UsageError(
+                f"{shown} was given with a key; keys belong into the environment, such as "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        if not parts.netloc or not parts.path.strip("/") or parts.path.endswith("/"):
+            raise UsageError(f"{shown} names no product; give s3://bucket/key.tif")
+        return cls(out)
+
+    @property
+    def key(self) -> str:
+        """Name inside the bucket."""
+        return urlsplit(self.url).path.lstrip("/")
+
+    @property
+    def local(self) -> Path:
+        """What the product would be called here; its parts lie beside that."""
+        return Path.cwd() / "_".join((urlsplit(self.url).netloc, *PurePosixPath(self.key).parts))
+
+    def beside(self, suffix: str) -> Target:
+        """Something beside the product, with another suffix."""
+        return Target(self.url.removesuffix(PurePosixPath(self.key).suffix) + suffix)
+
+    def check(self, *, overwrite: bool) -> None:
+        """See, before any work, that the store answers and nothing is replaced.
+
+        Raises:
+            OutputError: If it does not, or something would be.
+        """
+        try:
+            store = open_store(self.url)
+            store.head(self.key)
+        except FileNotFoundError:
+            self._check_bucket(store)
+            return
+        except Exception as error:
+            raise self._told(error) from error
+        if not overwrite:
+            raise OutputError(
+                f"{self.url} exists; replace it with --overwrite or choose another -o"
+            )
+
+    def _check_bucket(self, store: Any) -> None:
+        """Tell a bucket that is not there from one in which nothing has that name yet."""
+        try:
+            next(iter(store.list(self.key, chunk_size=1)), None)
+        except Exception as error:  # Who may write need not be allowed to list.
+            if _NO_BUCKET.search(str(error)):
+                name = urlsplit(self.url).netloc
+                raise OutputError(
+                    f"{self.url} cannot be written: there is no bucket '{name}'; make it first"
+                ) from error
+
+    def send(self, file: Path) -> None:
+        """Upload a file; until the last byte is there, nothing is.
+
+        Raises:
+            OutputError: If it cannot be uploaded; what was uploaded is taken back.
+        """
+        import obstore
+
+        n_bytes = file.stat().st_size
+        piece = max(_PIECE_BYTES, -(-n_bytes // _MOST_PIECES))
+        is_over = threading.Event()
+        failures: list[BaseException] = []
+
+        def pieces() -> Iterator[bytes]:
+            with file.open("rb") as source:
+                while content := source.read(piece):
+                    if is_over.is_set():  # The store then takes back what it has.
+                        raise InterruptedError("interrupted")
+                    yield content
+
+        def upload() -> None:
+            try:
+                obstore.put(
+                    open_store(self.url), self.key, pieces(), use_multipart=True, chunk_size=piece
+                )
+            except Exception as error:  # It is raised in the thread that waits.
+                failures.append(error)
+
+        # It works without looking up; waiting here keeps Ctrl-C working.
+        worker = threading.Thread(target=upload, name="upload", daemon=True)
+        worker.start()
+        try:
+            while worker.is_alive():
+                worker.join(timeout=0.2)
+        except BaseException:
+            is_over.set()
+            worker.join(timeout=30)
+            raise
+        if failures:
+            raise self._told(failures[0]) from failures[0]
+        _log.info("%s uploaded, %.1f MB", self.url, n_bytes / 1e6)
+
+    def discard(self) -> None:
+        """Take a file back, as far as that can be done."""
+        with suppress(Exception):
+            open_store(self.url).delete(self.key)
+
+    def _told(self, error: BaseException) -> OutputError:
+        line = str(error).strip().partition("\n")[0].partition(" <?xml")[0].rstrip(": ")
+        reason = redact(line, self.url)
+        return OutputError(f"{self.url} cannot be written: {reason}")
+
+
+def deliver(whole: Path, target: Target, *, picture: Path | None) -> None:
+    """Upload a finished product, and what belongs beside it; the product comes last.
+
+    Args:
+        whole: The file.
+        target: Where to.
+        picture: Its preview, if there is one.
+
+    Raises:
+        OutputError: If any of them cannot be uploaded; none is left then.
+    """
+    names = whole.with_name(f"{whole.name}.aux.xml")
+    beside = [(names, Target(f"{target.url}.aux.xml"))] if names.exists() else []
+    if picture is not None:
+        beside.append((picture, target.beside(".png")))
+    sent: list[Target] = []
+    try:
+        for file, place in (*beside, (whole, target)):
+            place.send(file)
+            sent.append(place)
+    except BaseException:
+        for place in sent:
+            place.discard()
+        raise

@@ -1,0 +1,275 @@
+"""Archives on a real scheduler with real workers, some of which die, see nothing, or never come."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import geotrans
+from geotrans.archive import Status
+from geotrans.archive.inputs import Entry
+from geotrans.archive.work import Order, SceneWork, Setup
+from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
+from geotrans.mosaicking import losses
+from geotrans.mosaicking.connecting import connect
+from geotrans.tasks import open_bundle
+from tests.helpers.bundles import random_bundle
+from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
+from tests.helpers.products import digests
+from tests.helpers.scenes import write_scene
+
+N_SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle, some scenes, and their products by this process alone."""
+    folder = tmp_path_factory.mktemp("place")
+    random_bundle(folder / "noisy.safetensors", noise=(1, 8))
+    (folder / "in").mkdir()
+    for i in range(N_SCENES):
+        write_scene(folder / "in" / f"scene{i}.tif", shape=(160, 200 + 8 * i))
+    _batch(folder, folder / "whole")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+def _batch(place: Path, out: Path, **options: Any) -> Status:
+    return geotrans.batch(
+        place / "in", task=place / "noisy.safetensors", out=out, tile=40, precision="float32",
+        **options,
+    )  # fmt: skip
+
+
+def _is_whole(place: Path, out: Path) -> bool:
+    """Whether the products are those of one process, and nothing else lies there."""
+    names = {path.name for path in out.iterdir()}
+    expected = {path.name for path in (place / "whole").iterdir()}
+    return digests(out) == digests(place / "whole") and names == expected
+
+
+def _column(out: Path, what: str) -> dict[str, Any]:
+    with closing(sqlite3.connect(out / "journal.sqlite")) as db:
+        return dict(db.execute(f"SELECT name, {what} FROM scene"))
+
+
+def _times(out: Path) -> dict[str, int]:
+    done = [name for name, state in _column(out, "state").items() if state == "done"]
+    return {name: (out / f"{name}_random.tif").stat().st_mtime_ns for name in done}
+
+
+def _once(out: Path, n: int, act: Callable[[], Any]) -> threading.Thread:
+    """Do something, in a thread of its own, once `n` scenes are done and another is begun."""
+
+    def watch() -> None:
+        until = time.monotonic() + 120
+        while not any(out.glob("*.parts/r*.tif")) or len(_times(out)) < n:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        act()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_cluster_makes_the_same_products_and_leaves_nothing(
+    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Any] = []
+    n_open: list[int] = []
+    with connect(running.address) as cluster:
+        submit = cluster.client.submit
+
+        def watched(*words: Any, **options: Any) -> Any:
+            handed.append(submit(*words, **options))
+            n_open.append(sum(not future.done() for future in handed))
+            return handed[-1]
+
+        monkeypatch.setattr(cluster.client, "submit", watched)
+        state = _batch(place, tmp_path / "out", cluster=cluster, memory="4GB")
+        handed.clear()
+        assert is_left_empty(cluster.client)
+        assert max(n_open) == 2, "a scene for each worker, no more"
+        assert _batch(place, tmp_path / "out", cluster=cluster).n_new == 0
+    assert state.is_complete
+    assert set(_column(tmp_path / "out", "tries").values()) == {1}
+    assert _is_whole(place, tmp_path / "out")
+
+
+def test_relative_paths_a_scheduler_file_and_a_bad_scene(
+    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "in", "in")
+    Path("in/bad.tif").write_text("no raster")
+    shutil.copy(place / "noisy.safetensors", "noisy.safetensors")
+    state = geotrans.batch(
+        "in", "noisy.safetensors", out="out", tile=40, precision="float32", cluster=running.file
+    )
+    assert [failure.name for failure in state.failures] == ["bad"]
+    assert state.failures[0].tries == 2
+    assert _is_whole(place, tmp_path / "out")
+
+
+def test_a_plan_is_measured_on_a_worker(place: Path, running: RealCluster, tmp_path: Path) -> None:
+    price = geotrans.archive.price(
+        place / "in", place / "noisy.safetensors", out=tmp_path / "out", cluster=running.address
+    )
+    assert (price.n_scenes, price.workers, price.refused) == (N_SCENES, 2, {})
+    assert price.seconds > 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_meant(place: Path, running: RealCluster, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="workers of its own; leave out --workers"):
+        _batch(place, out, cluster=running.address, workers=2)
+    with pytest.raises(UsageError, match="neither an address"):
+        _batch(place, out, cluster="nowhere")
+    assert not out.exists()
+    with pytest.raises(UsageError, match=r"each process has a share: worker .* too little"):
+        _batch(place, out, cluster=running.address, memory="200MB")
+    assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
+
+
+def test_a_worker_that_dies_gives_its_scene_to_another(
+    place: Path, running: RealCluster, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with running.one_more() as worker:
+        killer = _once(out, 1, worker.kill)
+        state = _batch(place, out, cluster=running.address)
+        killer.join()
+        assert worker.wait() == -signal.SIGKILL
+    assert state.is_complete
+    assert set(_column(out, "tries").values()) == {1}, "that was no failure of the scene"
+    assert _is_whole(place, out)
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_see_products_or_scenes(
+    place: Path, running: RealCluster, tmp_path: Path
+) -> None:
+    """It runs where another disk is mounted over the folder."""
+    out = tmp_path / "here"
+    out.mkdir()
+    shutil.copytree(place / "in", tmp_path / "copy")
+    alone = ("unshare", "--mount", "sh", "-c")
+    for hidden, error, told in (
+        (out, OutputError, r"worker tcp\S* does not see .*here .*give -o in a folder"),
+        (tmp_path / "copy", SceneError, r"worker tcp\S* does not see .*scene0\.tif; keep scenes"),
+    ):
+        mounting = f"mount -t tmpfs none {hidden}"
+        tried = [*alone, mounting]
+        if not shutil.which("unshare") or subprocess.run(tried, capture_output=True).returncode:
+            pytest.skip("mounting needs root")
+        with (
+            running.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
+            pytest.raises(error, match=told),
+        ):
+            geotrans.batch(
+                tmp_path / "copy", place / "noisy.safetensors", out=out, cluster=running.address
+            )
+        assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
+
+
+def test_a_cluster_without_workers_is_waited_for_a_while(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(losses, "_COUNT_S", 0.1)
+    monkeypatch.setattr(losses, "_ALONE_S", 2.0)
+    with real_cluster(tmp_path / "cluster", workers=1) as cluster:
+        killer = _once(out, 2, cluster.workers[0].kill)
+        with pytest.raises(
+            ClusterError, match=r"lost all its workers, and none came within 2 s; start some; "
+            rf"\d of {N_SCENES} scenes are done, and the same command goes on"
+        ):  # fmt: skip
+            _batch(place, out, cluster=cluster.address)
+        killer.join()
+        assert "has lost all its workers; waiting up to 2 s" in caplog.text
+        assert set(_column(out, "state").values()) == {"done", "waiting"}
+        times = _times(out)
+        assert len(times) >= 2
+        # Somebody starts another in time.
+        cluster.add_worker()
+        cluster.wait_for_workers(1)
+        replacing = _once(
+            out, len(times) + 1, lambda: (cluster.workers[1].kill(), cluster.add_worker())
+        )
+        monkeypatch.setattr(losses, "_ALONE_S", 60.0)
+        state = _batch(place, out, cluster=cluster.address)
+        replacing.join()
+    assert state.is_complete
+    assert times.items() <= _times(out).items(), "done is done"
+    assert _is_whole(place, out)
+
+
+@pytest.mark.parametrize(
+    ("blow", "told"),
+    [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "has said nothing for 3 s")],
+    ids=["killed", "stopped"],
+)
+def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals, told: str
+) -> None:
+    monkeypatch.setattr(losses, "_COUNT_S", 0.2)
+    monkeypatch.setattr(losses, "_SILENT_S", 3.0)
+    out = tmp_path / "out"
+    with real_cluster(tmp_path / "cluster") as cluster:
+        killer = _once(out, 2, lambda: cluster.scheduler.send_signal(blow))
+        with pytest.raises(ClusterError, match=rf"scheduler .* {told}.*; \d of {N_SCENES} scenes"):
+            _batch(place, out, cluster=cluster.address)
+        killer.join()
+        times = _times(out)
+        assert len(times) >= 2
+        # Its workers may still be at their scenes.
+        assert _batch(place, out).is_complete
+    assert times.items() <= _times(out).items(), "done is done"
+    assert _is_whole(place, out)
+
+
+def test_a_patience_in_the_configuration_of_dask_counts() -> None:
+    import dask
+
+    assert losses.patience_s_or(60) == 60
+    with dask.config.set({"distributed.scheduler.no-workers-timeout": "5 minutes"}):
+        assert losses.patience_s_or(60) == 300
+
+
+def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -> None:
+    """A worker whose run was killed must not write what a later run is writing."""
+    asked: dict[str, Any] = {
+        "bands": None, "as_": "rgb", "seed": 0, "tile": 40, "halo": None, "device": "cpu",
+        "precision": "float32", "norm_stats": None, "creation_options": None,
+    }  # fmt: skip
+    claim = tmp_path / "errand"
+    setup = Setup(open_bundle(place / "noisy.safetensors"), asked)
+    work = SceneWork(setup, tmp_path).settled(1, claim=claim)
+    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif", overwrite=False)
+    outcome = work(order)
+    assert (outcome.state, outcome.kind) == ("failed", "OutputError")
+    assert "is over" in str(outcome.reason)
+    assert not list(tmp_path.glob("*.parts/*.tif"))
+    assert not order.path.exists()
+    claim.touch()
+    assert work(order).state == "done"
