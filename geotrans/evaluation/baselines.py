@@ -1,0 +1,106 @@
+"""What needs no network: what any translation has to be better than."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.evaluation.places import Array, Places, UInt8Array, inner
+from geotrans.metrics.mapping import one_color
+from geotrans.training.linear import LinearMap, fit_known, fit_linear
+
+
+def baselines(places: Places, train: Places | None, *, source: Sequence[str]) -> dict[str, Array]:
+    """Pictures of the places without a network, by name, each `(N, K, H, W)`.
+
+    Args:
+        places: Held-out places.
+        train: Places to learn colours and fits from, which may hold the target alone. Without any,
+            colours are learned from the held-out places themselves, which says more than a baseline
+            should know, and nothing is fitted.
+        source: Names of the source bands that are read, in order.
+    """
+    if places.map_side is None:
+        return photographs(places, train, source=tuple(source))
+    known = train if train is not None and train.classes is not None else places
+    if places.map_side == "target":
+        color = places.colors[one_color(known.target, places.colors)]
+        flat = np.array(color, np.uint8)[:, None, None]
+        return {"one colour": np.broadcast_to(flat, places.target.shape)}
+    assert known.classes is not None
+    assert places.classes is not None
+    means = class_means(known.target, known.classes, places.classes)
+    return {"mean colour of each class": means}
+
+
+def class_means(target: Array, classes: UInt8Array, wanted: UInt8Array) -> Array:
+    """Each pixel in the mean values of its class: what the map alone says of colours.
+
+    Args:
+        target: Pictures to learn the means from, `(N, K, H, W)`.
+        classes: Class of each of their pixels, `(N, H, W)`.
+        wanted: Classes to draw, `(M, H, W)`; one never seen gets the mean of everything.
+
+    Returns:
+        `(M, K, H, W)`.
+    """
+    pixels = np.moveaxis(target, 1, -1)
+    values = np.zeros((256, pixels.shape[-1]), target.dtype)
+    values[:] = _stored(pixels.mean((0, 1, 2)), target.dtype)
+    for index in np.unique(classes):
+        values[index] = _stored(pixels[classes == index].mean(0), target.dtype)
+    return np.ascontiguousarray(np.moveaxis(values[wanted], -1, 1))
+
+
+def photographs(
+    places: Places, train: Places | None, *, source: tuple[str, ...]
+) -> dict[str, Array]:
+    """The source's own bands, and linear functions of them where there is something to fit."""
+    target, dtype = places.bands, places.target.dtype
+    seen = inner(places.source_bands(source, who="the baseline"), places.margin)
+    is_alike = seen.dtype == dtype
+    is_grey = len(source) == 1 and is_alike
+    made: dict[str, Array] = {}
+    if is_grey:
+        made["grey"] = np.repeat(seen, len(target), axis=1)
+    elif is_alike and len(source) >= len(target):
+        made["unchanged"] = np.ascontiguousarray(seen[:, : len(target)])
+    if train is None:
+        return made
+    if len(train.source):
+        known = inner(train.source_bands(source, who="the baseline"), train.margin)
+        made["linear fit"] = mapped(seen, fit_linear(known, train.target, train.valid), dtype)
+        if is_grey and dtype == np.uint8:
+            colors = color_of_grey(known, train.target, train.valid)
+            made["colour per grey level"] = np.moveaxis(colors[:, seen[:, 0]], 0, 1)
+    if set(target) & set(source) and is_alike:
+        fit = fit_known(list(train.target), list(train.valid), source=source, target=target)
+        made["known bands, the rest linear in them"] = mapped(seen, fit, dtype)
+    return made
+
+
+def color_of_grey(grey: Array, target: Array, valid: npt.NDArray[np.bool_]) -> UInt8Array:
+    """Mean colour of each grey level of `(N, 1, H, W)`, `(K, 256)`; 0 for levels never seen."""
+    levels = grey[:, 0][valid]
+    count = np.maximum(np.bincount(levels, minlength=256), 1)
+    sums = [np.bincount(levels, band[valid], 256) for band in np.moveaxis(target, 1, 0)]
+    colors: UInt8Array = np.rint(np.stack(sums) / count).astype(np.uint8)
+    return colors
+
+
+def mapped(images: Array, linear: LinearMap, dtype: npt.DTypeLike = np.uint8) -> Array:
+    """Images `(N, C, H, W)` through a linear map of stored values, as they would be stored."""
+    values = np.einsum("kc,nchw->nkhw", linear.weight, images.astype(np.float64))
+    return _stored(values + linear.bias[:, None, None], np.dtype(dtype))
+
+
+def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> Array:
+    """Values as a type can hold them."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    stored: Array = values.astype(dtype)
+    return stored

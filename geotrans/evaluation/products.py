@@ -1,0 +1,256 @@
+"""What a task makes of held-out places, or what files say it made."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geotrans.errors import BandError, DomainError, SamplingError
+from geotrans.evaluation.places import Array, BoolArray, Places
+from geotrans.grid import Window
+from geotrans.mosaicking.lazy import eager_product
+from geotrans.pipeline import plan_job
+from geotrans.sampling.matching import Skipped, find_files, match_scenes, open_scenes
+from geotrans.scene import Scene, expand_palette, match_bands, open_scene
+from geotrans.scene.labels import LabelScene
+from geotrans.scene.warped import on_grid
+from geotrans.tasks import BandSpec, Bundle
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from odc.geo.geobox import GeoBox
+
+log = logging.getLogger(__name__)
+
+# Core edge of the tiles, px: small, so that the places have seams to look for. Never changes a
+# product of a network that is strictly local.
+TILE = 128
+
+# First rows and first columns of tiles, px.
+Edges = tuple[Sequence[int], Sequence[int]]
+
+# What a shift by whole pixels may be off by, px: georeferences are rounded.
+_ROUNDED_PX = 0.01
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pictures of places.
+
+    Attributes:
+        values: Stored values, `(N, K, H, W)`.
+        edges: First rows and first columns of the tiles each was made from, px of the place; empty
+            where that is not known, and None if it is for none of them.
+    """
+
+    values: Array
+    edges: tuple[Edges, ...] | None = None
+
+
+def translated(
+    bundle: Bundle,
+    places: Places,
+    *,
+    seed: int,
+    tile: int = TILE,
+    device: str,
+    precision: str,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Made:
+    """Translate each place as a scene of its own, as `geotrans translate` does.
+
+    Raises:
+        BandError: If the places lack a band the task reads.
+        DomainError: If it changes the size of pixels.
+    """
+    spec = bundle.spec
+    if spec.scale != 1:
+        raise DomainError(
+            f"task '{spec.name}' writes {spec.scale} px for each px it reads, which no truth here "
+            "is paired with; translate first, and evaluate the products"
+        )
+    names = [band.name for band in spec.source]
+    patches = _class_values(bundle, places)
+    if patches is None:
+        patches = places.source_bands(names, who=f"task '{spec.name}'")
+    products, edges = None, []
+    for i, (patch, geobox) in enumerate(zip(patches, places.geoboxes, strict=True)):
+        scene = open_scene(as_array(patch, geobox, names, margin=places.margin))
+        job = plan_job(
+            scene, bundle, seed=seed, tile=max(tile, spec.align), device=device,
+            precision=precision, any_gsd=True, any_values=True, any_style=True,
+        )  # fmt: skip
+        data, _ = eager_product(job)
+        rows, cols = (slice(places.margin, places.margin + n) for n in geobox.shape)
+        product = data[:, rows, cols]
+        if products is None:
+            shape = (len(places), len(product), *places.valid.shape[1:])
+            products = np.zeros(shape, product.dtype)
+        products[i, :, : product.shape[1], : product.shape[2]] = product
+        edges.append(
+            ([row - places.margin for row in job.plan.row_edges],
+             [col - places.margin for col in job.plan.col_edges])
+        )  # fmt: skip
+        advance(1)
+    assert products is not None
+    return Made(products, tuple(edges))
+
+
+def as_array(
+    patch: Array, geobox: GeoBox, names: Sequence[str], *, margin: int = 0
+) -> xr.DataArray:
+    """A patch `(C, H, W)`, cut to its grid and the margin around, as an array that knows both."""
+    import rioxarray  # noqa: F401  registers the `.rio` accessor
+    import xarray as xr
+    from affine import Affine
+
+    rows, cols = (slice(0, n + 2 * margin) for n in geobox.shape)
+    array = xr.DataArray(
+        patch[:, rows, cols], dims=("band", "y", "x"), coords={"band": list(names)}, name="place"
+    )
+    array = array.rio.write_crs(str(geobox.crs))
+    placed: xr.DataArray = array.rio.write_transform(
+        geobox.affine @ Affine.translation(-margin, -margin)
+    )
+    return placed
+
+
+def relabelled(recipe: str, products: Array, places: Places) -> Array:
+    """Classes `(N, 1, H, W)` that a recipe finds in products."""
+    labels = np.zeros((len(products), 1, *products.shape[2:]), np.uint8)
+    for product, geobox, found in zip(products, places.geoboxes, labels, strict=True):
+        scene = open_scene(as_array(product, geobox, places.bands))
+        classes = LabelScene(scene, recipe, any_gsd=True, any_values=True)
+        rows, cols = geobox.shape
+        found[:, :rows, :cols] = classes.read(Window.whole((rows, cols))).data
+    return labels
+
+
+def _class_values(bundle: Bundle, places: Places) -> Array | None:
+    """Sources of classes in the values a task knows; None for a task that reads bands."""
+    if bundle.spec.source_classes is None:
+        return None
+    assert places.classes is not None
+    values = np.zeros(256, np.uint8)
+    for i, one in enumerate(bundle.spec.source_classes):
+        values[i] = one.value
+    found: Array = values[places.classes][:, None]
+    return found
+
+
+def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, Made]:
+    """Products that files hold, on the grids of the places.
+
+    A product belongs to a place whose file name it begins with, or else to the one it covers most
+    of. Places without a product are left out, with a warning.
+
+    Args:
+        where: Folder or glob.
+        places: Where to look.
+
+    Returns:
+        The places that have a product, valid where both are, and the products.
+
+    Raises:
+        SamplingError: If no place has one.
+        BandError: If a product lacks a band of the truth, or stores another type.
+    """
+    scenes = open_scenes(find_files(where))
+    alone = Skipped("places without a product")
+    chosen, values, seen, edges = [], [], [], []
+    for i, record in enumerate(places.records):
+        scene = _product_of(record.name, places.geoboxes[i], scenes)
+        if scene is None:
+            alone.add(record.name)
+            continue
+        data, valid = read_on(scene, places, i)
+        chosen.append(i)
+        values.append(data)
+        seen.append(valid)
+        edges.append(_tile_edges(scene, places.geoboxes[i]))
+    if not chosen:
+        raise SamplingError(
+            f"none of the {len(scenes)} products in {where} lies on any of the {len(places)} "
+            f"places, the first of which is {places.records[0].name}; products are paired by file "
+            "name, else by ground"
+        )
+    alone.warn(len(places))
+    kept = places[chosen]
+    both = kept.valid & np.stack(seen)
+    if not both.any():
+        raise SamplingError(f"no pixel of the products in {where} is valid where the truth is")
+    known = any(rows or cols for rows, cols in edges)
+    return replace(kept, valid=both), Made(np.stack(values), tuple(edges) if known else None)
+
+
+def _tile_edges(product: Scene, geobox: GeoBox) -> Edges:
+    """Where the tiles begin that a product says it was made from, if the place is on its grid."""
+    told = json.loads(product.tags.get("GEOTRANS_PARAMS", "{}"))
+    to_place = ~geobox.affine @ product.geobox.affine
+    shift = round(to_place.f), round(to_place.c)
+    height, width = product.shape
+    corners = [to_place @ corner for corner in ((0, 0), (width, 0), (0, height))]
+    wanted = [(shift[1], shift[0]), (width + shift[1], shift[0]), (shift[1], height + shift[0])]
+    if "row_edges" not in told or not np.allclose(corners, wanted, rtol=0, atol=_ROUNDED_PX):
+        return [], []
+    return (
+        [row + shift[0] for row in told["row_edges"]],
+        [col + shift[1] for col in told["col_edges"]],
+    )
+
+
+def _product_of(name: str, geobox: GeoBox, scenes: Sequence[Scene]) -> Scene | None:
+    named = [s for s in scenes if s.name == name or s.name.startswith(f"{name}_")]
+    if named:
+        return min(named, key=lambda scene: len(scene.name))
+    try:
+        return match_scenes([_Grid(geobox, name)], scenes)[0][1]  # type: ignore[list-item]
+    except SamplingError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """As much of a scene as pairing by ground asks for."""
+
+    geobox: GeoBox
+    name: str
+    uri: str = "place:"
+
+
+def read_on(
+    scene: Scene, places: Places, i: int, resampling: str = "nearest"
+) -> tuple[Array, BoolArray]:
+    """A product on the grid of a place and where it is valid, padded like the truth.
+
+    Raises:
+        BandError: If it lacks a band of the truth, or stores another type.
+    """
+    if len(places.bands) > 1:
+        scene = expand_palette(scene)
+    try:
+        found = match_bands(scene, [BandSpec(name=name) for name in places.bands])
+    except BandError as error:
+        has = ", ".join(str(band.name or band.colorinterp) for band in scene.bands)
+        raise BandError(
+            f"the truth has the bands {', '.join(places.bands)}, the product {scene.name} has "
+            f"{has}; name them alike"
+        ) from error
+    if scene.dtype != places.target.dtype:
+        raise BandError(
+            f"the product {scene.name} stores {scene.dtype}, the truth {places.target.dtype}; "
+            "compare what is stored alike"
+        )
+    geobox = places.geoboxes[i]
+    rows, cols = geobox.shape
+    patch = on_grid(scene, geobox, resampling=resampling).read(Window.whole((rows, cols)), found)
+    values = np.zeros(places.target.shape[1:], places.target.dtype)
+    valid = np.zeros(places.valid.shape[1:], bool)
+    values[:, :rows, :cols], valid[:rows, :cols] = patch.data, patch.valid
+    return values, valid

@@ -1,0 +1,184 @@
+"""One page of scores and pictures of held-out places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.evaluation.places import UInt8Array, colors_of, drawn
+from geotrans.html import page as html
+from geotrans.html.card import card
+from geotrans.html.footprints import footprints
+from geotrans.html.picture import picture
+from geotrans.metrics.mapping import nearest_class
+from geotrans.sampling.ground import LONLAT, outline
+
+if TYPE_CHECKING:
+    from geotrans.evaluation.run import Evaluation
+    from geotrans.evaluation.scores import Score
+
+N_PICTURES = 24
+_MOST_PX = 384
+# How bright a difference is drawn that few are greater than.
+_BRIGHT = 128
+# Scores that stand below the pictures of a place, those of them there are.
+_SHOWN = ("psnr", "ssim", "chroma", "within_16", "mean_iou", "road_iou", "edge_shift", "cycle_l1",
+          "cycle_mean_iou")  # fmt: skip
+_RED = np.array([200, 40, 40], np.uint8)
+
+
+def report(found: Evaluation) -> str:
+    """The page as text."""
+    facts = found.facts
+    rings = [list(outline(g, LONLAT).exterior.coords) for g in found.places.geoboxes]
+    return html.page(
+        f"{found.name} on held-out places" if facts["split"] else f"{found.name}, square by square",
+        html.section(
+            "Scores",
+            html.table(score_header(found), score_rows(found)),
+            html.text(
+                f"In brackets: {facts['interval']}. Baselines learned on: "
+                f"{facts['baselines_learned_on']}. An edge shift is none where edges agree at no "
+                "shift. A kernel distance here uses EfficientNet-Lite0 features and is no FID or "
+                "KID."
+            ),
+        ),
+        html.section("Places", footprints({"places": rings}), *_pictures(found)),
+        html.section("What was scored", html.facts(_facts(found))),
+        subtitle=f"{found.title}. {summary(found)}" if found.title else summary(found),
+    )
+
+
+def summary(found: Evaluation) -> str:
+    """How many places, and which of the equally plausible pictures."""
+    facts = found.facts
+    words = [f"{facts['n_pairs']} pairs of {facts['n_places']} places"]
+    if facts["seed"] is not None:
+        words += [f"seed {facts['seed']}", f"weights {facts['bundle_sha256'][:12]}"]
+    return ", ".join(words)
+
+
+def score_card(found: Evaluation) -> str:
+    """The table of scores as a small card for a notebook."""
+    table = html.table(score_header(found), score_rows(found))
+    below = html.text(f"In brackets: {found.facts['interval']}.")
+    return card(
+        found.name, found.title, [("scored", summary(found))], figure=html.Html(table + below)
+    )
+
+
+def score_header(found: Evaluation) -> list[str]:
+    """Names of the columns of the table of scores."""
+    return ["score", found.name if found.facts["bundle_sha256"] else "products", *found.beside, "n"]
+
+
+def score_rows(found: Evaluation) -> Iterator[list[str]]:
+    """Lines of the table: each score with its interval, and the same of other pictures."""
+    for name, score in found.scores.items():
+        arrow = {"higher": " \u2191", "lower": " \u2193", "": ""}[score.better]
+        others = [_value(scores.get(name)) for scores in found.beside.values()]
+        yield [f"{score.title}{arrow}", _value(score), *others, str(score.interval.n)]
+
+
+def _value(score: Score | None) -> str:
+    """Value, and below it the interval."""
+    if score is None:
+        return ""
+    interval = score.interval
+    if math.isnan(interval.value):
+        return "none"
+    return f"{interval.value:.4g}\n[{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def _facts(found: Evaluation) -> Iterator[tuple[str, object]]:
+    for name, value in found.facts.items():
+        yield name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value
+
+
+def _pictures(found: Evaluation) -> Iterator[html.Html]:
+    """Rows of source, product, truth and difference; every so many places, not the best ones."""
+    places, n = found.places, len(found.places)
+    chosen = np.unique(np.linspace(0, n - 1, min(n, N_PICTURES)).round().astype(int))
+    if len(chosen) < n:
+        yield html.text(f"{len(chosen)} of {n}, evenly from the list and not by score.")
+    is_map = places.map_side == "target"
+    sides = _sides(found, chosen)
+    for at, i in enumerate(chosen):
+        record = places.records[i]
+        rows, cols = record.shape
+        figures = []
+        for name, (images, is_flat) in sides.items():
+            shown = _small(images[at, :, :rows, :cols])
+            figures.append(html.figure(picture(shown, name, lossless=is_flat), name))
+        yield html.text(f"{record.place} {record.group}".strip(), "h3")
+        yield html.side_by_side(*figures)
+        yield html.text(_told(found, int(i)))
+    if is_map:
+        yield html.text("Red in the last picture: a class other than the truth's.")
+
+
+def _sides(found: Evaluation, chosen: Any) -> dict[str, tuple[UInt8Array, bool]]:
+    """Pictures of the chosen places by name, `(N, C, H, W)`, and whether they are flat colours."""
+    places = found.places[chosen]
+    product, truth = found.products[chosen], places.target
+    is_map = places.map_side == "target"
+    sides = {}
+    if places.map_side == "source" and places.classes is not None:
+        sides["source"] = drawn(places.classes, places.colors), True
+    elif len(places.source):  # a picture that is scored alone may be of anything
+        source = places.inner_source
+        seen = _shown(source, places.manifest.source.bands, source, places.valid)
+        sides["source"] = seen, False
+    made, real = (_shown(side, places.bands, truth, places.valid) for side in (product, truth))
+    sides |= {"product": (made, is_map), "truth": (real, is_map)}
+    if is_map and places.classes is not None:
+        is_wrong = (nearest_class(made, places.colors) != places.classes) & places.valid
+        grey = np.repeat(real.mean(1, keepdims=True) * 0.4 + 140, 3, axis=1)
+        wrong = np.where(is_wrong[:, None], _RED[:, None, None], grey).astype(np.uint8)
+        return {**sides, "wrong class": (wrong, True)}
+    gap = np.abs(made.astype(np.int16) - real).mean(1) * places.valid
+    gain = 2 ** int(np.log2(_BRIGHT / np.percentile(gap, 98).clip(4, _BRIGHT)))
+    shown = (gap * gain).clip(0, 255).astype(np.uint8)[:, None]
+    return {**sides, f"difference x {gain}": (shown, False)}
+
+
+def _shown(
+    values: npt.NDArray[Any],
+    bands: tuple[str, ...],
+    like: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_],
+) -> UInt8Array:
+    """Values as `(N, 3, H, W)`: red, green, blue, else the first bands.
+
+    Bytes stay as they are; other values are stretched between the outer fiftieths of `like`.
+    """
+    colors = colors_of(values, bands)
+    if colors is not None:
+        return colors
+    order = [0, 1, 2] if values.shape[1] >= 3 else [0, 0, 0]
+    low, high = 0.0, 255.0
+    if values.dtype != np.uint8 and valid.any():
+        low, high = np.percentile(np.moveaxis(like, 1, -1)[valid], (2, 98))
+    scaled = (values[:, order].astype(np.float32) - low) * (255 / max(high - low, 1e-9))
+    shown: UInt8Array = scaled.round().clip(0, 255).astype(np.uint8)
+    return shown
+
+
+def _small(pixels: UInt8Array) -> UInt8Array:
+    """A picture of at most `_MOST_PX`, every so many px of a larger one."""
+    step = -(-max(pixels.shape[1:]) // _MOST_PX)
+    return np.ascontiguousarray(pixels[:, ::step, ::step])
+
+
+def _told(found: Evaluation, i: int) -> str:
+    """What the scores of one place are."""
+    shown = [found.scores[name] for name in _SHOWN if name in found.scores]
+    return "; ".join(
+        f"{score.title}: {score.each[i]:.3g}"
+        for score in shown
+        if score.each is not None and not math.isnan(score.each[i])
+    )

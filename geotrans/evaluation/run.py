@@ -1,0 +1,356 @@
+"""`evaluate`: a task, or finished products, on held-out places, beside what needs no network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geotrans import __version__
+from geotrans.errors import OutputError, SamplingError, TaskError, UsageError
+from geotrans.evaluation.baselines import baselines
+from geotrans.evaluation.cycle import WayBack
+from geotrans.evaluation.places import Array, Places
+from geotrans.evaluation.products import Made, read_products, translated
+from geotrans.evaluation.scores import Groups, Judge, Score
+from geotrans.sampling.cache import PatchCache
+from geotrans.sampling.config import DataConfig, load_data_config, read_sections, validated
+from geotrans.sampling.tiling import ensure_cache
+from geotrans.tasks import Bundle, TaskSpec, open_bundle
+
+log = logging.getLogger(__name__)
+
+PathText = str | PathLike[str]
+# `progress("translating", n)` gives a context; its value is called with each number of places done.
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+TRUTH = "truth"
+FILES = ("report.html", "scores.json", "places.gpkg", "places.parquet")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of held-out places, or of the squares of one scene.
+
+    Attributes:
+        name: Task, folder of products, or array.
+        title: What it does, where a bundle says so; what an array is compared with.
+        scores: Scores of the products, by name.
+        beside: The same scores of other pictures, by name of these and of the score; `"truth"`
+            is the truth itself.
+        places: Places with source and truth.
+        products: `(N, K, H, W)`.
+        facts: What was scored and how: weights, split, n, seed, precision.
+    """
+
+    name: str
+    title: str
+    scores: Mapping[str, Score]
+    beside: Mapping[str, Mapping[str, Score]]
+    places: Places
+    products: Array = field(repr=False)
+    facts: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Name, value and interval of each score, a line each."""
+        return "\n".join(f"{s.title}: {s.interval}" for s in self.scores.values())
+
+    def _repr_html_(self) -> str:
+        from geotrans.evaluation.report import score_card
+
+        return score_card(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores, for JSON; what is no finite number is None."""
+        return {
+            "name": self.name,
+            **self.facts,
+            "scores": {
+                name: {
+                    "title": score.title,
+                    "better": score.better or None,
+                    **_plain(score),
+                    "beside": {
+                        other: _plain(found[name])
+                        for other, found in self.beside.items()
+                        if name in found
+                    },
+                }
+                for name, score in self.scores.items()
+            },
+        }
+
+    def table(self) -> Any:
+        """One row a place, a column a score, with the place's outline, as a `GeoDataFrame`."""
+        from geotrans.evaluation.table import places_table
+
+        return places_table(self)
+
+    def write(self, out: PathText, *, overwrite: bool = False) -> Path:
+        """Write the scores as a page, as JSON, and by place as GeoPackage and GeoParquet.
+
+        Args:
+            out: Folder, made if it is not there.
+            overwrite: Whether files of an evaluation before may be replaced.
+
+        Returns:
+            The page.
+
+        Raises:
+            OutputError: If a file exists already or cannot be written.
+        """
+        from geotrans.evaluation.report import report
+        from geotrans.html.page import write_page
+
+        page, scores, gpkg, parquet = (check_folder(out, overwrite=overwrite) / f for f in FILES)
+        table = self.table()
+        try:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            scores.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+            gpkg.unlink(missing_ok=True)  # or the layer would be added to what it holds
+            table.to_file(gpkg, driver="GPKG", layer="scores")
+            table.to_parquet(parquet)
+        except (OSError, RuntimeError) as error:
+            raise OutputError(f"cannot write scores to {out}: {error}") from error
+        write_page(page, report(self))
+        return page
+
+
+def evaluate(
+    what: PathText,
+    *,
+    data: PathText | None = None,
+    split: str = "val",
+    group: str | None = None,
+    inverse: PathText | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "float32",
+    out: PathText | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a task, or products that files hold, on held-out places.
+
+    Beside it stands what needs no network, learned on the split `train`. Each place is translated
+    as a scene of its own, in tiles of 128 px.
+
+    Args:
+        what: Task, bundle file, or folder or glob of products.
+        data: Configuration whose section `data` names the places, or a patch cache; the
+            configuration in the bundle unless given.
+        split: Split of it, which must hold pairs.
+        group: Group of the places, as a year, or `"all"`; that of the training's scores unless
+            given.
+        inverse: Task or bundle of the way back, for the cycle error; the bundle's own unless given.
+        seed: Which of the equally plausible pictures.
+        device: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: `"auto"`, `"float32"` or `"bfloat16"`.
+        out: Folder to write page, JSON, GeoPackage and GeoParquet to; nothing is written without.
+        overwrite: Whether files of an evaluation before may be replaced there.
+        progress: How to tell how far it is.
+
+    Raises:
+        UsageError: If the arguments do not fit each other.
+        SamplingError: If there is no place, or no product of one.
+        BandError: If bands do not fit.
+        DomainError: If classes or styles do not fit.
+        OutputError: If `out` cannot be written.
+    """
+    started = time.monotonic()
+    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    if out is not None:
+        check_folder(out, overwrite=overwrite)
+    bundle = _bundle(what)
+    if bundle is None and inverse is not None:
+        raise UsageError("an inverse goes with a task, whose source it leads back to")
+    cache, said, training = _data(bundle, data)
+    places, train = _places(cache, said, split=split, group=group, training=training)
+    name, spec = (str(what), None) if bundle is None else (bundle.spec.name, bundle.spec)
+    how: dict[str, Any] = {"device": device, "precision": precision}
+    with tempfile.TemporaryDirectory(prefix="geotrans-") as folder:
+        way_back = None if bundle is None else WayBack.of(bundle, inverse, Path(folder))
+        if bundle is None:
+            places, made = read_products(what, places)
+        else:
+            places = places.for_task(bundle.spec)
+            train = None if train is None else train.for_task(bundle.spec)
+            with progress("translating", len(places)) as advance:
+                made = translated(bundle, places, seed=seed, advance=advance, **how)
+        judge = Judge(
+            places, value_range=value_range(spec, places), groups=score_groups(spec, training),
+            device=torch_device(device),
+        )  # fmt: skip
+        source = places.manifest.source.bands if spec is None else [b.name for b in spec.source]
+        others = baselines(places, train, source=source)
+        with progress("scoring", 2 + len(others)) as advance:
+            scores, beside = _scores(judge, made, others, advance)
+            if way_back is not None:
+                scores |= way_back.scores(made.values, places, **how)
+                beside[TRUTH] |= way_back.scores(places.target, places, **how)
+            advance(1)
+    found = Evaluation(
+        name=name,
+        title="" if spec is None else spec.title,
+        scores=scores,
+        beside={other: each for other, each in beside.items() if each},
+        places=places,
+        products=made.values,
+        facts={
+            "geotrans": __version__,
+            "bundle_sha256": None if bundle is None else bundle.sha256,
+            "data": said,
+            "split": split,
+            "groups": sorted({record.group for record in places.records} - {""}),
+            "n_pairs": len(places),
+            "n_places": len(set(places.names)),
+            "seed": None if bundle is None else seed,
+            "precision": None if bundle is None else precision,
+            "interval": "95 %, bootstrap over places, 2000 resamples, seed 0",
+            "baselines_learned_on": _learned(train),
+            "seconds": round(time.monotonic() - started, 1),
+        },
+    )
+    if out is not None:
+        found.write(out, overwrite=overwrite)
+    return found
+
+
+def check_folder(out: PathText, *, overwrite: bool) -> Path:
+    """Refuse a folder that may not be written to, before anything long begins.
+
+    Raises:
+        OutputError: If it is a file, or holds an evaluation that may not be replaced.
+    """
+    import pyarrow  # noqa: F401  GeoParquet: told now, and not after all the work
+
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder for {', '.join(FILES)}")
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{folder} holds {there[0]} already; replace it with --overwrite or choose another name"
+        )
+    return folder
+
+
+def _scores(
+    judge: Judge, made: Made, others: Mapping[str, Array], advance: Callable[[int], None]
+) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
+    """Scores of products, and the same of baselines and, as far as it has any, of the truth."""
+    scores = judge.scores(made)
+    advance(1)
+    beside = {}
+    for other, values in others.items():
+        beside[other] = judge.scores(Made(values, made.edges))
+        advance(1)
+    truth = Made(judge.places.target, made.edges)
+    return scores, {**beside, TRUTH: {score.name: score for score in judge.seams(truth)}}
+
+
+def _bundle(what: PathText) -> Bundle | None:
+    """The bundle, or None of products."""
+    text = str(what)
+    if Path(text).is_dir() or any(mark in text for mark in "*?["):
+        return None
+    try:
+        return open_bundle(what)
+    except TaskError as error:
+        raise TaskError(f"{error}; nor is it a folder or a glob of products") from error
+
+
+def _data(
+    bundle: Bundle | None, given: PathText | None
+) -> tuple[PatchCache, str, Mapping[str, Any]]:
+    """The patches, where they are from, and the configuration around them."""
+    training: Mapping[str, Any] = {} if bundle is None else bundle.spec.training
+    if given is not None:
+        if Path(given).is_dir():
+            return PatchCache.open(given), str(given), training
+        config = load_data_config(Path(given))
+        return ensure_cache(config), str(given), {**training, **read_sections(Path(given))}
+    if not training.get("data"):
+        who = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
+        raise UsageError(
+            f"{who} nothing of places to evaluate on; give a configuration or a patch cache with "
+            "--data"
+        )
+    # Bundles tell every key, those of kinds that a newer version knows among them.
+    plain = {key: value for key, value in training["data"].items() if value is not None}
+    where = f"the configuration in the bundle '{bundle.spec.name if bundle else ''}'"
+    return ensure_cache(validated(DataConfig, plain, where=f"{where}: data")), where, training
+
+
+def _places(
+    cache: PatchCache,
+    said: str,
+    *,
+    split: str,
+    group: str | None,
+    training: Mapping[str, Any],
+) -> tuple[Places, Places | None]:
+    """Held-out places, and those to learn baselines from, if there are any."""
+    if split in cache.manifest.targets:
+        raise SamplingError(
+            f"split '{split}' of {said} is unpaired, so it holds no truth to compare with; "
+            "evaluate on a split of pairs"
+        )
+    usual = (training.get("training") or {}).get("val_group")
+
+    def wanted(name: str) -> str | None:
+        known = {record.group for record in cache.manifest.splits.get(name, ())}
+        if group is None:
+            return str(usual) if str(usual) in known else None
+        return None if group == "all" or (name != split and group not in known) else group
+
+    held = Places.of(cache, split, group=wanted(split))
+    has_train = "train" in cache.splits and split != "train"
+    return held, Places.of(cache, "train", group=wanted("train")) if has_train else None
+
+
+def value_range(spec: TaskSpec | None, places: Places) -> tuple[float, float]:
+    """Least and greatest value that a band of the truth may have."""
+    if places.target.dtype == np.uint8:
+        return 0.0, 255.0
+    found = spec.target[0].value_range if spec else places.manifest.target.value_range
+    if found is None:
+        values = np.moveaxis(places.target, 1, -1)[places.valid]
+        found = float(values.min()), max(float(values.max()), float(values.min()) + 1e-6)
+    return found
+
+
+def score_groups(spec: TaskSpec | None, training: Mapping[str, Any]) -> Groups:
+    """Classes that a training scored as one."""
+    sections = training if spec is None else spec.training
+    groups: Groups = (sections.get("task") or {}).get("iou_groups") or {}
+    return groups
+
+
+def _learned(train: Places | None) -> str:
+    if train is None:
+        return "the held-out places themselves; there is no split 'train'"
+    return f"{len(train)} {'pairs' if len(train.source) else 'targets'} of the split 'train'"
+
+
+def torch_device(device: str) -> str:
+    """A device by the name torch has for it."""
+    from geotrans.inference import pick_device
+
+    return str(pick_device(device))
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    i = score.interval
+    ends = {"value": i.value, "low": i.low, "high": i.high}
+    return {**{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": i.n}

@@ -1,0 +1,109 @@
+"""Curves as inline SVG, drawn in the colours of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from geotrans.html.page import Html
+
+WIDTH, HEIGHT = 320, 170
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 8, 22
+# More points than this are drawn as means of equal stretches, with the range of each behind.
+N_DRAWN = 150
+
+
+def curve(
+    xs: Sequence[float], ys: Sequence[float], *, label: str, mark: float | None = None
+) -> Html:
+    """One curve with its axes.
+
+    Args:
+        xs: Where, increasing.
+        ys: How high; values that are no finite numbers are left out.
+        label: What the curve shows, for those who do not see it.
+        mark: Where to draw an upright line.
+    """
+    points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    if not points:
+        return _drawing(label, words(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
+    parts = _stretches(points)
+    x_low, x_high = _widened(points[0][0], points[-1][0])
+    y_low, y_high = _widened(min(low for _, _, low, _ in parts), max(p[3] for p in parts))
+
+    def col(x: float) -> float:
+        return _LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT)
+
+    def row(y: float) -> float:
+        return HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM)
+
+    drawn = []
+    for y in ticks(y_low, y_high):
+        drawn.append(line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
+        drawn.append(words(_LEFT - 6, row(y) + 3.5, _short(y), "end"))
+    drawn += [words(col(x), HEIGHT - 6, _short(x), "middle") for x in ticks(x_low, x_high, n=3)]
+    if mark is not None and x_low <= mark <= x_high:
+        dashed = 'stroke="var(--second)" stroke-dasharray="3 3"'
+        drawn.append(line(col(mark), row(y_low), col(mark), row(y_high), dashed))
+    corners = [(x, high) for x, _, _, high in parts] + [(x, low) for x, _, low, _ in parts[::-1]]
+    outline, middle = (
+        " ".join(f"{col(x):.1f},{row(y):.1f}" for x, y in where)
+        for where in (corners, [(x, y) for x, y, _, _ in parts])
+    )
+    drawn.append(f'<polygon points="{outline}" fill="var(--accent)" opacity=".18"/>')
+    drawn.append(
+        f'<polyline points="{middle}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>'
+    )
+    x, y = points[-1][0], parts[-1][1]
+    drawn.append(f'<circle cx="{col(x):.1f}" cy="{row(y):.1f}" r="2.2" fill="var(--accent)"/>')
+    return _drawing(label, *drawn)
+
+
+def ticks(low: float, high: float, *, n: int = 4) -> list[float]:
+    """Round numbers in a range, about `n` of them."""
+    rough = (high - low) / n
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _stretches(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """Position, mean, least and greatest value of at most `N_DRAWN` equal stretches."""
+    size = -(-len(points) // N_DRAWN)
+    stretches = (points[i : i + size] for i in range(0, len(points), size))
+    return [
+        (s[-1][0], sum(y for _, y in s) / len(s), min(y for _, y in s), max(y for _, y in s))
+        for s in stretches
+    ]
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """A range that is one, for values that are all the same too."""
+    if high > low:
+        return low, high
+    reach = abs(low) * 0.1 or 1.0
+    return low - reach, high + reach
+
+
+def _drawing(label: str, *parts: str) -> Html:
+    return Html(
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def line(x0: float, y0: float, x1: float, y1: float, look: str) -> str:
+    """A straight line in a drawing, px; `look` holds further attributes."""
+    return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" {look}/>'
+
+
+def words(x: float, y: float, told: str, anchor: str) -> str:
+    """Words in a drawing, whose `anchor` (start, middle, end) stands at `x`, px."""
+    look = f'text-anchor="{anchor}" fill="var(--faint)"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(told)}</text>'
+
+
+def _short(value: float) -> str:
+    return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.4g}"
