@@ -2,7 +2,7 @@
 
 from geotrans.tasks.bundle import Bundle, read_spec, save_bundle
 from geotrans.tasks.card import render_card
-from geotrans.tasks.registry import find_task, list_tasks, load_bundle, shipped_bundles
+from geotrans.tasks.registry import find_task, list_tasks, open_bundle, shipped_bundles
 from geotrans.tasks.spec import (
     SCHEMA_VERSION,
     BandSpec,
@@ -28,7 +28,7 @@ __all__ = [
     "TaskSpec",
     "find_task",
     "list_tasks",
-    "load_bundle",
+    "open_bundle",
     "read_spec",
     "render_card",
     "save_bundle",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -15,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from geotrans.errors import BundleError, ConfigError, OutputError
+from geotrans.errors import BundleError, ConfigError
+from geotrans.files import write_whole
 from geotrans.tasks.header import Header, read_header
 from geotrans.tasks.spec import SCHEMA_VERSION, TaskSpec
 from geotrans.tasks.statistics import NormStatistics
@@ -54,7 +53,13 @@ class Bundle:
         """
         path = Path(path)
         header = read_header(path)
-        return cls(path, _parse(path, header.metadata), header)
+        # A worker of a cluster may be in another directory.
+        return cls(path.absolute(), _parse(path, header.metadata), header)
+
+    def _repr_html_(self) -> str:
+        from geotrans.tasks.card import render_html
+
+        return render_html(self)
 
     @cached_property
     def sha256(self) -> str:
@@ -311,18 +316,6 @@ def _stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], spec: TaskSpec) -> None:
-    """Write under a temporary name beside `path`, then rename."""
     from safetensors.torch import save
 
-    content = save(dict(tensors), metadata={_KEY: spec.model_dump_json()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"bundle {path} cannot be written: {error.strerror or error}") from error
+    write_whole(path, save(dict(tensors), metadata={_KEY: spec.model_dump_json()}))

@@ -36,6 +36,38 @@ def render_card(task: TaskSpec | Bundle) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
 
+def render_html(task: TaskSpec | Bundle) -> str:
+    """A small card of a task with its sample sheet, as a notebook shows it.
+
+    Args:
+        task: A task, or a bundle, whose size and checksum are then told as well.
+    """
+    from geotrans.html.card import card, thumbnail
+    from geotrans.tasks.registry import shipped_bundles
+
+    spec, bundle = (task.spec, task) if isinstance(task, Bundle) else (task, None)
+    path = shipped_bundles().get(spec.name) if bundle is None else bundle.path
+    facts: list[tuple[str, object]] = [
+        ("reads", describe_source(spec) + (", and noise" if spec.noise else "")),
+        ("writes", _writes(spec)),
+        ("pixel", describe_gsd(spec)),
+        ("place", spec.place),
+        ("licence", spec.licence),
+        *((name, describe_score(score)) for name, score in spec.metrics.items()),
+    ]
+    if bundle is not None:
+        size = (
+            f"{bundle.n_bytes / 1e6:.1f} MB, {bundle.n_parameters() / 1e6:.2f} million parameters"
+        )
+        facts += [("file", f"{bundle.path.name}, {size}"), ("sha256", bundle.sha256[:16])]
+    sheet = None
+    if path is not None:
+        sheet = thumbnail(
+            path.with_name(spec.samples or f"{spec.name}.png"), f"sheet of {spec.name}"
+        )
+    return card(spec.name, spec.title, facts, figure=sheet)
+
+
 def describe_bands(bands: Iterable[BandSpec]) -> str:
     """`red, green, blue`, with the type and range where it is not plain 8 bit."""
     words = []
@@ -72,9 +104,6 @@ def describe_score(score: Score) -> str:
 
 
 def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
-    target = describe_bands(spec.target)
-    if spec.palette:
-        target += f"; or one band of {len(spec.palette)} classes"
     noise = ""
     if spec.noise:
         scales = ", ".join(str(scale) for scale in spec.noise.scales)
@@ -83,7 +112,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         )
     facts = [
         ("Reads", describe_source(spec)),
-        ("Writes", target),
+        ("Writes", _writes(spec)),
         ("Pixel size seen", describe_gsd(spec)),
         ("Place", spec.place),
         ("Licence", spec.licence),
@@ -100,6 +129,11 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
             ("SHA-256", f"`{bundle.sha256}`"),
         ]
     return [(name, value) for name, value in facts if value]
+
+
+def _writes(spec: TaskSpec) -> str:
+    target = describe_bands(spec.target)
+    return f"{target}; or one band of {len(spec.palette)} classes" if spec.palette else target
 
 
 def _network(arch: str, args: Mapping[str, Any]) -> str:

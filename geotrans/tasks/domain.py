@@ -24,6 +24,8 @@ _GSD_TOLERANCE = 0.05
 # quality 75 still 81 % and 94 %; aerial photographs have 1 % and 68 %, relief maps 0 % and 13 %.
 _COLOR_TOLERANCE = 12
 _LEAST_PLAIN, _LEAST_MIXED = 0.5, 0.85
+# Of a single block: such as no block of a scene that fits has.
+_LEAST_PLAIN_OF_BLOCK, _LEAST_MIXED_OF_BLOCK = 0.2, 0.5
 # Pixels are compared with every pair of colours; so many of them tell enough.
 _N_COMPARED = 20_000
 
@@ -56,17 +58,66 @@ def check_domain(
         DomainError: If it is; names the option that overrides.
     """
     if not any_gsd:
-        _check_gsd(spec, scene)
+        check_gsd(spec, scene)
     if spec.source_classes is not None:
         _samples(scene, bands, area or Window.whole(scene.shape))  # An unknown class is refused.
         return
     if any_values and (any_style or spec.source_palette is None):
         return
     patch = _samples(scene, bands, area or Window.whole(scene.shape))
+    _check_patch(
+        spec, scene, bands, patch, any_values=any_values, any_style=any_style, tail=2,
+        least=(_LEAST_PLAIN, _LEAST_MIXED),
+    )  # fmt: skip
+
+
+def check_block(
+    spec: TaskSpec,
+    scene: Scene,
+    bands: Sequence[int],
+    patch: Patch,
+    *,
+    any_values: bool = False,
+    any_style: bool = False,
+) -> None:
+    """Refuse a block whose values are plainly those of another kind of scene.
+
+    One block says less than samples of the whole scene, which nobody may read while a lazy array
+    is being built: at least half of its values must be foreign.
+
+    Args:
+        spec: The task.
+        scene: What the block is a part of.
+        bands: Positions of the bands the task reads.
+        patch: The block's own pixels, of these bands.
+        any_values: Take any range of values.
+        any_style: Take a map in any colours.
+
+    Raises:
+        DomainError: If they are; names the option that overrides.
+    """
+    if spec.source_classes is None:
+        _check_patch(
+            spec, scene, bands, patch, any_values=any_values, any_style=any_style, tail=50,
+            least=(_LEAST_PLAIN_OF_BLOCK, _LEAST_MIXED_OF_BLOCK),
+        )  # fmt: skip
+
+
+def _check_patch(
+    spec: TaskSpec,
+    scene: Scene,
+    bands: Sequence[int],
+    patch: Patch,
+    *,
+    any_values: bool,
+    any_style: bool,
+    tail: float,
+    least: tuple[float, float],
+) -> None:
     if not patch.valid.any():
         return
     if not any_values:
-        found = foreign_values(patch.data, patch.valid, scene.select(bands), spec.source)
+        found = foreign_values(patch.data, patch.valid, scene.select(bands), spec.source, tail=tail)
         if found:
             raise DomainError(
                 f"{scene.name} is unlike what task '{spec.name}' has seen: {found}; "
@@ -74,7 +125,7 @@ def check_domain(
             )
     if spec.source_palette is not None and not any_style:
         plain, mixed = palette_shares(patch.data[:, patch.valid], spec.source_palette)
-        if plain < _LEAST_PLAIN or mixed < _LEAST_MIXED:
+        if plain < least[0] or mixed < least[1]:
             raise DomainError(
                 f"task '{spec.name}' reads maps in its own style; of {scene.name}, {plain:.0%} has "
                 f"its colours and {mixed:.0%} mixes of them; draw a map with geotrans render "
@@ -145,7 +196,12 @@ def _is_close(
     return close
 
 
-def _check_gsd(spec: TaskSpec, scene: Scene) -> None:
+def check_gsd(spec: TaskSpec, scene: Scene) -> None:
+    """Refuse a scene with pixels of a size a task has not seen.
+
+    Raises:
+        DomainError: If it has; names the option that overrides.
+    """
     found = gsd_m(scene.geobox)
     if spec.gsd_m is None or found is None:  # The scene's notes say that it cannot be checked.
         return

@@ -21,7 +21,13 @@ def shipped_bundles() -> dict[str, Path]:
 
 
 def list_tasks() -> list[TaskSpec]:
-    """Tasks that ship with geotrans, by name."""
+    """Tasks that ship with geotrans, by name.
+
+    Examples:
+        >>> import geotrans
+        >>> [task.name for task in geotrans.list_tasks() if task.palette]
+        ['aerial2map']
+    """
     return [read_spec(path) for path in shipped_bundles().values()]
 
 
@@ -47,11 +53,20 @@ def find_task(name_or_path: str | PathLike[str]) -> Path:
     )
 
 
-def load_bundle(name_or_path: str | PathLike[str]) -> Bundle:
-    """A bundle by the name of its task or by its path.
+def open_bundle(task: str | PathLike[str] | Bundle) -> Bundle:
+    """Open the bundle of a task.
+
+    Args:
+        task: Name of a shipped task, or a bundle file; an open bundle is returned as it is.
 
     Raises:
         TaskError: If there is no such task.
         BundleError: If the file is missing, damaged, foreign or too new.
+
+    Examples:
+        >>> import geotrans
+        >>> bundle = geotrans.open_bundle("map2aerial")
+        >>> [band.name for band in bundle.spec.target], bundle.spec.gsd_m
+        (['red', 'green', 'blue'], (0.48, 0.75))
     """
-    return Bundle.open(find_task(name_or_path))
+    return task if isinstance(task, Bundle) else Bundle.open(find_task(task))

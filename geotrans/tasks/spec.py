@@ -195,6 +195,11 @@ class TaskSpec(_Frozen):
             raise ValueError("a source band needs a dtype of its own")
         return self
 
+    def _repr_html_(self) -> str:
+        from geotrans.tasks.card import render_html
+
+        return render_html(self)
+
     @property
     def channels_in(self) -> int:
         """Channels the network sees: source bands or classes, coordinates, and noise."""

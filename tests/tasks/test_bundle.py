@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from geotrans.errors import BundleError, OutputError
 from geotrans.models import build
-from geotrans.tasks import Bundle, GeneratorSpec, TaskSpec, load_bundle, read_spec, save_bundle
+from geotrans.tasks import Bundle, GeneratorSpec, TaskSpec, open_bundle, read_spec, save_bundle
 from geotrans.tasks.header import MAX_HEADER_BYTES
 
 MakeBundle = Callable[..., Path]
@@ -37,7 +37,7 @@ def rewrite_header(path: Path, change: Callable[[dict[str, object]], object]) ->
 
 def test_comes_back(make_bundle: MakeBundle, small_net: torch.nn.Module) -> None:
     path = make_bundle()
-    bundle = load_bundle(path)
+    bundle = open_bundle(path)
     x = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.inference_mode():
         expected, found = small_net.eval()(x), bundle.generator()(x)
@@ -72,7 +72,7 @@ def test_keeps_what_training_goes_on_from(
     state = small_net.state_dict()
     critic = {"critics.0.weight": torch.ones(2, 2), "steps": torch.tensor(7)}
     path = save_bundle(tmp_path / "b.safetensors", small_spec, state, inverse=state, critic=critic)
-    bundle = load_bundle(path)
+    bundle = open_bundle(path)
     assert set(bundle.parts) == {"generator", "inverse", "critic"}
     assert bundle.state("critic")["steps"] == 7
     assert torch.equal(bundle.state("critic")["critics.0.weight"], torch.ones(2, 2))
@@ -82,7 +82,7 @@ def test_keeps_what_training_goes_on_from(
 def test_leaves_the_random_state_alone(make_bundle: MakeBundle) -> None:
     path = make_bundle()
     before = torch.random.get_rng_state()
-    load_bundle(path).generator()
+    open_bundle(path).generator()
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -188,7 +188,7 @@ class TestDamagedFiles:
         content[-4:] = b"\x00\x00\xc0\x7f"  # and in single
         path.write_bytes(content)
         with pytest.raises(BundleError, match="not finite"):
-            load_bundle(path).generator()
+            open_bundle(path).generator()
 
 
 class TestForeignFiles:
@@ -270,7 +270,7 @@ class TestBundlesThatDoNotFit:
         path = make_bundle()
         rewrite_header(path, lambda spec: spec.update(halo=2))
         with pytest.raises(BundleError, match="halo of 2 px"):
-            load_bundle(path).generator()
+            open_bundle(path).generator()
 
     def test_another_stride(self, make_bundle: MakeBundle) -> None:
         path = make_bundle()
@@ -278,7 +278,7 @@ class TestBundlesThatDoNotFit:
         with pytest.raises(
             BundleError, match="alignment of 2 px; its network has a stride of 4 px"
         ):
-            load_bundle(path).generator()
+            open_bundle(path).generator()
 
     @pytest.mark.parametrize(
         ("arch", "args", "message"),
@@ -296,7 +296,7 @@ class TestBundlesThatDoNotFit:
         path = make_bundle()
         rewrite_header(path, lambda spec: spec.update(generator={"arch": arch, "args": args}))
         with pytest.raises(BundleError, match=message):
-            load_bundle(path).generator()
+            open_bundle(path).generator()
 
     def test_weights_beyond_half_precision(
         self, tmp_path: Path, small_net: torch.nn.Module, small_spec: TaskSpec
@@ -312,6 +312,6 @@ def test_identity_has_no_weights(tmp_path: Path, small_spec: TaskSpec) -> None:
     spec = small_spec.model_copy(
         update={"generator": GeneratorSpec(arch="identity"), "halo": 0, "align": 1}
     )
-    bundle = load_bundle(save_bundle(tmp_path / "b.safetensors", spec, {}))
+    bundle = open_bundle(save_bundle(tmp_path / "b.safetensors", spec, {}))
     x = torch.rand(1, 3, 5, 7)
     assert torch.equal(bundle.generator()(x), x)

@@ -10,7 +10,7 @@ from geotrans.tasks import (
     PaletteClass,
     Score,
     TaskSpec,
-    load_bundle,
+    open_bundle,
     render_card,
 )
 
@@ -73,7 +73,7 @@ def test_leaves_out_what_is_not_known(small_spec: TaskSpec) -> None:
 
 
 def test_a_bundle_tells_its_size_and_sum(make_bundle: Callable[..., Path]) -> None:
-    bundle = load_bundle(make_bundle())
+    bundle = open_bundle(make_bundle())
     card = render_card(bundle)
     assert bundle.sha256 in card
     assert "| Parameters | 0.0" in card

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from geotrans.errors import BundleError, TaskError
-from geotrans.tasks import find_task, list_tasks, load_bundle, registry, shipped_bundles
+from geotrans.tasks import find_task, list_tasks, open_bundle, registry, shipped_bundles
 
 MakeBundle = Callable[..., Path]
 
@@ -23,7 +23,7 @@ def zoo(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> dict[str, P
 
 def test_finds_by_name(zoo: dict[str, Path]) -> None:
     assert find_task("map2aerial") == zoo["map2aerial"]
-    assert load_bundle("map2aerial").spec.name == "map2aerial"
+    assert open_bundle("map2aerial").spec.name == "map2aerial"
     assert [spec.name for spec in list_tasks()] == ["aerial2map", "map2aerial"]
 
 
@@ -31,9 +31,9 @@ def test_finds_by_path(zoo: dict[str, Path], monkeypatch: pytest.MonkeyPatch) ->
     path = zoo["map2aerial"]
     assert find_task(path) == path
     monkeypatch.chdir(path.parent)
-    assert load_bundle(path.name).spec.name == "map2aerial"
+    assert open_bundle(path.name).spec.name == "map2aerial"
     bare = path.rename(path.with_name("mine"))
-    assert load_bundle("mine").path == Path(bare.name)
+    assert open_bundle("mine").path == bare
 
 
 @pytest.mark.usefixtures("zoo")
@@ -51,14 +51,14 @@ def test_names_the_nearest() -> None:
 @pytest.mark.parametrize("path", ["none.safetensors", "./map2aerial", "some/where"])
 def test_a_path_that_is_not_there(path: str) -> None:
     with pytest.raises(BundleError, match="does not exist"):
-        load_bundle(path)
+        open_bundle(path)
 
 
 def test_what_ships_is_whole_and_small() -> None:
     bundles = shipped_bundles()
     assert sum(path.stat().st_size for path in bundles.values()) < 20e6
     for name, path in bundles.items():
-        bundle = load_bundle(path)
+        bundle = open_bundle(path)
         assert bundle.spec.name == name
         assert bundle.spec.licence
         assert bundle.spec.metrics
