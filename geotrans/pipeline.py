@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning
-
-from geotrans.errors import GeotransError, OutputError, SceneError, TilingError, UsageError
+from geotrans.errors import OutputError, TilingError, UsageError
 from geotrans.grid import (
     TilePlan,
     Window,
@@ -25,41 +22,38 @@ from geotrans.grid import (
     plan_tiles,
 )
 from geotrans.mosaicking import As, Job, Parts, product_layout
-from geotrans.mosaicking.assemble import has_gaps, write_vrt
 from geotrans.mosaicking.budget import (
-    GDAL_CACHE_BYTES,
     default_tile,
-    in_flight,
+    parse_bytes,
     resident_bytes,
     tile_within,
     with_halo,
 )
-from geotrans.mosaicking.calibration import settle_norms
-from geotrans.mosaicking.graph import Receipt, lazy_parts
+from geotrans.mosaicking.calibration import settle_norms, wants_samples
+from geotrans.mosaicking.cluster import Cluster
+from geotrans.mosaicking.connecting import reach
+from geotrans.mosaicking.devices import shared_device, shared_precision
+from geotrans.mosaicking.graph import TileWriter
 from geotrans.mosaicking.halo import measure_halo
-from geotrans.mosaicking.job import adopt
+from geotrans.mosaicking.job import adopt, ready_translator
 from geotrans.mosaicking.parts import plan_of
-from geotrans.mosaicking.run import n_cores, run_tiles
-from geotrans.product.cog import cog_options, publish, write_cog
+from geotrans.mosaicking.run import n_cores
+from geotrans.product.cog import cog_options
 from geotrans.product.destination import check_space, destination
-from geotrans.product.encode import can_follow
+from geotrans.product.making import Progress, keeping, make_product, quiet_gdal
 from geotrans.product.preview import write_preview
-from geotrans.product.stream import CogStream
 from geotrans.product.survey import Survey, survey_job
 from geotrans.product.tags import product_tags, xmp_packet
-from geotrans.scene import Scene, expand_palette, match_bands, open_scene
-from geotrans.tasks import Bundle, load_bundle
-from geotrans.tasks.domain import as_task_classes, check_domain
+from geotrans.product.target import Target, deliver
+from geotrans.scene import Scene, expand_palette, match_bands, open_scene, parse_mapping
+from geotrans.tasks import Bundle, NormStatistics, open_bundle
+from geotrans.tasks.domain import as_task_classes, check_domain, check_gsd
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from geotrans.inference import Translator
-
 _log = logging.getLogger(__name__)
-
-# `progress("translating", n_px)` gives a context; its value is called with each number of px done.
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class Product:
     """A finished product.
 
     Attributes:
-        path: The cloud-optimised GeoTIFF.
+        path: The cloud-optimised GeoTIFF; its URL if it was uploaded.
         preview: Source beside product, if it was asked for.
         shape: `(height, width)`, px.
         n_tiles: Tiles it was made from.
@@ -78,8 +72,8 @@ class Product:
         network_s: Of these, time the network alone worked; added up over processes.
     """
 
-    path: Path
-    preview: Path | None
+    path: Path | str
+    preview: Path | str | None
     shape: tuple[int, int]
     n_tiles: int
     n_resumed: int
@@ -95,17 +89,18 @@ class Product:
 
 def translate(
     scene: str | os.PathLike[str] | xr.DataArray | Scene,
+    task: str | os.PathLike[str] | Bundle,
     *,
-    task: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
-    bands: Mapping[str, int | str] | None = None,
+    bands: Mapping[str, int | str] | str | None = None,
     as_: As = "rgb",
     seed: int = 0,
     tile: int | None = None,
     halo: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     workers: int = 1,
+    cluster: str | os.PathLike[str] | Cluster | None = None,
     device: str = "auto",
     precision: str = "auto",
     any_gsd: bool = False,
@@ -124,17 +119,22 @@ def translate(
 
     Args:
         scene: Path, URL, `sample:NAME`, `DataArray` or open scene.
-        task: Name of a task, or a bundle file.
-        out: File to write; `<stem>_<task>.tif` beside the source unless given.
+        task: Name of a task, or a bundle.
+        out: File to write, or a URL such as `s3://bucket/key.tif` to upload it to; parts then lie
+            in the current directory. `<stem>_<task>.tif` beside the source unless given.
         bbox: `xmin, ymin, xmax, ymax` of the part to translate, lon-lat degrees.
-        bands: Position or description in the scene of a band the task reads, by its name there.
+        bands: Position or description in the scene of a band the task reads, by its name there;
+            or the same as text, `"nir=1,red=2"`.
         as_: `"classes"` for one band of class numbers, where the task draws a map.
         seed: Which of the equally plausible pictures, for tasks with noise.
         tile: Largest core edge of a tile, px; never changes the result.
         halo: Context to read around each tile, px; less than the network sees is an approximation,
             whose error is measured on one tile, told and recorded.
-        memory: Budget for the whole process, bytes; sets the tile.
+        memory: Budget for the whole process, bytes or `"1.5GB"`; sets the tile.
         workers: Processes that translate.
+        cluster: Address or scheduler file of a Dask cluster whose workers translate, or one that
+            `geotrans.mosaicking.connecting.connect` opened. The product's folder must be theirs,
+            too.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         precision: `"auto"`, `"float32"` or `"bfloat16"`.
         any_gsd: Take pixels of a size the task has not seen.
@@ -155,63 +155,99 @@ def translate(
     Raises:
         GeotransError: One of its kinds, for everything that can be wrong with these arguments, the
             scene, the bundle or the place to write to.
+
+    Examples:
+        >>> import geotrans
+        >>> place = (-115.9040, 34.7890, -115.9030, 34.7898)
+        >>> product = geotrans.translate("sample:town", "map2aerial", bbox=place, out="aerial.tif")
+        >>> product.path.name, product.n_tiles
+        ('aerial.tif', 1)
     """
     started = time.monotonic()
     progress = progress or (lambda label, total: nullcontext(lambda done: None))
-    with _settings():
-        bundle = load_bundle(task)
+    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+        bundle = open_bundle(task)
         source = open_scene(scene)
-        path = destination(source, bundle.spec.name, out, overwrite=overwrite)
+        target = Target.of(out)
+        path = destination(
+            source, bundle.spec.name, out if target is None else target.local, overwrite=overwrite
+        )
+        if target is not None:
+            target.check(overwrite=overwrite)
         picture = _preview_path(path, overwrite=overwrite) if preview else None
         parts = Parts.beside(path)
         job = plan_job(
             source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, halo=halo,
-            memory=memory, workers=workers, device=device, precision=precision, any_gsd=any_gsd,
-            any_values=any_values, any_style=any_style, norm_stats=norm_stats,
+            memory=memory, workers=workers, cluster=crew, device=device, precision=precision,
+            any_gsd=any_gsd, any_values=any_values, any_style=any_style, norm_stats=norm_stats,
             recorded=parts.recorded(),
         )  # fmt: skip
         options = cog_options(job.layout, creation_options)
         check_space(path, job.n_px * job.layout.bytes_per_px)
         parts.begin(job, overwrite=overwrite)
-        with _keeping(parts, job):
-            work = _make(job, parts, path, options, workers=workers, progress=progress)
+        with keeping(parts, job):
+            done = make_product(
+                TileWriter(job, parts), path, options,
+                tags=product_tags(job), xmp=xmp_packet(), label="translating", workers=workers,
+                cluster=crew, progress=progress,
+                deliver=None if target is None else partial(_upload, job, target, picture),
+            )  # fmt: skip
         parts.discard()
-        if picture is not None:
+        if picture is not None and target is None:
             with open_scene(path) as made:
                 write_preview(job.scene, made, picture, area=job.plan.area)
+    where = path if target is None else target.url
     seconds = time.monotonic() - started
-    _log.info("%s in %.1f s, the network in %.1f s of them", path, seconds, work.network_s)
+    _log.info("%s in %.1f s, the network in %.1f s of them", where, seconds, done.network_s)
     return Product(
-        path=path,
-        preview=picture,
+        path=where,
+        preview=None
+        if picture is None
+        else picture
+        if target is None
+        else target.beside(".png").url,
         shape=(job.geobox.shape[0], job.geobox.shape[1]),
         n_tiles=len(job.plan),
-        n_resumed=work.n_resumed,
+        n_resumed=done.n_resumed,
         precision=job.precision,
         device=job.device,
         seconds=seconds,
-        network_s=work.network_s,
+        network_s=done.network_s,
     )
 
 
 def survey(
     scene: str | os.PathLike[str] | xr.DataArray | Scene,
+    task: str | os.PathLike[str] | Bundle,
     *,
-    task: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     workers: int = 1,
+    cluster: str | os.PathLike[str] | Cluster | None = None,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     **choices: Any,
 ) -> Survey:
     """Say what `translate` would do with the same arguments, and write nothing."""
-    with _settings():
-        bundle, source = load_bundle(task), open_scene(scene)
-        path = destination(source, bundle.spec.name, out, overwrite=overwrite)
+    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+        bundle, source = open_bundle(task), open_scene(scene)
+        target = Target.of(out)
+        path = destination(
+            source, bundle.spec.name, out if target is None else target.local, overwrite=overwrite
+        )
         recorded = Parts.beside(path).recorded()
-        job = plan_job(source, bundle, workers=workers, recorded=recorded, **choices)
+        job = plan_job(source, bundle, workers=workers, cluster=crew, recorded=recorded, **choices)
         options = cog_options(job.layout, creation_options)
-        return survey_job(job, path=path, options=options, workers=workers)
+        if target is not None:
+            target.check(overwrite=overwrite)
+        where = path if target is None else target.url
+        if crew is None:
+            return survey_job(job, path=where, options=options, workers=workers)
+        worker, threads = next(iter(crew.workers.items()))
+        job = replace(job, threads=threads)
+        measure = partial(
+            survey_job, job, path=where, options=options, workers=len(crew.workers), is_apart=True
+        )
+        return crew.ask(measure, workers=[worker])[worker]
 
 
 def plan_job(
@@ -219,13 +255,14 @@ def plan_job(
     bundle: Bundle,
     *,
     bbox: tuple[float, float, float, float] | None = None,
-    bands: Mapping[str, int | str] | None = None,
+    bands: Mapping[str, int | str] | str | None = None,
     as_: As = "rgb",
     seed: int = 0,
     tile: int | None = None,
     halo: int | None = None,
-    memory: int | None = None,
+    memory: int | str | None = None,
     workers: int = 1,
+    cluster: Cluster | None = None,
     device: str = "auto",
     precision: str = "auto",
     any_gsd: bool = False,
@@ -233,12 +270,15 @@ def plan_job(
     any_style: bool = False,
     norm_stats: str | os.PathLike[str] | None = None,
     recorded: Mapping[str, Any] | None = None,
+    reads: bool = True,
 ) -> Job:
     """Settle everything that decides the pixels of a product; arguments as in `translate`.
 
-    What is left open is done as in `recorded`, the fingerprint of a run that was stopped.
+    What is left open is done as in `recorded`, the fingerprint of a run that was stopped. With
+    `reads=False` no pixel of the source is looked at: its values are not checked, what a short
+    halo costs is not measured, and statistics that norms want of the scene are left out.
     """
-    from geotrans.inference import Translator, pick_device
+    from geotrans.inference import pick_device
 
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
@@ -250,29 +290,48 @@ def plan_job(
     ground_coordinates(source.geobox, Window(0, 0, 1, 1), spec.coordinates)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)
+    if isinstance(bands, str):
+        bands = parse_mapping(bands, spec.source)
+    if memory is not None:
+        memory = parse_bytes(memory)
     found = match_bands(source, spec.source, bands, task=spec.name)
     area = Window.whole(source.shape) if bbox is None else bbox_window(source.geobox, bbox)
-    check_domain(
-        spec, source, found, area=area,
-        any_gsd=any_gsd, any_values=any_values, any_style=any_style,
-    )  # fmt: skip
+    if reads:
+        check_domain(
+            spec, source, found, area=area,
+            any_gsd=any_gsd, any_values=any_values, any_style=any_style,
+        )  # fmt: skip
+    elif not any_gsd:
+        check_gsd(spec, source)
     layout = product_layout(spec, source, found, as_=as_)
     if precision == "auto" and recorded.get("weights") == bundle.sha256:
         precision = recorded.get("precision", precision)
+    n_workers = workers if cluster is None else len(cluster.workers)
+    # This process plans; where there is a cluster, it need not have what its workers have.
+    asked, device = device, device if cluster is None else "auto"
+    here = there = str(pick_device(device))
+    if cluster is not None:
+        there = shared_device(cluster, asked)
     base, anchor = resident_bytes(), ground_anchor(source.geobox)
     whole = plan_tiles(
         source.shape, tile=max(source.shape), halo=spec.halo, align=spec.align, anchor=anchor
     )
-    draft = Job(
-        source, found, whole, bundle, layout, str(pick_device(device)), "float32", seed, as_
-    )
-    norm = settle_norms(draft, asked=norm_stats, memory=memory, recorded=recorded)
-    translator = Translator(
-        bundle, device=device, precision=precision, seed=seed, as_=as_, norm=norm
-    )
+    draft = Job(source, found, whole, bundle, layout, here, "float32", seed, as_)
+    is_open = not reads and wants_samples(spec, norm_stats)
+    norm = None
+    if not is_open:
+        norm = settle_norms(draft, asked=norm_stats, memory=memory, recorded=recorded)
+    if cluster is not None:
+        precision = shared_precision(cluster, precision, bundle=bundle, device=there, norm=norm)
+    translator, base = ready_translator(
+        bundle, base=base, device=device, precision=precision if cluster is None else "float32",
+        seed=seed, as_=as_,
+        # Any statistics do to find out which precision is faster.
+        norm=NormStatistics("tile") if is_open else norm,
+    )  # fmt: skip
     if tile is None and memory is not None:
         core = tile_within(
-            memory, translator, base=base, dtype=str(source.dtype), workers=workers, halo=halo
+            memory, translator, base=base, dtype=str(source.dtype), workers=n_workers, halo=halo
         )
     else:
         core = default_tile(with_halo(spec, halo)) if tile is None else tile
@@ -288,12 +347,36 @@ def plan_job(
     if tile is None and before is not None and _lattice(before) == _lattice(plan):
         plan = before
     job = Job(
-        source, found, plan, bundle, layout, str(translator.device), translator.precision,
+        source, found, plan, bundle, layout, here, translator.precision,
         seed, as_, threads=None if workers == 1 else max(1, n_cores() // workers),
         norm=norm,
     )  # fmt: skip
-    adopt(job, translator)
-    return job if plan.halo >= spec.halo else _approximated(job, translator, memory, base)
+    if not is_open:
+        adopt(job, translator)
+    if reads and plan.halo < spec.halo:
+        job = _approximated(job, translator, memory, base)
+    return job if cluster is None else replace(job, device=there, precision=precision)
+
+
+def plan_same(
+    job: Job,
+    source: Scene,
+    *,
+    any_values: bool = False,
+    any_style: bool = False,
+    norm_stats: str | os.PathLike[str] | None = None,
+    reads: bool = True,
+) -> Job:
+    """The same for another scene on the same grid, with the same bands in the same order."""
+    source = as_task_classes(job.spec, source)
+    job = replace(job, scene=source)
+    if not reads:
+        return job
+    check_domain(
+        job.spec, source, job.bands, area=job.plan.area,
+        any_gsd=True, any_values=any_values, any_style=any_style,
+    )  # fmt: skip
+    return replace(job, norm=settle_norms(job, asked=norm_stats, memory=None, recorded={}))
 
 
 def _approximated(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
@@ -315,93 +398,13 @@ def _approximated(job: Job, translator: Translator, memory: int | None, base: in
     return replace(job, halo_error=error)
 
 
-@dataclass(frozen=True)
-class _Work:
-    n_resumed: int
-    network_s: float
-
-
-def _make(
-    job: Job,
-    parts: Parts,
-    path: Path,
-    options: Mapping[str, str],
-    *,
-    workers: int,
-    progress: Progress,
-) -> _Work:
-    """Make the tiles that are not there yet, and the product."""
-    whole = parts.folder / "product.tif"
-    with CogStream(job, parts, options) if can_follow(options) else nullcontext() as stream:
-        work = _translate_tiles(job, parts, stream, workers=workers, progress=progress)
-        tags, xmp = product_tags(job), xmp_packet()
-        if stream is not None:
-            stream.finish(whole, tags=tags, xmp=xmp)
-        else:
-            is_masked = job.layout.nodata is None and has_gaps(job, parts)
-            virtual = write_vrt(job, parts, tags=tags, xmp=xmp, is_masked=is_masked)
-            write_cog(virtual, whole, options)
-    publish(whole, path)
-    return work
-
-
-def _translate_tiles(
-    job: Job, parts: Parts, stream: CogStream | None, *, workers: int, progress: Progress
-) -> _Work:
-    finished = parts.finished(job)
-    if finished:
-        _log.info("%d of %d tiles were finished before", len(finished), len(job.plan))
-    if stream:
-        for row, _ in finished:
-            stream.feed(row)
-    missing = [tile for tile in job.plan if (tile.row, tile.col) not in finished]
-    n_px = sum(job.place(tile).width * job.place(tile).height for tile in missing)
-
-    network_s: dict[int, float] = {}
-
-    def done(receipt: Receipt) -> None:
-        advance(receipt.n_px)
-        network_s[receipt.process] = max(receipt.network_s, network_s.get(receipt.process, 0.0))
-        if stream:
-            stream.feed(receipt.row)
-
-    tasks = lazy_parts(job, parts)
-    with progress("translating", n_px) as advance:
-        run_tiles(
-            [tasks[tile.row, tile.col] for tile in missing],
-            workers=workers,
-            in_flight=in_flight(job.device),
-            done=done,
-        )
-    if all(parts.is_empty(tile) for tile in job.plan):
-        raise SceneError(f"{job.scene.name} holds no valid pixel there; nothing to translate")
-    return _Work(len(finished), sum(network_s.values()))
-
-
-@contextmanager
-def _keeping(parts: Parts, job: Job) -> Iterator[None]:
-    """Say what is kept when a run ends early, and keep nothing where there is nothing."""
-    try:
-        yield
-    except (GeotransError, KeyboardInterrupt) as error:
-        n_kept = len(parts.finished(job)) if any(parts.folder.glob("r*.tif")) else 0
-        if n_kept == 0:
-            parts.discard()
-            raise
-        said = str(error) or "interrupted"
-        raise type(error)(
-            f"{said}; {n_kept} of {len(job.plan)} tiles are kept in {parts.folder}, and the same "
-            "command goes on from there"
-        ) from error
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """GDAL and warnings as a translation wants them."""
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
-        # A scene without coordinates is handled as itself, and said so by its notes.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
+def _upload(job: Job, target: Target, picture: Path | None, whole: Path) -> None:
+    """Send a finished product, with its preview if it is to have one."""
+    if picture is not None:
+        picture = whole.with_suffix(".png")
+        with open_scene(whole) as made:
+            write_preview(job.scene, made, picture, area=job.plan.area)
+    deliver(whole, target, picture=picture)
 
 
 def _preview_path(product: Path, *, overwrite: bool) -> Path:

@@ -161,10 +161,10 @@ def test_a_scene_smaller_than_a_tile_is_as_if_untiled(tmp_path: Path, bundles: P
     from geotrans.grid import Window, ground_anchor
     from geotrans.inference import Translator
     from geotrans.scene import open_scene, read_padded
-    from geotrans.tasks import load_bundle
+    from geotrans.tasks import open_bundle
 
     path = write_scene(tmp_path / "scene.tif", shape=(61, 83), gsd_m=0.6)
-    bundle = load_bundle(bundles / "random.safetensors")
+    bundle = open_bundle(bundles / "random.safetensors")
     product = translate(path, task=bundle.path, precision="float32", tile=16)
 
     # The whole scene in one window, by hand.
@@ -191,9 +191,9 @@ def test_a_crop_equals_the_full_run_in_its_interior(
     crop = write_scene(tmp_path / "crop.tif", shape=data.shape[1:], data=data, transform=transform)
     full = _read(translate(path, task=bundle, precision="float32", tile=80).path)
     part = _read(translate(crop, task=bundle, precision="float32", tile=56).path)
-    from geotrans.tasks import load_bundle
+    from geotrans.tasks import open_bundle
 
-    n = load_bundle(bundle).spec.halo
+    n = open_bundle(bundle).spec.halo
     inner = (slice(None), slice(n, -n), slice(n, -n))
     expected = full[:, row : row + 120, col : col + 101]
     assert part[inner].size > 0

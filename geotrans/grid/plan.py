@@ -39,6 +39,7 @@ class TilePlan(Sequence[Tile]):
     counted from the anchor, a point fixed to the ground, and not from the scene or the area.
 
     Attributes:
+        shape: `(height, width)` of the scene, px.
         area: Pixels to translate, inside the scene.
         row_edges: First row of each row of cores, and the end of the last.
         col_edges: First column of each column of cores, and the end of the last.
@@ -48,6 +49,7 @@ class TilePlan(Sequence[Tile]):
         anchor: `(row, col)` of the scene's first pixel on the ground lattice.
     """
 
+    shape: tuple[int, int]
     area: Window
     row_edges: tuple[int, ...]
     col_edges: tuple[int, ...]
@@ -105,6 +107,33 @@ class TilePlan(Sequence[Tile]):
         core = Window(left, top, right - left, bottom - top)
         return Tile(row, col, core, Window(read_col, read_row, width, height))
 
+    def _repr_html_(self) -> str:
+        from geotrans.html.card import card, grid_drawing
+
+        def rectangle(window: Window) -> tuple[int, int, int, int]:
+            return window.col_off, window.row_off, window.width, window.height
+
+        middle = self.tile(self.n_rows // 2, self.n_cols // 2)
+        heights, widths = self.chunks
+        return card(
+            f"{len(self)} tiles",
+            f"of {self.area.width} x {self.area.height} px",
+            [
+                ("cores", f"up to {max(widths)} x {max(heights)} px"),
+                ("windows", f"{middle.read.width} x {middle.read.height} px, the dashed one"),
+                ("halo", f"{self.halo} px on each side"),
+                ("stride", f"{self.align} px"),
+                ("computed", f"{self.overhead:.2f} px for each px of the product"),
+            ],
+            figure=grid_drawing(
+                rectangle(self.area),
+                rows=self.row_edges,
+                cols=self.col_edges,
+                window=rectangle(middle.read),
+                footprint=rectangle(Window.whole(self.shape)),
+            ),
+        )
+
     def to_json(self) -> str:
         """The plan as one line of JSON, the same for the same plan."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -115,7 +144,9 @@ class TilePlan(Sequence[Tile]):
         fields = json.loads(text)
         height, width = fields["window_shape"]
         row, col = fields["anchor"]
+        rows, cols = fields["shape"]
         return cls(
+            shape=(rows, cols),
             area=Window(**fields["area"]),
             row_edges=tuple(fields["row_edges"]),
             col_edges=tuple(fields["col_edges"]),
@@ -152,6 +183,12 @@ def plan_tiles(
 
     Raises:
         TilingError: If a size is not positive, or the area is empty or leaves the scene.
+
+    Examples:
+        >>> import geotrans
+        >>> plan = geotrans.plan_tiles((900, 1200), tile=512, halo=45, align=16)
+        >>> len(plan), plan.chunks, plan.window_shape
+        (6, ((464, 436), (400, 400, 400)), (560, 496))
     """
     area = Window.whole(shape) if area is None else area
     if tile < 1 or halo < 0 or align < 1:
@@ -170,7 +207,7 @@ def plan_tiles(
         _window_size(row_edges, halo, align, anchor[0]),
         _window_size(col_edges, halo, align, anchor[1]),
     )
-    return TilePlan(area, row_edges, col_edges, window_shape, halo, align, anchor)
+    return TilePlan(shape, area, row_edges, col_edges, window_shape, halo, align, anchor)
 
 
 def _floor(position: int, align: int, anchor: int) -> int:

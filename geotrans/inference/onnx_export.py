@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from geotrans import __version__
 from geotrans.errors import BundleError, OutputError, UsageError
+from geotrans.files import write_whole
 from geotrans.grid import Window
 from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.radiometry import from_network, to_network
@@ -130,14 +129,7 @@ def export_onnx(
             f"the ONNX file of task '{spec.name}' differs from torch by {parity.largest:.1e}, more "
             f"than {TOLERANCE:g}, and was not written"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_whole(path, content)
     return Exported(path, parity, OPSET, len(content))
 
 

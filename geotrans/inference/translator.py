@@ -28,7 +28,7 @@ from geotrans.inference.radiometry import (
     paint,
     to_network,
 )
-from geotrans.models import keep_freed_memory
+from geotrans.models import hand_back_now_and_then, keep_freed_memory
 from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 # One computation at a time on each device: two would only take each other's caches and memory.
@@ -156,7 +156,10 @@ class Translator:
                 )
             scores = y[0]
             self.network_s += time.perf_counter() - started
-        return self._stored(scores, data.dtype, radiometry)
+        stored = self._stored(scores, data.dtype, radiometry)
+        if self.device.type == "cpu":
+            hand_back_now_and_then()
+        return stored
 
     def _check(
         self,

@@ -18,7 +18,7 @@ from geotrans.tasks import (
     NoiseSpec,
     PaletteClass,
     TaskSpec,
-    load_bundle,
+    open_bundle,
     save_bundle,
 )
 
@@ -73,6 +73,6 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         change(net)
         halo = receptive_halo(net, spec.channels_in)
         spec = spec.model_copy(update={"halo": halo, "align": int(net.align)})
-        return load_bundle(save_bundle(tmp_path / "test.safetensors", spec, net.state_dict()))
+        return open_bundle(save_bundle(tmp_path / "test.safetensors", spec, net.state_dict()))
 
     return make

@@ -17,7 +17,7 @@ from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.onnx_export import TOLERANCE, export_onnx
 from geotrans.models import GENERATORS
 from geotrans.models.residual import Residual
-from geotrans.tasks import BandSpec, Bundle, NormStatistics, load_bundle, shipped_bundles
+from geotrans.tasks import BandSpec, Bundle, NormStatistics, open_bundle, shipped_bundles
 from tests.helpers.bundles import class_bundle
 from tests.inference.conftest import PALETTE, MakeBundle
 
@@ -83,7 +83,7 @@ def _check(bundle: Bundle, path: Path, norm: NormStatistics | None = None) -> No
 
 @pytest.mark.parametrize("task", shipped_bundles())
 def test_every_shipped_task(tmp_path: Path, task: str) -> None:
-    bundle = load_bundle(task)
+    bundle = open_bundle(task)
     made = export_onnx(bundle, tmp_path / "task.onnx")
     assert made.parity.largest <= TOLERANCE
     assert made.n_bytes == made.path.stat().st_size
@@ -148,7 +148,7 @@ def test_a_map_comes_as_colours_and_as_classes(make_bundle: MakeBundle, tmp_path
 
 
 def test_a_source_of_classes(tmp_path: Path) -> None:
-    bundle = load_bundle(class_bundle(tmp_path / "painted.safetensors"))
+    bundle = open_bundle(class_bundle(tmp_path / "painted.safetensors"))
     _check(bundle, export_onnx(bundle, tmp_path / "painted.onnx").path)
 
 
