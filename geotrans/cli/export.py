@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geotrans.cli import console
+from geotrans.cli import completion, console
 from geotrans.cli.options import Json, Overwrite
 
 
@@ -18,8 +18,16 @@ class Format(StrEnum):
     onnx = "onnx"
 
 
+EXAMPLES = ("geotrans export map2aerial --to onnx -o map2aerial.onnx",)
+
+
 def command(
-    task: Annotated[str, typer.Argument(metavar="BUNDLE|TASK", help="A bundle or shipped task.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE|TASK", help="A bundle or shipped task.", autocompletion=completion.tasks
+        ),
+    ],
     to: Annotated[Format, typer.Option("--to", help="Kind of file.")] = Format.onnx,
     output: Annotated[
         Path | None,
@@ -38,19 +46,16 @@ def command(
 ) -> None:
     """Write a bundle as an ONNX file that needs nothing else, checked against torch.
 
-    \b
-    geotrans export map2aerial --to onnx -o map2aerial.onnx
-
     It takes stored values as float32 and gives those of the product, for windows of any height and
     width on the network's stride; noise, where the task has it, is a second input. Its metadata
     holds the task, how to use the file, and how to make the noise. Nothing is written if
     onnxruntime does not compute what torch does, to 1e-4.
-    """  # noqa: D301  the escape keeps the line of the example
+    """
     from geotrans.inference.onnx_export import export_onnx
     from geotrans.mosaicking.calibration import statistics_of
-    from geotrans.tasks import load_bundle
+    from geotrans.tasks import open_bundle
 
-    bundle = load_bundle(task)
+    bundle = open_bundle(task)
     made = export_onnx(
         bundle,
         output or Path(f"{bundle.spec.name}.onnx"),

@@ -19,6 +19,12 @@ class Norm(StrEnum):
     batch = "batch"
 
 
+EXAMPLES = (
+    "geotrans import-weights latest_net_G_A.pth --arch resnet_9blocks \\\n"
+    "    --source-bands red,green,blue --target-bands red,green,blue --name sat2map",
+)
+
+
 def command(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS.pth", help="State dict, as torch.save wrote it.")
@@ -55,15 +61,11 @@ def command(
 ) -> None:
     """Make a bundle of CycleGAN or pix2pix weights that the authors' own code has trained.
 
-    \b
-    geotrans import-weights latest_net_G_A.pth --arch resnet_9blocks \\
-      --source-bands red,green,blue --target-bands red,green,blue --name sat2map
-
     Reads the generators ResNet-9, ResNet-6, U-Net-256 and U-Net-128 of 8-bit images, with instance
     or batch norm, of any width and number of bands. Nothing in the file is executed. The outputs
     are the original's; a network with instance norm gets its statistics once per scene (see
     --norm-stats of 'geotrans translate').
-    """  # noqa: D301  the escape keeps the lines of the example
+    """
     from geotrans.tasks import Bundle
     from geotrans.tasks.published import import_weights
 

@@ -8,18 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from geotrans.cli import console
+from geotrans.cli import completion, console
 from geotrans.cli.options import Json
 from geotrans.errors import BundleError, SceneError
 
 What = Annotated[
-    str, typer.Argument(metavar="FILE|TASK", help="A bundle, a product, or a shipped task.")
+    str,
+    typer.Argument(
+        metavar="FILE|TASK",
+        help="A bundle, a product, or a shipped task.",
+        autocompletion=completion.tasks,
+    ),
 ]
 
 _TAG_PREFIX = "GEOTRANS_"
 
 # Statistics of norms are a tag of many kB.
 _LONGEST = 400  # characters of a value in a table
+
+
+EXAMPLES = (
+    "geotrans inspect map2aerial",
+    "geotrans inspect town_map2aerial.tif --json",
+)
 
 
 def command(what: What, as_json: Json = False) -> None:
@@ -72,7 +83,7 @@ def _product(path: Path) -> dict[str, Any] | None:
     try:
         with rasterio.open(path) as file:
             tags = {k: v for k, v in file.tags().items() if k.startswith(_TAG_PREFIX)}
-            if f"{_TAG_PREFIX}TASK" not in tags:
+            if f"{_TAG_PREFIX}VERSION" not in tags:
                 return None
             raster = {
                 "path": str(path),

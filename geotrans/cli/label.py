@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
-from geotrans.cli import console
+from geotrans.cli import completion, console
 from geotrans.cli.options import Bbox, Overwrite, parse_bbox
+
+EXAMPLES = (
+    "geotrans label photograph.tif -o cover.tif",
+    "geotrans label photograph.tif --bands red=1,green=2,blue=3,nir=4 --overwrite",
+)
 
 
 def command(
@@ -19,7 +24,10 @@ def command(
             "-o", "--output", help="File to write.  [default: STEM_RECIPE.tif beside the scene]"
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "landcover",
+    recipe: Annotated[
+        str,
+        typer.Option(help="Name of a recipe, or a YAML file.", autocompletion=completion.recipes),
+    ] = "landcover",
     vectors: Annotated[
         str | None,
         typer.Option(

@@ -8,23 +8,28 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from geotrans.cli import console
-from geotrans.errors import EXIT_DONE, nearest
+from geotrans.errors import EXIT_DONE, UsageError, nearest
 
-# name: (module whose function `command` is the command, line in `geotrans --help`).
+# name: (module whose function `command` is the command, and whose `EXAMPLES` end its help;
+# line in `geotrans --help`).
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": (
         "geotrans.cli.translate",
         "Translate a scene into a cloud-optimised GeoTIFF.",
     ),
+    "batch": ("geotrans.cli.batch", "Translate many scenes, and go on where a run stopped."),
     "tasks": ("geotrans.cli.tasks", "List the tasks whose weights ship with geotrans."),
     "inspect": ("geotrans.cli.inspect", "Say what a bundle or a product is."),
     "render": ("geotrans.cli.render", "Draw vectors as a map raster in a task's style."),
     "label": ("geotrans.cli.label", "Sort the pixels of a photograph into classes by a recipe."),
-    "tile": ("geotrans.cli.tile", "Cut pairs of scenes into a patch cache to train from."),
+    "mosaic": ("geotrans.cli.mosaic", "Join rasters into a cloud-optimised GeoTIFF."),
+    "tile": ("geotrans.cli.tile", "Cut a scene into tiles, or pairs into a patch cache."),
     "train": ("geotrans.cli.train", "Train a task from a configuration and export its bundle."),
+    "evaluate": ("geotrans.cli.evaluate", "Score a task or products on held-out places."),
+    "report": ("geotrans.cli.report", "Write the page of a training run, finished or not."),
     "import-weights": (
         "geotrans.cli.import_weights",
         "Make a bundle of published CycleGAN or pix2pix weights.",
@@ -33,15 +38,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-def _loaded(name: str) -> Any:
+class OneTask(TyperCommand):
+    """A command that refuses a second task, where the last one would win in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give every parameter its value."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        if sum(param.name == "task" for param in given) > 1:
+            raise UsageError("--task was given twice; a run has one: run again for the other")
+        return super().parse_args(ctx, args)
+
+
+def load_command(name: str) -> Any:
     """The command behind a name, with `-v` and `-q` added."""
     import importlib
 
+    module = importlib.import_module(COMMANDS[name][0])
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
+    app.command(name, cls=OneTask, epilog=_told(getattr(module, "EXAMPLES", ())))(module.command)
     command = typer.main.get_command(app)
     command.params.extend(_entry(name, _common_options).params)
     return command
+
+
+def _told(examples: Sequence[str]) -> str:
+    """Command lines as the end of a help text."""
+    # The backspace keeps typer from filling the lines.
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)])
 
 
 def _entry(name: str, function: Any) -> Any:
@@ -94,7 +117,7 @@ class LazyGroup(TyperGroup):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f"no command '{args[0]}'{nearest(args[0], COMMANDS)}; see geotrans --help")
         name, _, rest = super().resolve_command(ctx, args)
-        return name, _loaded(str(name)), rest
+        return name, load_command(str(name)), rest
 
 
 # Plain help: rich's takes longer to import than all the rest.
@@ -113,11 +136,12 @@ def geotrans(
     """Translate georeferenced rasters between visual domains with GANs."""
 
 
-def run(args: Sequence[str]) -> int:
+def run(args: Sequence[str], *, name: str = "geotrans") -> int:
     """Run one command line.
 
     Args:
         args: Words after `geotrans`.
+        name: What the program is called in help texts.
 
     Returns:
         The exit code; whatever went wrong has been told on stderr in one line.
@@ -125,7 +149,7 @@ def run(args: Sequence[str]) -> int:
     console.start()
     group = typer.main.get_command(app)
     try:
-        with group.make_context("geotrans", list(args) or ["--help"]) as context:
+        with group.make_context(name, list(args) or ["--help"]) as context:
             group.invoke(context)
     except typer.Exit as left:
         return left.exit_code
@@ -137,5 +161,5 @@ def run(args: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the `geotrans` script."""
     if "_GEOTRANS_COMPLETE" in os.environ:
-        app()
+        app(prog_name="geotrans")
     sys.exit(run(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,53 @@ import typer
 
 from geotrans.errors import UsageError
 
+
+class Precision(StrEnum):
+    """Arithmetic of the network."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class As(StrEnum):
+    """What a map is written as."""
+
+    rgb = "rgb"
+    classes = "classes"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 Bbox = Annotated[
     str | None, typer.Option("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="Lon-lat degrees.")
+]
+
+AsWhat = Annotated[As, typer.Option("--as", help="Write a map as colours or classes.")]
+Seed = Annotated[int, typer.Option(help="Another seed is another equally likely picture.")]
+Tile = Annotated[
+    int | None, typer.Option(help="Largest core edge of a tile, px. Never changes a pixel.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Dask cluster whose workers translate: an address, or a scheduler file.",
+        metavar="tcp://HOST:8786",
+    ),
+]
+Arithmetic = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
+AnyGsd = Annotated[
+    bool, typer.Option("--any-gsd", help="Take pixels of a size the task has not seen.")
+]
+AnyValues = Annotated[bool, typer.Option("--any-values", help="Take values the task has not seen.")]
+AnyStyle = Annotated[
+    bool, typer.Option("--any-style", help="Take a map in a style the task has not seen.")
+]
+CreationOptions = Annotated[
+    list[str] | None, typer.Option("--co", help="Option of GDAL's COG driver.", metavar="KEY=VALUE")
 ]
 
 

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geotrans.cli import console
+from geotrans.cli import completion, console
 from geotrans.cli.options import Overwrite, parse_bbox
 from geotrans.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
     from geotrans.scene.style import Style
+
+
+EXAMPLES = (
+    "geotrans render town.osm.pbf --style-of map2aerial --gsd 0.6 -o town.tif",
+    "geotrans render streets.gpkg --like photograph.tif -o map.tif",
+)
 
 
 def command(
@@ -35,11 +41,19 @@ def command(
         str | None, typer.Option(help="Raster on whose grid to draw.", metavar="RASTER")
     ] = None,
     style: Annotated[
-        str | None, typer.Option(help="Name of a style, or a YAML file.  [default: plain]")
+        str | None,
+        typer.Option(
+            help="Name of a style, or a YAML file.  [default: plain]",
+            autocompletion=completion.styles,
+        ),
     ] = None,
     style_of: Annotated[
         str | None,
-        typer.Option(metavar="TASK", help="Draw in the style a task, or a bundle, has learned."),
+        typer.Option(
+            metavar="TASK",
+            help="Draw in the style a task, or a bundle, has learned.",
+            autocompletion=completion.tasks,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -54,13 +68,13 @@ def command(
     Say which pixels to draw with --gsd, and --bbox for a part, or with --like. Prints the file
     written.
     """
-    from geotrans.scene.rendering import render
+    from geotrans.scene.rendering import render_map
     from geotrans.scene.style import load_style
 
     if style is not None and style_of is not None:
         raise UsageError("--style and --style-of both name a style; give one")
     drawn = _style_of(style_of) if style_of is not None else load_style(style or "plain")
-    path = render(
+    path = render_map(
         vectors,
         _destination(vectors, drawn.name, output),
         style=drawn,
@@ -86,9 +100,9 @@ def _destination(vectors: str, style: str, output: Path | None) -> Path:
 def _style_of(task: str) -> Style:
     """The style a task's bundle carries."""
     from geotrans.scene.style import load_style
-    from geotrans.tasks import load_bundle
+    from geotrans.tasks import open_bundle
 
-    style: dict[str, Any] | None = load_bundle(task).spec.style
+    style: dict[str, Any] | None = open_bundle(task).spec.style
     if style is None:
         raise TaskError(f"task '{task}' neither reads nor draws maps; give a --style instead")
     return load_style(style)

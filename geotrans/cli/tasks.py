@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from geotrans.cli import console
 from geotrans.cli.options import Json
 
+EXAMPLES = (
+    "geotrans tasks",
+    "geotrans tasks --json",
+    "geotrans tasks --stac networks",
+)
 
-def command(as_json: Json = False) -> None:
+
+def command(
+    stac: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write a STAC Item of each network to, and a collection of them.",
+            metavar="DIR",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the tasks whose weights ship with geotrans.
 
     Each with the bands it reads and writes, the pixel size it has seen, its held-out scores and the
@@ -16,6 +36,12 @@ def command(as_json: Json = False) -> None:
     from geotrans.tasks.card import describe_bands, describe_gsd, describe_score, describe_source
 
     bundles = [Bundle.open(path) for path in shipped_bundles().values()]
+    if stac is not None:
+        from geotrans.product.stac.model import write_models
+
+        paths = [str(path) for path in write_models(bundles, stac)]
+        console.emit(paths if as_json else "\n".join(paths), as_json=as_json)
+        return
     if as_json:
         console.emit(
             [{"path": str(b.path), **b.spec.model_dump(mode="json")} for b in bundles],

@@ -27,6 +27,12 @@ New = Annotated[
 ]
 
 
+EXAMPLES = (
+    "geotrans train my_town.yaml",
+    "geotrans train my_town.yaml training.max_minutes=120 -o runs/first",
+)
+
+
 def command(
     config: Config,
     overrides: Overrides = None,

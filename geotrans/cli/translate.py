@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from geotrans.cli import console
-from geotrans.cli.options import Bbox, Json, Overwrite, parse_bbox, parse_pairs
+from geotrans.cli import completion, console
+from geotrans.cli.options import (
+    AnyGsd,
+    AnyStyle,
+    AnyValues,
+    Arithmetic,
+    As,
+    AsWhat,
+    Bbox,
+    Cluster,
+    CreationOptions,
+    Device,
+    Json,
+    Overwrite,
+    Precision,
+    Seed,
+    Tile,
+    parse_bbox,
+    parse_pairs,
+)
 
-
-class Precision(StrEnum):
-    """Arithmetic of the network."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class As(StrEnum):
-    """What a map is written as."""
-
-    rgb = "rgb"
-    classes = "classes"
+EXAMPLES = (
+    "geotrans translate sample:town --task map2aerial",
+    "geotrans translate sample:town --task map2aerial --seed 7 -o another.tif --plan",
+    "geotrans translate scene.tif --task cir2rgb --bands nir=4,red=1,green=2 --memory 2GB",
+)
 
 
 def command(
     scene: Annotated[str, typer.Argument(help="Raster file, URL or sample:NAME.")],
-    task: Annotated[str, typer.Option("--task", "-t", help="Task, or a bundle file.")],
-    output: Annotated[
-        Path | None,
+    task: Annotated[
+        str,
         typer.Option(
-            "-o", "--output", help="File to write.  [default: STEM_TASK.tif beside the scene]"
+            "--task", "-t", help="Task, or a bundle file.", autocompletion=completion.tasks
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write, or s3://BUCKET/KEY.tif.  "
+            "[default: STEM_TASK.tif beside the scene]",
         ),
     ] = None,
     bbox: Bbox = None,
@@ -41,11 +56,9 @@ def command(
         str | None,
         typer.Option(help="Bands of the scene for those of the task.", metavar="red=1,green=2"),
     ] = None,
-    as_: Annotated[As, typer.Option("--as", help="Write a map as colours or classes.")] = As.rgb,
-    seed: Annotated[int, typer.Option(help="Another seed is another equally likely picture.")] = 0,
-    tile: Annotated[
-        int | None, typer.Option(help="Largest core edge of a tile, px. Never changes a pixel.")
-    ] = None,
+    as_: AsWhat = As.rgb,
+    seed: Seed = 0,
+    tile: Tile = None,
     halo: Annotated[
         int | None,
         typer.Option(
@@ -58,19 +71,12 @@ def command(
         str | None, typer.Option(help="Budget that sets the tile.", metavar="1.5GB")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that translate.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[
-        Precision, typer.Option(help="Arithmetic of the network.")
-    ] = Precision.auto,
-    any_gsd: Annotated[
-        bool, typer.Option("--any-gsd", help="Take pixels of a size the task has not seen.")
-    ] = False,
-    any_values: Annotated[
-        bool, typer.Option("--any-values", help="Take values the task has not seen.")
-    ] = False,
-    any_style: Annotated[
-        bool, typer.Option("--any-style", help="Take a map in a style the task has not seen.")
-    ] = False,
+    cluster: Cluster = None,
+    device: Device = "auto",
+    precision: Arithmetic = Precision.auto,
+    any_gsd: AnyGsd = False,
+    any_values: AnyValues = False,
+    any_style: AnyStyle = False,
     norm_stats: Annotated[
         str | None,
         typer.Option(
@@ -81,10 +87,7 @@ def command(
             metavar="scene|exact|tile|PRODUCT.tif",
         ),
     ] = None,
-    creation_options: Annotated[
-        list[str] | None,
-        typer.Option("--co", help="Option of GDAL's COG driver.", metavar="KEY=VALUE"),
-    ] = None,
+    creation_options: CreationOptions = None,
     preview: Annotated[
         bool, typer.Option("--preview/--no-preview", help="PNG of source beside product, too.")
     ] = True,
@@ -100,21 +103,19 @@ def command(
     the same command goes on from there.
     """
     from geotrans import pipeline
-    from geotrans.mosaicking.budget import parse_bytes
-    from geotrans.scene import parse_mapping
-    from geotrans.tasks import load_bundle
 
     choices: dict[str, Any] = {
         "task": task,
         "out": output,
         "bbox": parse_bbox(bbox),
-        "bands": parse_mapping(bands, load_bundle(task).spec.source) if bands else None,
+        "bands": bands,
         "as_": as_.value,
         "seed": seed,
         "tile": tile,
         "halo": halo,
-        "memory": None if memory is None else parse_bytes(memory),
+        "memory": memory,
         "workers": workers,
+        "cluster": cluster,
         "device": device,
         "precision": precision.value,
         "any_gsd": any_gsd,
@@ -128,7 +129,8 @@ def command(
         survey = pipeline.survey(scene, **choices)
         console.emit(survey.to_dict() if as_json else survey, as_json=as_json)
         return
-    product = pipeline.translate(scene, preview=preview, progress=console.progress, **choices)
+    with console.terminable():
+        product = pipeline.translate(scene, preview=preview, progress=console.progress, **choices)
     if as_json:
         console.emit(product.to_dict(), as_json=True)
         return

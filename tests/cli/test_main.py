@@ -54,6 +54,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["translate"], "error: missing argument"),
         (["translate", "x.tif", "--task", "t", "--tile", "big"], "--tile"),
         (["translate", "x.tif", "--task", "t", "--precision", "half"], "--precision"),
+        (["translate", "x.tif", "--task", "a", "-t", "b"], "--task was given twice; a run has one"),
+        (["batch", "x.tif", "-t", "a", "-o", "out", "--task=a"], "--task was given twice"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(

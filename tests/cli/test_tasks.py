@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 from geotrans.cli.main import run
 from geotrans.tasks import shipped_bundles
+from tests.helpers.stac import read_valid
 
 
 def test_every_shipped_task_is_listed_with_what_a_user_chooses_by(capsys):
@@ -18,6 +20,15 @@ def test_as_json(capsys):
     tasks = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
     assert [band["name"] for band in tasks["map2aerial"]["source"]] == ["red", "green", "blue"]
     assert tasks["map2aerial"]["metrics"]
+
+
+def test_as_stac(tmp_path, capsys):
+    assert run(["tasks", "--stac", str(tmp_path / "networks")]) == 0
+    paths = capsys.readouterr().out.split()
+    assert paths[0] == str(tmp_path / "networks" / "collection.json")
+    assert len(paths) == 1 + len(shipped_bundles())
+    for path in paths:
+        read_valid(Path(path))
 
 
 def test_shipped_bundles_are_small():

@@ -7,12 +7,10 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +114,17 @@ def test_a_plan_is_told_and_nothing_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
+    place: Path, tmp_path: Path, number: int, said: str
+) -> None:
     out = tmp_path / "out.tif"
     for _ in range(5):  # A run may be faster than the signal.
         process = _start(*_words(place, out, "--overwrite"))
         _wait_for_parts(process, out, 2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         code, told, err = _finish(process)
         if code != 0:
             break
@@ -129,12 +132,25 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(place: Path, tmp_pa
     assert code == 130
     assert told == ""
     assert re.fullmatch(
-        rf"interrupted; \d+ of {N_TILES} tiles are kept in .*\.parts, and the same command goes "
+        rf"{said}; \d+ of {N_TILES} tiles are kept in .*\.parts, and the same command goes "
         r"on from there\n",
         err,
     )
     assert not out.exists()
     assert run(_words(place, out)) == 0
+    assert _same(out, place / "whole.tif")
+
+
+def test_a_run_that_sleeps_for_a_while_goes_on(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    process = _start(*_words(place, out))
+    _wait_for_parts(process, out, 3)
+    process.send_signal(signal.SIGSTOP)
+    n_made = _n_parts(out)
+    time.sleep(1)
+    assert _n_parts(out) - n_made <= 2
+    process.send_signal(signal.SIGCONT)
+    assert _finish(process)[0] == 0
     assert _same(out, place / "whole.tif")
 
 
@@ -218,28 +234,6 @@ def test_bad_input_is_one_line_each(
         assert lines[0].startswith("error: ")
     assert not list(tmp_path.glob("*.parts"))
     assert not (tmp_path / "x.tif").exists()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Any]:
-    """`small_disk(size)` mounts a file system of its own, where this is allowed."""
-    folders: list[Path] = []
-
-    def mount(size: str, *options: str) -> Path:
-        folder = tmp_path / f"disk{len(folders)}"
-        folder.mkdir()
-        mounting = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "none"]
-        if (
-            not shutil.which("mount")
-            or subprocess.run([*mounting, str(folder)], capture_output=True, check=False).returncode
-        ):
-            pytest.skip("mounting a small disk needs root")
-        folders.append(folder)
-        return folder
-
-    yield mount
-    for folder in folders:
-        subprocess.run(["umount", str(folder)], check=False)
 
 
 def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(
