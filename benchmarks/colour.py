@@ -13,7 +13,6 @@ by a bootstrap over places (2000 resamples, seed 0).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,18 +21,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from quality import Row, as_json, as_text, translate
+from quality import Row, conclude, translate
 
-import geotrans
 from geotrans.errors import GeotransError, UsageError
+from geotrans.evaluation.baselines import color_of_grey, mapped
+from geotrans.evaluation.scores import psnr_of_all
 from geotrans.grid import ground_anchor, make_geobox
 from geotrans.metrics.image import chroma_error, ssim
-from geotrans.metrics.interval import Interval, mean, ratio
+from geotrans.metrics.interval import mean
 from geotrans.metrics.spectral import sam
 from geotrans.sampling.cache import PatchCache, PatchSet
 from geotrans.tasks.bundle import Bundle
-from geotrans.tasks.registry import load_bundle
-from geotrans.training.linear import LinearMap, fit_known, fit_linear
+from geotrans.tasks.registry import open_bundle
+from geotrans.training.linear import fit_known, fit_linear
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -44,29 +44,6 @@ BOUNDS = {
     "pan2rgb": {"PSNR, dB": 31.5, "Lab chroma error": 6.3},
     "spectral2natural": {"PSNR, dB": 31.5, "SAM, degrees": 3.3, "Lab chroma error": 5.8},
 }
-
-
-def psnr(images: UInt8Array, truth: UInt8Array, valid: Any, places: list[str]) -> Interval:
-    """PSNR of all valid pixels and bands of all places together, dB."""
-    squares = ((images.astype(np.float64) - truth) ** 2).mean(axis=1)
-    found = ratio((squares * valid).sum((1, 2)), valid.sum((1, 2)), places)
-    with np.errstate(divide="ignore"):
-        value, draws = (20 * np.log10(255) - 10 * np.log10(x) for x in (found.value, found.draws))
-    return Interval.of(float(value), draws, n=found.n)
-
-
-def mapped(images: UInt8Array, linear: LinearMap) -> UInt8Array:
-    """Images `(N, C, H, W)` through a linear map of stored values, as they would be stored."""
-    values = np.einsum("kc,nchw->nkhw", linear.weight, images.astype(np.float64))
-    return np.clip(np.rint(values + linear.bias[:, None, None]), 0, 255).astype(np.uint8)
-
-
-def color_of_grey(train: PatchSet) -> UInt8Array:
-    """Mean red, green and blue of each grey level, `(3, 256)`."""
-    grey = train.source[:, 0][train.valid]
-    count = np.maximum(np.bincount(grey, minlength=256), 1)
-    sums = [np.bincount(grey, band[train.valid], 256) for band in np.moveaxis(train.target, 1, 0)]
-    return np.rint(np.stack(sums) / count).astype(np.uint8)
 
 
 def products(bundle: Bundle, held: PatchSet) -> UInt8Array:
@@ -91,7 +68,8 @@ def without_network(cache: PatchCache, seen: UInt8Array) -> dict[str, UInt8Array
     made = {"linear fit": mapped(seen, fit_linear(train.source, train.target, train.valid))}
     if len(source) == 1:
         made["grey"] = np.repeat(seen, 3, axis=1)
-        made["colour per grey level"] = np.moveaxis(color_of_grey(train)[:, seen[:, 0]], 0, 1)
+        colors = color_of_grey(train.source, train.target, train.valid)
+        made["colour per grey level"] = np.moveaxis(colors[:, seen[:, 0]], 0, 1)
     else:
         made["unchanged"] = seen[:, :3]
         known = fit_known(train.target, train.valid, source=source, target=target)
@@ -104,7 +82,7 @@ def score(
 ) -> list[Row]:
     """Rows of the table; `made` holds the product as `score` and what stands beside it."""
     measures: dict[str, tuple[Any, str]] = {
-        "PSNR, dB": (lambda x: psnr(x, truth, valid, places), ">="),
+        "PSNR, dB": (lambda x: psnr_of_all(x, truth, valid, places), ">="),
         "SSIM": (lambda x: mean(ssim(x, truth, valid=valid), places), ">="),
         "SAM, degrees": (lambda x: mean(sam(x, truth, valid=valid), places), "<"),
         "Lab chroma error": (lambda x: mean(chroma_error(x, truth, valid=valid), places), "<"),
@@ -130,7 +108,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
     task, _, where = options.bundle.partition("=")
-    bundle = load_bundle(where or task)
+    bundle = open_bundle(where or task)
     cache = PatchCache.open(options.cache)
     names = tuple(band.name for band in bundle.spec.source)
     if (cache.manifest.source.bands, cache.manifest.target.bands) != (names, RGB):
@@ -142,19 +120,15 @@ def main() -> int:
     made = {"score": products(bundle, held), **without_network(cache, held.source)}
     for other in options.beside:
         name, _, where = other.partition("=")
-        made[name] = products(load_bundle(where), held)
+        made[name] = products(open_bundle(where), held)
     rows = score(task, made, held.target, held.valid, held.places)
-    print("\n".join(as_text(row) for row in rows))
-    if options.json is not None:
-        report = {
-            "version": geotrans.__version__,
-            "split": options.split,
-            "year": "NAIP 2020",
-            "weights_sha256": {task: bundle.sha256},
-            "scores": [as_json(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row.passes is not False for row in rows) else 1
+    return conclude(
+        rows,
+        options.json,
+        split=options.split,
+        year="NAIP 2020",
+        weights_sha256={task: bundle.sha256},
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from. Intervals are 95 %, by a bootstrap over places (2000 resamples, seed 0).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -22,9 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from quality import Row, as_json, as_text
+from quality import Row, conclude
 
-import geotrans
 from geotrans.errors import GeotransError
 from geotrans.metrics.interval import mean, mean_ratio
 from geotrans.metrics.kernel import features, gap_closed, kernel_distance
@@ -34,7 +32,7 @@ from geotrans.pipeline import translate
 from geotrans.sampling.config import DataConfig, data_root, validated
 from geotrans.sampling.matching import find_files
 from geotrans.scene import label
-from geotrans.tasks.registry import load_bundle
+from geotrans.tasks.registry import open_bundle
 
 TASK = "landcover2aerial"
 
@@ -128,7 +126,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
-    bundle = load_bundle(options.bundle)
+    bundle = open_bundle(options.bundle)
     data = validated(DataConfig, bundle.spec.training["data"], where="training.data")
     root, folders = data_root(data), data.splits.folders  # type: ignore[union-attr]
     recipe = data.source.recipe  # type: ignore[union-attr]
@@ -144,17 +142,9 @@ def main() -> int:
     assert made is not None
     known = np.stack([read(path)[:3] for path in training])
     rows = score(made, l1, real, known, places)
-    print("\n".join(as_text(row) for row in rows))
-    if options.json is not None:
-        report = {
-            "version": geotrans.__version__,
-            "split": options.split,
-            "year": "2020",
-            "weights_sha256": {TASK: bundle.sha256},
-            "scores": [as_json(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row.passes is not False for row in rows) else 1
+    return conclude(
+        rows, options.json, split=options.split, year="2020", weights_sha256={TASK: bundle.sha256}
+    )
 
 
 if __name__ == "__main__":

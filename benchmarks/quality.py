@@ -27,13 +27,14 @@ from affine import Affine
 
 import geotrans
 from geotrans.errors import GeotransError, UsageError
+from geotrans.evaluation.baselines import class_means
 from geotrans.grid import ground_anchor, make_geobox, plan_tiles, reflected
 from geotrans.metrics.interval import Interval, mean, ratio
 from geotrans.metrics.kernel import KernelFeatures, features, gap_closed, kernel_distance
 from geotrans.metrics.mapping import nearest_class, one_color, palette_counts, road_counts
 from geotrans.metrics.texture import contrast, repetition
 from geotrans.sampling.cache import PatchCache
-from geotrans.tasks.registry import load_bundle
+from geotrans.tasks.registry import open_bundle
 from geotrans.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -284,9 +285,10 @@ def distance_rows(
     """Kernel distance to the real aerials, and the share of the way from L1 only."""
     real = seen(pairs.pictures, pairs)
     found = kernel_distance(seen(pictures, pairs), real)
+    means = class_means(train.pictures, train.classes, pairs.classes)
     beside = {
         "real, training places": kernel_distance(seen(train.pictures, train), real),
-        "mean colour of each class": kernel_distance(seen(class_means(train, pairs), pairs), real),
+        "mean colour of each class": kernel_distance(seen(means, pairs), real),
     }
     rows = [Row("map2aerial", "kernel distance x 1000", found, beside=beside)]
     if baseline is not None:
@@ -299,16 +301,6 @@ def distance_rows(
 def seen(pictures: UInt8Array, pairs: Pairs) -> KernelFeatures:
     """Features of the pictures of pairs."""
     return features(pictures, pairs.places, valid=pairs.valid)
-
-
-def class_means(train: Pairs, pairs: Pairs) -> UInt8Array:
-    """Each pixel in the mean aerial colour of its class: what the map alone says of colours."""
-    pixels = np.moveaxis(train.pictures, 1, -1)
-    colors = np.zeros((256, 3), np.uint8)
-    colors[:] = pixels.mean((0, 1, 2)).round()
-    for index in np.unique(train.classes):
-        colors[index] = pixels[train.classes == index].mean(0).round()
-    return np.ascontiguousarray(np.moveaxis(colors[pairs.classes], -1, 1))
 
 
 def reading_row(
@@ -400,6 +392,20 @@ def as_text(row: Row) -> str:
     return "\n".join(lines + [f"{'':<15} {name}: {score}" for name, score in row.beside.items()])
 
 
+def conclude(rows: Sequence[Row], path: Path | None, **facts: Any) -> int:
+    """Print the scores, write them with some facts, and say whether all reach what they must.
+
+    Returns:
+        Exit status.
+    """
+    print("\n".join(as_text(row) for row in rows))
+    if path is not None:
+        scores = [as_json(row) for row in rows]
+        report = {"version": geotrans.__version__, **facts, "scores": scores}
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row.passes is not False for row in rows) else 1
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -428,7 +434,7 @@ def load_models(
         task, _, where = text.partition("=")
         if task not in ("map2aerial", "aerial2map"):
             raise UsageError(f"asked to score '{text}'; write map2aerial=FILE or aerial2map=FILE")
-        bundle = load_bundle(where or task)
+        bundle = open_bundle(where or task)
         translators[task] = Translator(bundle, device=device, precision=precision, seed=seed)
         digests[task] = bundle.sha256
     return translators, digests
@@ -453,18 +459,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows += score_map2aerial(
                 translator, pairs, train, l1=l1.get(task), reader=reader, roads=roads
             )
-    print("\n".join(as_text(row) for row in rows))
-    if options.json is not None:
-        report = {
-            "version": geotrans.__version__,
-            "split": options.split,
-            "year": options.year,
-            "weights_sha256": digests,
-            "l1_weights_sha256": l1_digests,
-            "scores": [as_json(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row.passes is not False for row in rows) else 1
+    return conclude(
+        rows,
+        options.json,
+        split=options.split,
+        year=options.year,
+        weights_sha256=digests,
+        l1_weights_sha256=l1_digests,
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ bootstrap over cells (2000 resamples, seed 0).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,9 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from quality import Row, as_json, as_text
+from quality import Row, conclude
 
-import geotrans
 from geotrans.errors import GeotransError
 from geotrans.grid import Window, bbox_window
 from geotrans.metrics.image import ssim
@@ -31,7 +29,7 @@ from geotrans.metrics.mapping import road_counts
 from geotrans.pipeline import translate
 from geotrans.sampling.config import DataConfig, data_root, validated
 from geotrans.scene import Scene, open_scene, pair
-from geotrans.tasks.registry import load_bundle
+from geotrans.tasks.registry import open_bundle
 from geotrans.training.monitor import save_sheet
 
 TASK = "summer2winter"
@@ -109,7 +107,7 @@ def main() -> int:
     parser.add_argument("--sheet", type=Path, help="write source, product and truth as a picture")
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
-    bundle = load_bundle(options.bundle)
+    bundle = open_bundle(options.bundle)
     root = data_root(validated(DataConfig, bundle.spec.training["data"], where="training.data"))
     west, south, east, north = (float(word) for word in options.bbox.split(","))
     bbox = west, south, east, north
@@ -128,19 +126,15 @@ def main() -> int:
     size = round(CELL_DEGREES / abs(summer.geobox.affine.a))
     beside = {name: cells(x, size) for name, x in others.items()}
     rows = score(*(cells(x[:3], size) for x in pixels), beside)
-    print("\n".join(as_text(row) for row in rows))
     if options.sheet is not None:
         save_sheet(options.sheet, [[x[:3] for x in (pixels[1], pixels[0], pixels[2])]])
-    if options.json is not None:
-        report = {
-            "version": geotrans.__version__,
-            "split": options.split,
-            "year": f"{west:g} to {east:g} E, {south:g} to {north:g} N, cells of 5 degrees as",
-            "weights_sha256": {TASK: bundle.sha256},
-            "scores": [as_json(row) for row in rows],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row.passes is not False for row in rows) else 1
+    return conclude(
+        rows,
+        options.json,
+        split=options.split,
+        year=f"{west:g} to {east:g} E, {south:g} to {north:g} N, cells of 5 degrees as",
+        weights_sha256={TASK: bundle.sha256},
+    )
 
 
 if __name__ == "__main__":
