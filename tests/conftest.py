@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers.scenes import write_scene
+from tests.helpers.store import Bucket, serve_store
 
 # A loaded machine is no failure, and a failure must come back on the next run.
 settings.register_profile(
@@ -54,3 +55,25 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real rasters at {folder}; set GEOTRANS_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """URL of an S3 server; skips where a library for it is missing."""
+    pytest.importorskip("obstore")
+    pytest.importorskip("moto.server")
+    with serve_store() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, `s3://shelf`, to which the environment has the keys."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": store,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(store)

@@ -19,6 +19,8 @@ PACKAGE = Path(geotrans.__file__).parent
 # A module imports only from its left; packages in one set stand side by side.
 ORDER: tuple[set[str], ...] = (
     {"errors"},
+    {"files"},
+    {"html"},
     {"grid"},
     {"scene"},
     {"sampling"},
@@ -30,7 +32,9 @@ ORDER: tuple[set[str], ...] = (
     {"mosaicking"},
     {"product"},
     {"pipeline"},
-    {"archive", "accessor", "serve"},
+    {"archive", "cutting", "evaluation", "mosaics", "serve"},
+    {"accessor"},
+    {"plot"},
     {"cli"},
     {"__main__"},
 )

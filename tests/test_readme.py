@@ -147,5 +147,6 @@ def test_options_exist(option: str) -> None:
     )
     known = {*re.findall(r'"(--[a-z-]+)', sources), "--help"}
     known |= {f"--{word.replace('_', '-')}" for word in re.findall(r"^    (\w+): ", sources, re.M)}
-    known |= {"--strict"}  # of `rio cogeo validate`
+    # Of `rio cogeo validate`, of `dask worker`, and typer's own.
+    known |= {"--strict", "--lifetime", "--lifetime-stagger", "--install-completion"}
     assert option in known
