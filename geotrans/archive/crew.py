@@ -89,17 +89,17 @@ def _work_there(cluster: Cluster, errand: Errand, label: str, take: Take, done: 
         ),
         take,
         room=lambda: max(1, len(cluster.workers)),
-        done=lambda order, future: done(order, _outcome(future)),
+        done=lambda order, future: done(order, _outcome(cluster, future)),
         cancel=cluster.cancel,
     )
 
 
-def _outcome(future: Any) -> Outcome:
+def _outcome(cluster: Cluster, future: Any) -> Outcome:
     """What a scene has told. Whatever else is raised concerns the cluster, not the scene."""
     from distributed import KilledWorker
 
     try:
-        outcome: Outcome = future.result()
+        outcome: Outcome = cluster.wait_for(future.result)
     except KilledWorker:
         told = (
             "the processes that worked on it were killed one after another, most likely for want "

@@ -21,7 +21,7 @@ from geotrans.mosaicking.run import Cell, Work, hand_out
 from geotrans.mosaicking.turns import Turns
 
 # How long a shared folder may take to show what another machine wrote, a cluster that is left to
-# drop what it was given; and how often to look whether one that is asked is still there, s.
+# drop what it was given; and how often to look whether one that is waited for is still there, s.
 _SEEN_S, _LEAVE_S, _LOOK_S = 10.0, 5.0, 2.0
 
 
@@ -68,10 +68,7 @@ class Cluster:
 
         run = partial(self.client.run, function, *words, workers=workers, on_error="return")
         with told(self.client):
-            asked = aside(run)
-            while wait([asked], _LOOK_S).not_done:  # As long as there is somebody to answer.
-                self._roll.call()
-            answers: dict[str, Any] = asked.result()
+            answers: dict[str, Any] = self.wait_for(run)
         failed = {w: a for w, a in answers.items() if isinstance(a, BaseException)}
         # One that died while it was asked is no longer a worker.
         lacking = {w: a for w, a in failed.items() if not isinstance(a, CommClosedError)}
@@ -86,6 +83,17 @@ class Cluster:
             )
         return {w: a for w, a in answers.items() if w not in failed}
 
+    def wait_for[Result](self, call: Callable[[], Result]) -> Result:
+        """What a call returns that waits for the cluster, while there is anybody to answer.
+
+        Raises:
+            ClusterError: If there are no workers, or the scheduler is gone or silent, for too long.
+        """
+        called = aside(call)
+        while wait([called], _LOOK_S).not_done:
+            self._roll.call()
+        return called.result()
+
     def run[Result](
         self, work: Work[Cell, Result], cells: Collection[Cell], *, done: Callable[[Result], None]
     ) -> None:
@@ -99,7 +107,7 @@ class Cluster:
             label, turns = label_of(work), Turns(cells)
 
             def finish(some: list[Cell], future: Any) -> None:
-                results, seconds = future.result()
+                results, seconds = self.wait_for(future.result)
                 turns.finish(some, len(results), seconds)
                 for result in results:
                     done(result)

@@ -70,8 +70,9 @@ def _make(place: Path, out: Path, **choices: Any) -> Any:
     )  # fmt: skip
 
 
-def _job(place: Path) -> Job:
-    return plan_job(open_scene(place / "scene.tif"), open_bundle(place / "noisy.safetensors"))
+def _job(place: Path, **choices: Any) -> Job:
+    bundle = open_bundle(place / "noisy.safetensors")
+    return plan_job(open_scene(place / "scene.tif"), bundle, **choices)
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -245,6 +246,26 @@ def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
         assert _make(place, out, cluster=cluster.address).n_resumed >= n_kept
         napper.join()
     assert _is_whole(place, out)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers have finished, and only the scheduler knows where the results are."""
+    monkeypatch.setattr(losses, "_SILENT_S", 1.0)
+    parts, job = Parts.beside(tmp_path / "out.tif"), _job(place, tile=TILE)
+    parts.begin(job, overwrite=False)
+    with real_cluster(tmp_path / "cluster") as running, connect(running.address) as cluster:
+
+        def stop(_: Any) -> None:
+            time.sleep(1)  # Every other tile that was handed out is finished meanwhile.
+            running.scheduler.send_signal(signal.SIGSTOP)
+
+        cells = [(0, col) for col in range(job.plan.n_cols)]
+        with pytest.raises(ClusterError, match="said nothing for 1 s"):
+            cluster.run(TileWriter(job, parts), cells, done=stop)
+    assert not list(tmp_path.rglob("errand-*"))
 
 
 _IS_SILENT = """
