@@ -41,7 +41,7 @@ from geotrans.mosaicking.run import n_cores
 from geotrans.product.cog import cog_options
 from geotrans.product.destination import check_space, destination
 from geotrans.product.making import Progress, keeping, make_product, quiet_gdal
-from geotrans.product.preview import write_preview
+from geotrans.product.preview import Preview
 from geotrans.product.survey import Survey, survey_job
 from geotrans.product.tags import product_tags, xmp_packet
 from geotrans.product.target import Target, deliver
@@ -184,18 +184,18 @@ def translate(
         )  # fmt: skip
         options = cog_options(job.layout, creation_options)
         check_space(path, job.n_px * job.layout.bytes_per_px)
+        shown = Preview(job.scene, job.plan.area)
         parts.begin(job, overwrite=overwrite)
         with keeping(parts, job):
             done = make_product(
                 TileWriter(job, parts), path, options,
                 tags=product_tags(job), xmp=xmp_packet(), label="translating", workers=workers,
-                cluster=crew, progress=progress,
-                deliver=None if target is None else partial(_upload, job, target, picture),
+                cluster=crew, progress=progress, when_made=shown.look if preview else None,
+                deliver=None if target is None else partial(_upload, shown, target, picture),
             )  # fmt: skip
         parts.discard()
         if picture is not None and target is None:
-            with open_scene(path) as made:
-                write_preview(job.scene, made, picture, area=job.plan.area)
+            shown.write(path, picture)
     where = path if target is None else target.url
     seconds = time.monotonic() - started
     _log.info("%s in %.1f s, the network in %.1f s of them", where, seconds, done.network_s)
@@ -398,12 +398,11 @@ def _approximated(job: Job, translator: Translator, memory: int | None, base: in
     return replace(job, halo_error=error)
 
 
-def _upload(job: Job, target: Target, picture: Path | None, whole: Path) -> None:
+def _upload(shown: Preview, target: Target, picture: Path | None, whole: Path) -> None:
     """Send a finished product, with its preview if it is to have one."""
     if picture is not None:
         picture = whole.with_suffix(".png")
-        with open_scene(whole) as made:
-            write_preview(job.scene, made, picture, area=job.plan.area)
+        shown.write(whole, picture)
     deliver(whole, target, picture=picture)
 
 

@@ -19,7 +19,7 @@ PACKAGE = Path(geotrans.__file__).parent
 # A module imports only from its left; packages in one set stand side by side.
 ORDER: tuple[set[str], ...] = (
     {"errors"},
-    {"files"},
+    {"files", "threads"},
     {"html"},
     {"grid"},
     {"scene"},

@@ -61,7 +61,7 @@ def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
     fill = 0 if layout.nodata is None else layout.nodata
     data = np.full((len(layout.bands), *window.shape), fill, layout.dtype)
     valid = np.full(window.shape, not has_mask)
-    for tile in _overlapping(canvas, window):
+    for tile in tiles_meeting(canvas, window):
         if parts.is_empty(tile):
             continue
         place = canvas.place(tile)
@@ -77,7 +77,7 @@ def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
     return Patch(data, valid)
 
 
-def _overlapping(canvas: Canvas, window: Window) -> list[Tile]:
+def tiles_meeting(canvas: Canvas, window: Window) -> list[Tile]:
     """Tiles whose cores share pixels with a window of the product."""
     plan = canvas.plan
     rows = [r for r in range(plan.n_rows) if _meets(canvas.place(plan.tile(r, 0)), window, axis=0)]

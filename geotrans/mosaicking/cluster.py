@@ -16,9 +16,10 @@ from typing import Any
 
 from geotrans.errors import ClusterError, GeotransError, OutputError
 from geotrans.mosaicking.errand import Errand, forget, perform_turn, rehearse
-from geotrans.mosaicking.losses import Roll, address_of, aside, told
+from geotrans.mosaicking.losses import Roll, address_of, told
 from geotrans.mosaicking.run import Cell, Work, hand_out
 from geotrans.mosaicking.turns import Turns
+from geotrans.threads import aside
 
 # How long a shared folder may take to show what another machine wrote, a cluster that is left to
 # drop what it was given; and how often to look whether one that is waited for is still there, s.

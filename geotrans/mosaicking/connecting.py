@@ -22,8 +22,9 @@ from typing import Any
 from geotrans import __version__
 from geotrans.errors import ClusterError, UsageError
 from geotrans.mosaicking.cluster import Cluster
-from geotrans.mosaicking.losses import address_of, answer, aside, patience_s_or, told
+from geotrans.mosaicking.losses import address_of, answer, patience_s_or, told
 from geotrans.mosaicking.run import n_cores
+from geotrans.threads import aside
 
 _log = logging.getLogger(__name__)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 from geotrans.errors import ClusterError, GeotransError
+from geotrans.threads import aside
 
 _log = logging.getLogger(__name__)
 
@@ -72,20 +71,6 @@ class Roll:
                 f"the cluster at {where} has lost all its workers, and none came within "
                 f"{patience_s:.0f} s; start some"
             )
-
-
-def aside[T](function: Callable[[], T]) -> Future[T]:
-    """Call what may never return in a thread of its own, which keeps no process from ending."""
-    called: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            called.set_result(function())
-        except BaseException as error:  # It is raised in the thread that waits.
-            called.set_exception(error)
-
-    threading.Thread(target=call, name="aside", daemon=True).start()
-    return called
 
 
 def answer[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) -> T:

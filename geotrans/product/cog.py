@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from geotrans.errors import OutputError, UsageError, nearest
 from geotrans.mosaicking import Layout
 from geotrans.scene import Patch
 from geotrans.scene.classes import write_category_names
+from geotrans.threads import aside, heard
 
 # Options of GDAL's COG driver that make sense on a product's own grid.
 _KNOWN = (
@@ -103,23 +103,13 @@ def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
     Raises:
         OutputError: If it cannot be written to the end.
     """
-    # GDAL works without looking up; waiting in a thread of our own keeps Ctrl-C working.
-    failures: list[Exception] = []
 
     def copy() -> None:
-        try:
-            with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_INTERNAL_MASK="YES"):
-                rasterio.shutil.copy(raster, path, driver="COG", **options)
-        except Exception as error:  # It is raised in the thread that waits.
-            failures.append(error)
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_INTERNAL_MASK="YES"):
+            rasterio.shutil.copy(raster, path, driver="COG", **options)
 
-    worker = threading.Thread(target=copy, name="cog", daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(timeout=0.2)
     try:
-        if failures:
-            raise failures[0]
+        heard(aside(copy, name="cog"))  # GDAL works without looking up.
         _check_end(path)
     except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
         failure = told(error, path)  # Before what is half written makes room again.

@@ -54,6 +54,7 @@ def make_product(
     workers: int,
     cluster: Cluster | None = None,
     progress: Progress,
+    when_made: Callable[[], object] | None = None,
     deliver: Callable[[Path], None] | None = None,
 ) -> Done:
     """Make the tiles that are not there yet, and the product.
@@ -68,6 +69,7 @@ def make_product(
         workers: Processes that make tiles; 1 stays in this one.
         cluster: Whose workers make tiles instead.
         progress: How to tell how far it is.
+        when_made: Called when all tiles are there, before they become one file.
         deliver: What to do with the finished file instead of naming it `path`.
     """
     canvas, parts = work.canvas, work.parts
@@ -78,6 +80,8 @@ def make_product(
             done = _make_tiles(
                 work, stream, label=label, workers=workers, cluster=cluster, progress=progress
             )
+            if when_made is not None:
+                when_made()
             if stream is not None:
                 stream.finish(whole, tags=tags, xmp=xmp)
             else:
@@ -106,8 +110,8 @@ def _make_tiles(
     if finished:
         _log.info("%d of %d tiles were finished before", len(finished), len(canvas.plan))
     if stream:
-        for row, _ in finished:
-            stream.feed(row)
+        for cell in finished:
+            stream.feed(*cell)
     missing = [tile for tile in canvas.plan if (tile.row, tile.col) not in finished]
     n_px = sum(canvas.place(tile).width * canvas.place(tile).height for tile in missing)
 
@@ -117,7 +121,7 @@ def _make_tiles(
         advance(receipt.n_px)
         network_s[receipt.process] = max(receipt.network_s, network_s.get(receipt.process, 0.0))
         if stream:
-            stream.feed(receipt.row)
+            stream.feed(receipt.row, receipt.col)
 
     with ExitStack() as stack:
         if cluster is None and workers > 1 and missing:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from rasterio.io import MemoryFile
 
 from geotrans.files import write_whole
 from geotrans.grid import Window
-from geotrans.scene import Patch, Scene, expand_palette
+from geotrans.scene import Patch, Scene, expand_palette, open_scene
+from geotrans.threads import aside, heard
 
 # Longer edge of each picture, and the gap between them, px.
 _MAX_PX = 1024
@@ -25,16 +28,35 @@ _GAP_PX = 8
 _COLORS = ("red", "green", "blue")
 
 
-def write_preview(source: Scene, product: Scene, path: Path, *, area: Window) -> None:
-    """Write source and product side by side as a PNG; invalid pixels are transparent.
+class Preview:
+    """Source and product side by side, once there is a product.
 
     Args:
         source: The scene.
-        product: What became of it.
-        path: File to write; an existing one is replaced.
-        area: The part of the source that was translated.
+        area: The part of it that is translated.
     """
-    side_by_side([picture(source, window=area), picture(product)]).save(path)
+
+    def __init__(self, source: Scene, area: Window) -> None:
+        self._source, self._area = source, area
+        self._seen: Future[npt.NDArray[np.uint8]] | None = None
+
+    def look(self) -> Future[npt.NDArray[np.uint8]]:
+        """Begin to read the source, which may have no overviews, while this thread goes on."""
+        if self._seen is None:
+            self._seen = aside(partial(picture, self._source, window=self._area), name="preview")
+        return self._seen
+
+    def write(self, product: Path, path: Path) -> None:
+        """Write a PNG whose invalid pixels are transparent.
+
+        Args:
+            product: What became of the source.
+            path: File to write; an existing one is replaced.
+        """
+        seen = self.look()
+        with open_scene(product) as made:
+            right = picture(made)
+        side_by_side([heard(seen), right]).save(path)
 
 
 @dataclass(frozen=True)

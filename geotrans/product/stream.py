@@ -1,18 +1,21 @@
 """A cloud-optimised GeoTIFF that is encoded while its tiles are still being made.
 
 GDAL's COG driver can begin when the last tile is there; it then reads every pixel twice and encodes
-overviews twice. Here a thread follows the tiles: as soon as the rows of a group are whole, GDAL
-encodes their blocks and those of the first overview. What is left at the end is an image of a
-sixteenth of the pixels, which goes through the COG driver, and the moving of bytes.
+overviews twice. Here a thread follows the tiles: as soon as those of a segment are there, GDAL
+encodes its blocks and those of the first overview. The second overview is a raster of its own, a
+sixteenth of the pixels, that is followed in the same way, and so on. What is left at the end is the
+last segment of each, and the moving of bytes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -24,10 +27,10 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans.errors import GeotransError
 from geotrans.grid import Window
 from geotrans.mosaicking import Canvas, Parts
-from geotrans.mosaicking.assemble import read_parts
-from geotrans.product.cog import told, write_class_names, write_cog
+from geotrans.mosaicking.assemble import read_parts, tiles_meeting
+from geotrans.product.cog import told, write_class_names
 from geotrans.product.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
-from geotrans.product.tiff import Block, Image, Level, Tag, read_images, write_levels
+from geotrans.product.tiff import Block, Image, Level, Tag, write_levels
 from geotrans.scene import Patch
 
 # Blocks are made in groups whose second overview is made of their own pixels alone.
@@ -59,10 +62,14 @@ class CogStream:
         self._profile = encoding(canvas.layout, options)
         self._resampling = options["OVERVIEW_RESAMPLING"].upper()
         self._shapes = _pyramid((canvas.geobox.shape[0], canvas.geobox.shape[1]))
+        # Every second overview: its pixels as they come, and the segments that wait for them.
+        step = len(_FACTORS)
+        self._files: dict[int, Any] = {}
+        self._waiting = {n: deque(self._segments(n)) for n in range(step, len(self._shapes), step)}
         # Encoded blocks by level, whether of the mask, row and column.
         self._blocks: dict[tuple[int, bool, int, int], Block] = {}
         self._has_gaps = False
-        self._missing = Counter(tile.row for tile in canvas.plan)
+        self._missing = {(tile.row, tile.col) for tile in canvas.plan}
         self._failure: Exception | None = None
         self._is_stopped = False
         self._change = threading.Condition()
@@ -85,14 +92,14 @@ class CogStream:
         self._thread.join()
         self._store.close()
 
-    def feed(self, row: int) -> None:
-        """Say that a tile in this row of the plan is finished.
+    def feed(self, row: int, col: int) -> None:
+        """Say that the tile of this cell of the plan is finished.
 
         Raises:
             OutputError: If encoding has failed, the disk being full, say.
         """
         with self._change:
-            self._missing[row] -= 1
+            self._missing.discard((row, col))
             self._change.notify()
         self._raise_failure()
 
@@ -110,11 +117,6 @@ class CogStream:
         while self._thread.is_alive():  # With a timeout, so that Ctrl-C is heard.
             self._thread.join(timeout=0.2)
         self._raise_failure()
-        tail = self._scratch / "overviews.tif"
-        if len(self._shapes) > 2:
-            smaller = len(self._shapes) - 3
-            count = {"OVERVIEW_COUNT": str(smaller)} if smaller else {"OVERVIEWS": "NONE"}
-            write_cog(self._reduced, tail, {**self._options, **count})
         head = head_tags(
             self._canvas,
             self._profile,
@@ -123,21 +125,13 @@ class CogStream:
             resampling=self._resampling if len(self._shapes) > 1 else None,
         )
         try:
-            with ExitStack() as stack:
-                levels = [self._level(i, head) for i in range(min(2, len(self._shapes)))]
-                if len(self._shapes) > 2:
-                    levels += self._tail(stack.enter_context(tail.open("rb")), levels[0].image)
-                is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
-                write_levels(path, levels, is_big=is_big)
+            levels = [self._level(number, head) for number in range(len(self._shapes))]
+            is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
+            write_levels(path, levels, is_big=is_big)
             write_class_names(path, self._canvas.layout)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise told(error, path) from error
-
-    @property
-    def _reduced(self) -> Path:
-        """The second overview, until it has overviews of its own."""
-        return self._scratch / "reduced.tif"
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, GeotransError):
@@ -147,70 +141,84 @@ class CogStream:
 
     def _follow(self) -> None:
         """What the thread does."""
-        height, _ = self._shapes[0]
         try:
-            with ExitStack() as stack:
-                stack.enter_context(rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"))
-                reduced = None
-                if len(self._shapes) > 2:
-                    reduced = stack.enter_context(self._open_reduced())
-                for top in range(0, height, _GROUP_PX):
-                    if not self._wait_for(min(top + _GROUP_PX, height)):
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), ExitStack() as stack:
+                self._files = {n: stack.enter_context(self._overview(n)) for n in self._waiting}
+                for window in self._segments(0):
+                    if not self._wait_for(window):
                         return
-                    for window in self._segments(top):
-                        self._take(window, reduced)
+                    patch = read_parts(self._canvas, self._parts, window)
+                    self._has_gaps |= not patch.valid.all()
+                    self._take(0, window, patch)
             self._store.flush()
         except Exception as error:  # Raised again where the tiles are made.
             self._failure = error
 
-    def _wait_for(self, row: int) -> bool:
-        """Wait until the product is whole down to `row`; False if the run ended before."""
+    def _wait_for(self, window: Window) -> bool:
+        """Wait until a part of the product is whole; False if the run ended before."""
+        cells = {(tile.row, tile.col) for tile in tiles_meeting(self._canvas, window)}
         with self._change:
-            self._change.wait_for(lambda: self._is_stopped or self._whole_to() >= row)
+            self._change.wait_for(lambda: self._is_stopped or cells.isdisjoint(self._missing))
             return not self._is_stopped
 
-    def _whole_to(self) -> int:
-        """First row of the product that is not finished, px."""
-        plan = self._canvas.plan
-        row = next((r for r in range(plan.n_rows) if self._missing[r] > 0), None)
-        return self._shapes[0][0] if row is None else self._canvas.place(plan.tile(row, 0)).row_off
-
-    def _segments(self, top: int) -> Iterator[Window]:
-        """Windows of whole groups, as wide as memory allows."""
-        height, width = self._shapes[0]
+    def _segments(self, level: int) -> Iterator[Window]:
+        """Windows of whole groups, as wide as memory allows, from the first to the last."""
+        height, width = self._shapes[level]
         group_bytes = _GROUP_PX**2 * self._canvas.layout.bytes_per_px
         step = max(1, _SEGMENT_BYTES // group_bytes) * _GROUP_PX
-        for left in range(0, width, step):
+        for top, left in product(range(0, height, _GROUP_PX), range(0, width, step)):
             yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
 
-    def _take(self, window: Window, reduced: Any) -> None:
-        """Encode a segment: keep its blocks, and its pixels at a quarter of the resolution."""
-        patch = read_parts(self._canvas, self._parts, window)
-        encoded = self._encode(patch, factors=_FACTORS[: len(self._shapes) - 1])
-        self._keep(encoded, row=window.row_off // BLOCK_PX, col=window.col_off // BLOCK_PX)
-        self._has_gaps |= not patch.valid.all()
-        if reduced is not None:
-            data, valid = encoded.reduced.data, encoded.reduced.valid
-            corner = window.col_off // _FACTORS[-1], window.row_off // _FACTORS[-1]
-            at = RasterioWindow(*corner, data.shape[2], data.shape[1])
-            reduced.write(data, window=at)
-            if self._is_maskable:
-                reduced.write_mask(valid, window=at)
+    def _take(self, level: int, window: Window, patch: Patch) -> None:
+        """Encode a segment of a level, and what of smaller levels is whole by then."""
+        encoded = self._encode(patch, factors=_FACTORS[: len(self._shapes) - 1 - level])
+        row, col = window.row_off // BLOCK_PX, window.col_off // BLOCK_PX
+        self._keep(encoded, level=level, row=row, col=col)
+        smaller = level + len(_FACTORS)
+        if smaller not in self._files:
+            return
+        place = Window(
+            window.col_off // _FACTORS[-1],
+            window.row_off // _FACTORS[-1],
+            encoded.reduced.valid.shape[1],
+            encoded.reduced.valid.shape[0],
+        )
+        self._put(smaller, place, encoded.reduced)
+        # Segments come row by row: this may have been the last one of its row.
+        is_last = place.col_end == self._shapes[smaller][1]
+        n_rows = place.row_end if is_last else place.row_off
+        segments = self._waiting[smaller]
+        while segments and segments[0].row_end <= n_rows:
+            segment = segments.popleft()
+            self._take(smaller, segment, self._get(smaller, segment))
+
+    def _put(self, level: int, window: Window, patch: Patch) -> None:
+        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        self._files[level].write(patch.data, window=at)
+        if self._is_maskable:
+            self._files[level].write_mask(patch.valid, window=at)
+
+    def _get(self, level: int, window: Window) -> Patch:
+        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        valid = np.ones(window.shape, bool)
+        if self._is_maskable:
+            valid = self._files[level].read_masks(1, window=at) != 0
+        return Patch(self._files[level].read(window=at), valid)
 
     def _encode(self, patch: Patch, *, factors: tuple[int, ...]) -> Encoded:
         return encode(patch, self._profile, factors=factors, resampling=self._resampling)
 
-    def _keep(self, encoded: Encoded, *, row: int, col: int) -> None:
+    def _keep(self, encoded: Encoded, *, level: int, row: int, col: int) -> None:
         """Move the blocks of a segment whose first block is `(row, col)` to the store."""
         for is_mask, images in ((False, encoded.images), (True, encoded.masks)):
-            for level, factor in enumerate((1, 2)):
+            for number, factor in enumerate((1, 2), start=level):
                 if (image := images.get(factor)) is None:
                     continue
                 n_cols = -(-image.shape[1] // BLOCK_PX)
-                for number, block in enumerate(image.blocks):
-                    down, right = divmod(number, n_cols)
+                for i, block in enumerate(image.blocks):
+                    down, right = divmod(i, n_cols)
                     place = row // factor + down, col // factor + right
-                    self._blocks[level, is_mask, *place] = self._stored(block)
+                    self._blocks[number, is_mask, *place] = self._stored(block)
 
     def _stored(self, block: Block) -> Block:
         offset = self._store.tell()
@@ -221,11 +229,12 @@ class CogStream:
     def _is_maskable(self) -> bool:
         return self._canvas.layout.nodata is None and self._canvas.scene.maskable
 
-    def _open_reduced(self) -> Any:
-        height, width = self._shapes[2]
+    def _overview(self, level: int) -> Any:
+        """A raster for the pixels of an overview, as they come."""
+        height, width = self._shapes[level]
         return rasterio.open(
-            self._reduced,
-            "w",
+            self._scratch / f"overview{level}.tif",
+            "w+",
             driver="GTiff",
             height=height,
             width=width,
@@ -240,7 +249,7 @@ class CogStream:
         )
 
     def _level(self, number: int, head: Mapping[int, Tag]) -> Level:
-        """Full resolution or the first overview, out of the blocks that were kept."""
+        """Full resolution or an overview, out of the blocks that were kept."""
         shape = self._shapes[number]
         n_rows, n_cols = (-(-n // BLOCK_PX) for n in shape)
         cells = [(row, col) for row in range(n_rows) for col in range(n_cols)]
@@ -250,34 +259,20 @@ class CogStream:
         if not self._has_gaps:
             return Level(image)
         # Blocks without gaps were kept without a mask: one that says so serves them all.
-        whole = self._whole_mask()
-        everywhere = self._stored(whole.blocks[0])
-        blocks = [self._blocks.get((number, True, *cell), everywhere) for cell in cells]
+        whole = self._whole_mask
+        blocks = [self._blocks.get((number, True, *cell), whole.blocks[0]) for cell in cells]
         tags = whole.kin(shape, subfile=_MASK | (_REDUCED if number else 0))
         return Level(image, Image(tags, blocks))
 
+    @cached_property
     def _whole_mask(self) -> Image:
-        """A mask of one block in which every pixel is valid."""
+        """A mask whose first block says that every pixel is valid."""
         shape = (BLOCK_PX, 2 * BLOCK_PX)
         valid = np.ones(shape, bool)
         valid[:, BLOCK_PX:] = False
         data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
-        return self._encode(Patch(data, valid), factors=()).masks[1]
-
-    def _tail(self, file: BinaryIO, head: Image) -> Iterator[Level]:
-        """The smaller overviews, as the COG driver wrote them."""
-        images = read_images(file)
-        masks = {image.shape: image for image in images if image.is_mask}
-        for image in images:
-            if image.is_mask:
-                continue
-            shape = image.shape
-            tags = head.kin(shape, subfile=_REDUCED, codec=image)
-            mask = None
-            if self._has_gaps:
-                found = masks[shape]
-                mask = replace(found, tags=found.kin(shape, subfile=_MASK | _REDUCED))
-            yield Level(replace(image, tags=tags), mask)
+        made = self._encode(Patch(data, valid), factors=()).masks[1]
+        return replace(made, blocks=[self._stored(block) for block in made.blocks])
 
 
 def _pyramid(shape: tuple[int, int]) -> list[tuple[int, int]]:

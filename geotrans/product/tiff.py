@@ -21,10 +21,9 @@ from typing import BinaryIO
 SUBFILE, WIDTH, HEIGHT, XMP, METADATA = 254, 256, 257, 700, 42112
 OFFSETS, SIZES = 324, 325
 
-# How blocks are encoded: compression, predictor, edges of a block.
-CODEC_TAGS = (259, 317, 322, 323)
-# What an overview repeats of its image: that, samples, colours, nodata.
-PIXEL_TAGS = (*CODEC_TAGS, 258, 262, 277, 284, 320, 338, 339, 42113)
+# What an overview repeats of its image: compression, predictor, edges of a block, samples, colours,
+# nodata.
+PIXEL_TAGS = (259, 317, 322, 323, 258, 262, 277, 284, 320, 338, 339, 42113)
 
 BYTE, ASCII, SHORT, LONG, LONG8 = 1, 2, 3, 4, 16
 _FORMATS = {BYTE: "B", SHORT: "H", LONG: "I", LONG8: "Q"}
@@ -94,20 +93,14 @@ class Image:
         """Whether it is the mask of another image of the same shape."""
         return SUBFILE in self.tags and bool(self.tags[SUBFILE].numbers[0] & 4)
 
-    def kin(
-        self, shape: tuple[int, int], *, subfile: int, codec: Image | None = None
-    ) -> dict[int, Tag]:
+    def kin(self, shape: tuple[int, int], *, subfile: int) -> dict[int, Tag]:
         """Tags of an image with the same kind of pixels.
 
         Args:
             shape: Its `(height, width)`, px.
             subfile: What it is: 1 of lower resolution, 4 a mask, 5 both.
-            codec: Whose blocks it has; of this image unless given.
         """
         tags = {number: tag for number, tag in self.tags.items() if number in PIXEL_TAGS}
-        if codec is not None:
-            tags = {number: tag for number, tag in tags.items() if number not in CODEC_TAGS}
-            tags |= {n: tag for n, tag in codec.tags.items() if n in CODEC_TAGS}
         height, width = shape
         return tags | {
             SUBFILE: Tag.of(LONG, subfile),

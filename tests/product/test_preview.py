@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from geotrans.grid import Window
-from geotrans.product.preview import picture, write_preview
+from geotrans.product.preview import Preview, picture
 from geotrans.scene import open_scene
 from tests.helpers.scenes import coded
 
@@ -50,9 +50,10 @@ def test_one_band_is_grey_and_a_palette_its_colours(make_scene: Make) -> None:
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_large_scenes_are_made_small(make_scene: Make, tmp_path: Path) -> None:
-    scene = open_scene(make_scene(shape=(300, 2500)))
+    path = make_scene(shape=(300, 2500))
+    scene = open_scene(path)
     assert picture(scene).shape == (4, 123, 1024)
-    write_preview(scene, scene, tmp_path / "p.png", area=Window(0, 0, 300, 300))
+    Preview(scene, Window(0, 0, 300, 300)).write(path, tmp_path / "p.png")
     with rasterio.open(tmp_path / "p.png") as png:
         assert png.shape == (300, 300 + 8 + 1024)
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".tif"] == ["p.png"]

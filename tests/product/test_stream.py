@@ -40,6 +40,8 @@ def _gaps(shape: tuple[int, int]) -> np.ndarray[Any, Any]:
         ((600, 520), "float32", {"mask": True, "rotation": 9.0}, {"COMPRESS": "LZW"}),
         ((600, 700), "uint8", {"bands": ("a", "b"), "mask": True}, {"BIGTIFF": "YES"}),
         ((600, 700), "uint8", {"bands": ("red", "green", "blue", "nir")}, {}),
+        ((2304, 4352), "uint8", {"mask": True}, {}),
+        ((4100, 600), "int16", {"nodata": -1}, {}),
     ],
 )
 def test_it_is_the_product_of_the_cog_driver(
