@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket, serve_store
+
+# What a shell runs in the background ignores Ctrl-C, and so would every process a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is no failure, and a failure must come back on the next run.
 settings.register_profile(
