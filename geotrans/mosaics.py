@@ -16,6 +16,7 @@ from geotrans.grid import gsd_m as grid_gsd_m
 from geotrans.mosaicking import Parts
 from geotrans.mosaicking.balance import measure_overlaps, solve_balance
 from geotrans.mosaicking.blend import FEATHER_PX, check_blend
+from geotrans.mosaicking.connecting import staff
 from geotrans.mosaicking.joined import JoinedScene
 from geotrans.mosaicking.lattice import choose_grid, place_sources
 from geotrans.mosaicking.mosaic import BlockWriter, MosaicJob, plan_mosaic
@@ -190,11 +191,12 @@ def mosaic(
             if seamline:
                 with progress("cutting overlaps", len(job.scene.placed)) as advance:
                     draw_seams(job.scene, parts.folder / "seams", advance=advance)
-            done = make_product(
-                BlockWriter(job, parts), path, options, tags=mosaic_tags(job, sources),
-                xmp=xmp_packet(sources.n_synthetic / len(sources.items)),
-                label="joining", workers=workers, progress=progress,
-            )  # fmt: skip
+            with staff(None, workers) as hands:
+                done = make_product(
+                    BlockWriter(job, parts), path, options, tags=mosaic_tags(job, sources),
+                    xmp=xmp_packet(sources.n_synthetic / len(sources.items)),
+                    label="joining", staff=hands, progress=progress,
+                )  # fmt: skip
         parts.discard()
     seconds = time.monotonic() - started
     _log.info("%s in %.1f s", path, seconds)

@@ -31,7 +31,7 @@ from geotrans.mosaicking.budget import (
 )
 from geotrans.mosaicking.calibration import settle_norms, wants_samples
 from geotrans.mosaicking.cluster import Cluster
-from geotrans.mosaicking.connecting import reach
+from geotrans.mosaicking.connecting import reach, staff
 from geotrans.mosaicking.devices import shared_device, shared_precision
 from geotrans.mosaicking.graph import TileWriter
 from geotrans.mosaicking.halo import measure_halo
@@ -176,24 +176,25 @@ def translate(
             target.check(overwrite=overwrite)
         picture = _preview_path(path, overwrite=overwrite) if preview else None
         parts = Parts.beside(path)
-        job = plan_job(
-            source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, halo=halo,
-            memory=memory, workers=workers, cluster=crew, device=device, precision=precision,
-            any_gsd=any_gsd, any_values=any_values, any_style=any_style, norm_stats=norm_stats,
-            recorded=parts.recorded(),
-        )  # fmt: skip
-        options = cog_options(job.layout, creation_options)
-        check_space(path, job.n_px * job.layout.bytes_per_px)
-        shown = Preview(job.scene, job.plan.area)
-        parts.begin(job, overwrite=overwrite)
-        with keeping(parts, job):
-            done = make_product(
-                TileWriter(job, parts), path, options,
-                tags=product_tags(job), xmp=xmp_packet(), label="translating", workers=workers,
-                cluster=crew, progress=progress, when_made=shown.look if preview else None,
-                deliver=None if target is None else partial(_upload, shown, target, picture),
+        with staff(crew, workers, imports=["geotrans.inference"]) as hands:
+            job = plan_job(
+                source, bundle, bbox=bbox, bands=bands, as_=as_, seed=seed, tile=tile, halo=halo,
+                memory=memory, workers=workers, cluster=crew, device=device, precision=precision,
+                any_gsd=any_gsd, any_values=any_values, any_style=any_style, norm_stats=norm_stats,
+                recorded=parts.recorded(),
             )  # fmt: skip
-        parts.discard()
+            options = cog_options(job.layout, creation_options)
+            check_space(path, job.n_px * job.layout.bytes_per_px)
+            shown = Preview(job.scene, job.plan.area)
+            parts.begin(job, overwrite=overwrite)
+            with keeping(parts, job):
+                done = make_product(
+                    TileWriter(job, parts), path, options,
+                    tags=product_tags(job), xmp=xmp_packet(), label="translating", staff=hands,
+                    progress=progress, when_made=shown.look if preview else None,
+                    deliver=None if target is None else partial(_upload, shown, target, picture),
+                )  # fmt: skip
+            parts.discard()
         if picture is not None and target is None:
             shown.write(path, picture)
     where = path if target is None else target.url

@@ -69,7 +69,9 @@ class Run:
         with ExitStack() as stack:
             n_workers, threads = min(workers, len(self._pending)), None
             if cluster is None and n_workers > 1:
-                cluster = stack.enter_context(local_cluster(n_workers))
+                cluster = stack.enter_context(
+                    local_cluster(n_workers, imports=["geotrans.inference"])
+                )
                 threads = max(1, n_cores() // n_workers)
             self._advance = stack.enter_context(progress("scenes", len(self._pending)))
             setup = self._settled(replace(self._setup, threads=threads), cluster, memory)

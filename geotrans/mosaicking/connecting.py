@@ -6,6 +6,8 @@ A cluster is checked before any work: that it answers, and that its workers have
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import logging
 import os
 import re
@@ -13,8 +15,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from geotrans.errors import ClusterError, UsageError
 from geotrans.mosaicking.cluster import Cluster
 from geotrans.mosaicking.losses import address_of, answer, patience_s_or, told
 from geotrans.mosaicking.run import n_cores
-from geotrans.threads import aside
+from geotrans.threads import aside, heard
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +148,33 @@ def _check_versions(cluster: Cluster) -> None:
 
 
 @contextmanager
-def local_cluster(n_workers: int) -> Iterator[Cluster]:
+def staff(
+    cluster: Cluster | None, n_workers: int, *, imports: Sequence[str] = ()
+) -> Iterator[Callable[[], Cluster | None]]:
+    """Those who do the work of a run, on their way while it is planned.
+
+    Args:
+        cluster: Whose workers do it, if there is one.
+        n_workers: Processes of this machine that do it otherwise; 1 leaves it to our threads.
+        imports: Modules that these import before they are asked for anything.
+
+    Yields:
+        What waits for them and gives their cluster, or None.
+    """
+    if cluster is not None or n_workers <= 1:
+        yield lambda: cluster
+        return
+    with ExitStack() as stack:
+        local = local_cluster(n_workers, imports=imports)
+        coming = aside(lambda: stack.enter_context(local), name="staff")
+        try:
+            yield lambda: heard(coming)
+        finally:
+            wait([coming])  # Nobody can be sent home before he has come.
+
+
+@contextmanager
+def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cluster]:
     """Worker processes of one thread each that share the cores for the network's arithmetic."""
     import dask
     from distributed import Client, LocalCluster
@@ -154,6 +183,7 @@ def local_cluster(n_workers: int) -> Iterator[Cluster]:
     settings = {
         "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(threads)},
         "distributed.worker.memory.terminate": False,
+        "distributed.worker.preload": list(imports),
     }
     with (
         dask.config.set(settings),
@@ -175,6 +205,7 @@ def local_cluster(n_workers: int) -> Iterator[Cluster]:
 def _quieten() -> None:
     """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
     warnings.simplefilter("ignore")
+    atexit.register(gc.freeze)  # Else a process that ends looks for garbage in all of torch.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from geotrans.mosaicking import Canvas, Parts
 from geotrans.mosaicking.assemble import has_gaps, write_vrt
 from geotrans.mosaicking.budget import GDAL_CACHE_BYTES
 from geotrans.mosaicking.cluster import Cluster
-from geotrans.mosaicking.connecting import local_cluster
 from geotrans.mosaicking.run import run_cells
 from geotrans.mosaicking.writer import Receipt, Writer
 from geotrans.product.cog import publish, write_cog
@@ -51,8 +50,7 @@ def make_product(
     tags: Mapping[str, str],
     xmp: str,
     label: str,
-    workers: int,
-    cluster: Cluster | None = None,
+    staff: Callable[[], Cluster | None],
     progress: Progress,
     when_made: Callable[[], object] | None = None,
     deliver: Callable[[Path], None] | None = None,
@@ -66,8 +64,7 @@ def make_product(
         tags: Tags of the product's default domain.
         xmp: Its XMP packet.
         label: What is going on, for `progress`.
-        workers: Processes that make tiles; 1 stays in this one.
-        cluster: Whose workers make tiles instead.
+        staff: Gives the cluster whose workers make tiles; None leaves them to our threads.
         progress: How to tell how far it is.
         when_made: Called when all tiles are there, before they become one file.
         deliver: What to do with the finished file instead of naming it `path`.
@@ -77,9 +74,7 @@ def make_product(
         whole = scratch / "product.tif"
         following = can_follow(options)
         with CogStream(canvas, parts, options, scratch) if following else nullcontext() as stream:
-            done = _make_tiles(
-                work, stream, label=label, workers=workers, cluster=cluster, progress=progress
-            )
+            done = _make_tiles(work, stream, label=label, staff=staff, progress=progress)
             if when_made is not None:
                 when_made()
             if stream is not None:
@@ -101,8 +96,7 @@ def _make_tiles(
     stream: CogStream | None,
     *,
     label: str,
-    workers: int,
-    cluster: Cluster | None,
+    staff: Callable[[], Cluster | None],
     progress: Progress,
 ) -> Done:
     canvas, parts = work.canvas, work.parts
@@ -123,10 +117,8 @@ def _make_tiles(
         if stream:
             stream.feed(receipt.row, receipt.col)
 
-    with ExitStack() as stack:
-        if cluster is None and workers > 1 and missing:
-            cluster = stack.enter_context(local_cluster(min(workers, len(missing))))
-        advance = stack.enter_context(progress(label, n_px))
+    cluster = staff() if missing else None
+    with progress(label, n_px) as advance:
         run_cells(work, [(tile.row, tile.col) for tile in missing], cluster=cluster, done=done)
     if all(parts.is_empty(tile) for tile in canvas.plan):
         raise SceneError(f"{canvas.scene.name} holds no valid pixel there; nothing to write")
