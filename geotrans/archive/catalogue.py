@@ -9,25 +9,26 @@ from typing import Any
 
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
+from geotrans.archive.place import COLLECTION, MODELS, Place
+from geotrans.errors import OutputError
 from geotrans.product.making import quiet_gdal
 from geotrans.product.preview import Picture, picture
 from geotrans.product.stac.collection import collection_of
-from geotrans.product.stac.document import GEOJSON, relative, write_document
+from geotrans.product.stac.document import GEOJSON, file_url, relative, write_document
 from geotrans.product.stac.item import Seen, product_item, when_seen
-from geotrans.product.stac.model import write_models
+from geotrans.product.stac.model import model_documents
 from geotrans.scene import Scene
 from geotrans.scene.raster import RasterScene
 from geotrans.scene.remote import is_url
 from geotrans.tasks import Bundle
 
-COLLECTION = "collection.json"
-_MODELS = "models"
-
 # Longer edge of a thumbnail, px.
 _THUMBNAIL_PX = 512
 
 
-def describe_product(path: Path, bundle: Bundle, entry: Entry, scene: Scene) -> str:
+def describe_product(
+    path: Path, bundle: Bundle, entry: Entry, scene: Scene, *, is_sent: bool = False
+) -> str:
     """Write thumbnail and STAC Item of a product beside it.
 
     Args:
@@ -35,6 +36,7 @@ def describe_product(path: Path, bundle: Bundle, entry: Entry, scene: Scene) -> 
         bundle: What made it.
         entry: Of which scene of the archive.
         scene: That scene.
+        is_sent: Whether they go to a store, where a source on this machine is not.
 
     Returns:
         What the collection needs to know of the item, as JSON.
@@ -46,9 +48,9 @@ def describe_product(path: Path, bundle: Bundle, entry: Entry, scene: Scene) -> 
         path,
         bundle.spec,
         seen=_seen(scene),
-        source=_source(entry, path.parent),
+        source=_source(entry, path.parent, is_sent=is_sent),
         thumbnail=thumbnail,
-        model=path.parent / _MODELS / f"{bundle.spec.name}.json",
+        model=path.parent / MODELS / f"{bundle.spec.name}.json",
         collection=path.parent / COLLECTION,
     )
     write_document(item, path.with_suffix(".json"))
@@ -57,12 +59,14 @@ def describe_product(path: Path, bundle: Bundle, entry: Entry, scene: Scene) -> 
     return json.dumps({"bbox": item.get("bbox"), "properties": times})
 
 
-def _source(entry: Entry, folder: Path) -> dict[str, Any]:
+def _source(entry: Entry, folder: Path, *, is_sent: bool) -> dict[str, Any]:
     """The link to what a product was made from."""
     kind = {} if entry.item is None else {"kind": GEOJSON}
-    if is_url(entry.key) or not Path(entry.uri).exists():
+    path = Path(entry.uri)
+    if is_url(entry.key) or not path.exists():
         return {"href": entry.key, **kind}
-    return {"href": relative(entry.uri, folder), "title": Path(entry.uri).name, **kind}
+    href = file_url(path) if is_sent else relative(path, folder)
+    return {"href": href, "title": path.name, **kind}
 
 
 def _seen(scene: Scene) -> Seen:
@@ -74,20 +78,42 @@ def _seen(scene: Scene) -> Seen:
     return seen
 
 
-def write_catalogue(journal: Journal, bundle: Bundle) -> None:
+def check_free(place: Place, task: str) -> None:
+    """See that an archive that begins would replace no catalogue of another.
+
+    Raises:
+        OutputError: If it would.
+    """
+    for name in (COLLECTION, f"{MODELS}/{COLLECTION}", f"{MODELS}/{task}.json"):
+        if place.has(name):
+            raise OutputError(
+                f"{place}/{name} exists and is not of this job, whose journal would be in "
+                f"{place.folder}; go on where that journal is, choose another -o, or give "
+                "--overwrite"
+            )
+
+
+def write_model(place: Place, bundle: Bundle) -> None:
+    """Write the item of the network, and the collection it is in."""
+    documents = model_documents([bundle], place.folder / MODELS, is_sent=place.target is not None)
+    for name, document in documents.items():
+        place.write(f"{MODELS}/{name}", document)
+
+
+def write_catalogue(journal: Journal, place: Place, bundle: Bundle) -> None:
     """Write the collection of all products a journal knows, and the item of the network."""
-    spec, folder = bundle.spec, journal.folder
-    write_models([bundle], folder / _MODELS)
+    spec = bundle.spec
+    write_model(place, bundle)
     items: list[tuple[str, dict[str, Any]]] = [
         (f"{row.name}_{spec.name}.json", json.loads(row.facts))
         for row in journal.rows().values()
         if row.state == "done" and row.facts
     ]
     document = collection_of(
-        folder / COLLECTION,
+        place.folder / COLLECTION,
         title=f"{spec.title or spec.name}, synthetic",
         description=f"Rasters translated by task {spec.name} of geotrans. They are synthetic: "
         "made by a trained network, and no evidence of anything on the ground.",
         items=sorted(items, key=lambda item: item[0]),
     )
-    write_document(document, folder / COLLECTION)
+    place.write(COLLECTION, document)

@@ -307,6 +307,12 @@ class Journal:
 
     def _settle(self, terms: Mapping[str, Any], *, overwrite: bool) -> None:
         found, asked = self.terms(), json.loads(json.dumps(terms))
+        if found and found.get("target") != asked.get("target"):
+            whose = found.get("target") or "the products beside it"
+            raise OutputError(
+                f"{self.path} is the journal of {whose}; for {asked.get('target') or 'others'} "
+                "choose another -o, or another directory to run in"
+            )
         different = [name for name in asked if found and found.get(name) != asked[name]]
         if different and not overwrite:
             told = "; ".join(

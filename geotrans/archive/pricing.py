@@ -15,8 +15,8 @@ from typing import Any
 
 from geotrans import pipeline
 from geotrans.archive.catalogue import describe_product
-from geotrans.archive.folder import folder_of
 from geotrans.archive.inputs import Bands, Entry, select_entries
+from geotrans.archive.place import Place
 from geotrans.archive.status import duration
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.mosaicking.cluster import Cluster
@@ -45,7 +45,7 @@ class Price:
 
     Attributes:
         task: The task.
-        out: Folder of the products.
+        out: Folder of the products, or the URL that theirs begin with.
         n_scenes: Scenes that can be opened and have the bands of the task.
         n_px: Pixels of their products.
         refused: Reason why a scene cannot be translated, by the scene.
@@ -106,7 +106,8 @@ def price(
         GeotransError: What concerns all scenes.
     """
     bundle = open_bundle(task)
-    spec, folder = bundle.spec, folder_of(out)
+    spec, place = bundle.spec, Place.of(out)
+    place.check()
     search = {name: choices.pop(name, None) for name in _SEARCH}
     mask = parse_mask(choices.pop("mask_asset", None), choices.pop("mask_values", None))
     bands = choices.pop("bands", None)
@@ -116,7 +117,7 @@ def price(
         return _look(entry, spec, bands, mask, any_gsd=choices.get("any_gsd", False))
 
     with reach(cluster, workers=workers) as crew:
-        entries = select_entries(inputs, outside=folder, **search)
+        entries = select_entries(inputs, outside=place.folder, **search)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = dict(zip(entries, pool.map(look, entries), strict=True))
         sizes = {entry: n for entry, n in found.items() if isinstance(n, int)}
@@ -128,7 +129,9 @@ def price(
                 try:
                     with entry.open(spec, bands, mask) as scene:
                         asked = {**choices, "bands": entry.left_of(bands)}
-                        measure = partial(_measure, entry, scene, bundle, folder, n_workers, asked)
+                        measure = partial(
+                            _measure, entry, scene, bundle, place.folder, n_workers, asked
+                        )
                         cost = measure() if crew is None else _there(crew, measure)
                     costs.append((sum(part.values()) / part[entry], cost))
                     break
@@ -140,7 +143,7 @@ def price(
     seconds = sum(share * cost.seconds for share, cost in costs)
     return Price(
         task=bundle.spec.name,
-        out=str(folder),
+        out=str(place),
         n_scenes=len(sizes),
         n_px=sum(sizes.values()) * bundle.spec.scale**2,
         refused=refused,

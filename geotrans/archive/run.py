@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from geotrans.archive.catalogue import write_catalogue
-from geotrans.archive.folder import folder_of, lost, make_folder
+from geotrans.archive.catalogue import check_free, write_catalogue
 from geotrans.archive.inputs import select_entries
 from geotrans.archive.journal import Journal
+from geotrans.archive.place import Place, lost
 from geotrans.archive.running import Run
 from geotrans.archive.status import Status, status_of
 from geotrans.archive.witness import changed
-from geotrans.archive.work import Setup
+from geotrans.archive.work import Setup, forget_made
 from geotrans.errors import ClusterError, UsageError
 from geotrans.mosaicking import As
 from geotrans.mosaicking.budget import parse_bytes
@@ -59,18 +59,21 @@ def batch(
     mask_values: Sequence[int] | str | None = None,
     progress: Progress | None = None,
 ) -> Status:
-    """Translate many scenes, each into a cloud-optimised GeoTIFF in one folder.
+    """Translate many scenes, each into a cloud-optimised GeoTIFF in one folder or store.
 
     Beside each lie its STAC Item and a thumbnail, over all of them a STAC Collection.
 
     A journal in that folder says what is done: the same call again does the rest, and anew what
     has changed. A scene that fails is reported and stops no other.
 
+    What is uploaded, `out="s3://bucket/maps"`, is worked on in the folder `bucket_maps` of the
+    current directory, which keeps the journal.
+
     Args:
         inputs: Files, folders, globs, URLs, lists of scenes, and STAC: Items, ItemCollections,
             Catalogs, Collections and stac-geoparquet files.
         task: Name of a task, or a bundle.
-        out: Folder of the products; made if it is not there.
+        out: Folder of the products, made if it is not there, or a URL that theirs begin with.
         bands: As in `translate`, like all that is not named here.
         as_: `"classes"` for one band of class numbers, where the task draws a map.
         seed: Which of the equally plausible pictures.
@@ -80,8 +83,8 @@ def batch(
             workers that are there at the start.
         workers: Processes that translate, one scene each.
         cluster: Address or scheduler file of a Dask cluster whose workers translate, one scene
-            each, or one that `geotrans.mosaicking.connecting.connect` opened. Inputs and `out` must
-            be theirs, too.
+            each, or one that `geotrans.mosaicking.connecting.connect` opened. Inputs and folder
+            must be theirs, too; each uploads with the keys of its own environment.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         precision: `"auto"`, which the first run settles for all, `"float32"` or `"bfloat16"`.
         any_gsd: Take pixels of a size the task has not seen.
@@ -119,7 +122,7 @@ def batch(
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
     mask = parse_mask(mask_asset, mask_values)
-    bundle, folder = open_bundle(task), folder_of(out)
+    bundle, place = open_bundle(task), Place.of(out)
     if isinstance(bands, str):
         bands = parse_mapping(bands, bundle.spec.source)
     n_bytes = None if memory is None else parse_bytes(memory)
@@ -129,37 +132,50 @@ def batch(
         "any_style": any_style, "norm_stats": norm_stats,
         "creation_options": creation_options or None,
     }  # fmt: skip
+    place.check()
     with reach(cluster, workers=workers) as crew:
         entries = select_entries(
-            inputs, outside=folder, stac_api=stac_api, collection=collection, bbox=bbox,
+            inputs, outside=place.folder, stac_api=stac_api, collection=collection, bbox=bbox,
             datetime=datetime,
         )  # fmt: skip
-        make_folder(folder)
-        setup = Setup(bundle, choices, mask=mask)
-        with _opened(folder) as journal:
+        place.make()
+        setup = Setup(bundle, choices, target=place.target, mask=mask)
+        with _opened(place.folder) as journal:
             rows = journal.rows()
-            again = changed(entries, rows) | lost(entries, rows, folder, bundle.spec.name)
+            names = place.names()
+            again = changed(entries, rows) | lost(entries, rows, names, bundle.spec.name)
             if retry_failed:
                 again |= {e.key for e in entries if e.key in rows and rows[e.key].state == "failed"}
+            if overwrite:
+                forget_made(place.folder)
+            elif not journal.terms():
+                check_free(place, bundle.spec.name)
             journal.begin(_terms(setup), entries, again=again, join=join, overwrite=overwrite)
             with journal.alive():
-                run = Run(journal, setup, folder.absolute(), entries, max_retries, overwrite)
+                run = Run(
+                    journal, setup, place, entries,
+                    names=names, max_retries=max_retries, overwrite=overwrite,
+                )  # fmt: skip
                 if run.is_unfinished():
                     run.finish(workers, crew, n_bytes, progress)
             with journal.alone():
-                write_catalogue(journal, bundle)
+                write_catalogue(journal, place, bundle)
             journal.end()
             return status_of(journal, {entry.key for entry in entries})
 
 
 def _terms(setup: Setup) -> dict[str, Any]:
-    """What decides the pixels of every product, by the words a user knows it by."""
+    """What decides the pixels of every product and where it goes, by the words a user knows."""
     left_out = ("tile", "device")  # Neither changes a pixel, or by rounding at most.
     terms = {name.rstrip("_"): v for name, v in setup.choices.items() if name not in left_out}
     norm_stats = terms["norm_stats"]
     terms["norm_stats"] = None if norm_stats is None else os.fspath(norm_stats)
     mask = None if setup.mask is None else [setup.mask.asset, *setup.mask.values]
-    return {"task": setup.bundle.spec.name, "weights": setup.bundle.sha256, "mask": mask, **terms}
+    target = None if setup.target is None else setup.target.url
+    return {
+        "target": target, "task": setup.bundle.spec.name, "weights": setup.bundle.sha256,
+        "mask": mask, **terms,
+    }  # fmt: skip
 
 
 @contextmanager
@@ -172,9 +188,10 @@ def _opened(folder: Path) -> Iterator[Journal]:
         said, counts = str(error) or "interrupted", journal.counts()
         if isinstance(error, KeyboardInterrupt):  # A scene has told of its tiles.
             said = said.partition(";")[0]
+        where = f" (their journal is in {folder})" if journal.terms().get("target") else ""
         raise type(error)(
             f"{said}; {counts['done']} of {counts.total()} scenes are done, and the same command "
-            "goes on from there"
+            f"goes on from there{where}"
         ) from error
     finally:
         journal.close()

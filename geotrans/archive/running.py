@@ -10,10 +10,11 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from geotrans.archive.catalogue import write_model
 from geotrans.archive.crew import hired, settle
-from geotrans.archive.folder import product_path, trouble
 from geotrans.archive.inputs import Entry
-from geotrans.archive.journal import Journal, Row
+from geotrans.archive.journal import Journal
+from geotrans.archive.place import Place, belongings, product_name
 from geotrans.archive.work import Order, Outcome, Setup
 from geotrans.errors import OutputError
 from geotrans.mosaicking.budget import resident_bytes
@@ -32,18 +33,31 @@ _ERRAND = ".errand-"
 
 
 class Run:
-    """The scenes of one run on their way through a crew."""
+    """The scenes of one run on their way through a crew.
+
+    Args:
+        journal: Where it is written down.
+        setup: What all scenes have in common.
+        place: Where products go.
+        entries: The scenes.
+        names: What was there at the start.
+        max_retries: How often a scene is tried again.
+        overwrite: Whether what is not of our making is replaced.
+    """
 
     def __init__(
         self,
         journal: Journal,
         setup: Setup,
-        folder: Path,
+        place: Place,
         entries: Collection[Entry],
+        *,
+        names: Collection[str],
         max_retries: int,
         overwrite: bool,
     ) -> None:
-        self._journal, self._setup, self._folder = journal, setup, folder
+        self._journal, self._setup, self._place = journal, setup, place
+        self._folder, self._names = place.folder.absolute(), names
         self._entries = {entry.key: entry for entry in entries}
         self._max_retries, self._overwrite = max_retries, overwrite
         self._pending: deque[str] = deque()
@@ -66,6 +80,11 @@ class Run:
         """Work until every scene is done or has failed, here or where work is shared."""
         progress = progress or (lambda label, total: nullcontext(lambda done: None))
         self._pending.extend(self.waiting())
+        if self._place.target is not None:
+            with self._journal.alone():
+                write_model(self._place, self._setup.bundle)
+            if told := self._place.trouble():
+                raise OutputError(f"{told}; choose another -o")
         with ExitStack() as stack:
             n_workers, threads = min(workers, len(self._pending)), None
             if cluster is None and n_workers > 1:
@@ -121,14 +140,25 @@ class Run:
             row = self._journal.claim(key)
             if row is None:
                 continue
-            path = self._path(row)
-            if path.exists() and not row.ours and not self._overwrite:
-                told = f"{path} exists and is not of this job; move it away or give --overwrite"
+            is_ours = bool(row.ours) or self._overwrite
+            product = product_name(row.name, self._setup.bundle.spec.name)
+            if not is_ours and (there := self._others(product)):
+                told = f"{there} exists and is not of this job; move it away or give --overwrite"
                 self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
-            is_ours = bool(row.ours) or self._overwrite
-            return Order(self._entries[key], path, overwrite=is_ours, tries=row.tries + 1)
+            return Order(
+                self._entries[key], self._folder / product, overwrite=is_ours, tries=row.tries + 1
+            )
+        return None
+
+    def _others(self, product: str) -> str | None:
+        """What is where a product would be, or something that belongs to it."""
+        for name in belongings(product):
+            if name in self._names:
+                return f"{self._place}/{name}"
+            if (self._folder / name).exists():
+                return str(self._folder / name)
         return None
 
     def _done(self, order: Order, outcome: Outcome) -> None:
@@ -136,7 +166,7 @@ class Run:
         key = order.entry.key
         for note in outcome.notes:
             _log.warning("%s", note)
-        if outcome.kind == "OutputError" and (told := trouble(self._folder, outcome.reason)):
+        if outcome.kind == "OutputError" and (told := self._place.trouble(outcome.reason)):
             self._journal.settle(key, "waiting")
             raise OutputError(f"{told}; make room or rights, and the same command goes on")
         if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
@@ -151,6 +181,3 @@ class Run:
         )  # fmt: skip
         _log.info("%s: %s", order.entry.name, outcome.reason or "done")
         self._advance(1)
-
-    def _path(self, row: Row) -> Path:
-        return product_path(self._folder, row.name, self._setup.bundle.spec.name)

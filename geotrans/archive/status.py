@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from geotrans.archive.journal import Journal, Row, Run
+from geotrans.archive.place import Place
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Status:
     """How far an archive is.
 
     Attributes:
-        out: Folder of the products.
+        out: Folder of the products, or the URL that theirs begin with.
+        folder: Where the journal is; of products that are uploaded, tiles under way as well.
         task: The task.
         counts: Scenes by state: waiting, running, done, failed.
         failures: Those that failed.
@@ -50,6 +51,7 @@ class Status:
     """
 
     out: str
+    folder: str
     task: str
     counts: dict[str, int]
     failures: tuple[Failure, ...]
@@ -81,6 +83,8 @@ class Status:
         if self.seconds_left:
             told.append(f"about {duration(self.seconds_left)} left")
         lines = [f"{self.out}: {', '.join(told)}"]
+        if self.folder != self.out:
+            lines.append(f"journal {self.folder}")
         lines += [f"worked on by {holder}" for holder in self.held_by]
         width = max((len(f.name) for f in self.failures), default=0)
         lines += [f"failed  {f.name:<{width}}  {f.reason}" for f in self.failures]
@@ -88,12 +92,15 @@ class Status:
 
 
 def read_status(out: str | os.PathLike[str]) -> Status:
-    """How far the archive in a folder is, whether somebody works on it or not.
+    """How far an archive is, whether somebody works on it or not.
+
+    Args:
+        out: The folder of its journal, or in the directory it was begun in the URL of its products.
 
     Raises:
         OutputError: If there is no journal.
     """
-    journal = Journal(Path(out).expanduser(), read_only=True)
+    journal = Journal(Place.of(out).folder, read_only=True)
     try:
         return status_of(journal)
     finally:
@@ -103,7 +110,7 @@ def read_status(out: str | os.PathLike[str]) -> Status:
 def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
     """How far a journal's scenes, or some of them, are."""
     rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
-    runs = journal.runs()
+    runs, terms = journal.runs(), journal.terms()
     counts = {
         state: sum(row.state == state for row in rows)
         for state in ("waiting", "running", "done", "failed")
@@ -112,8 +119,9 @@ def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
     seconds = _worked_s(runs[-1], made) if made else 0.0
     left = counts["waiting"] + counts["running"]
     return Status(
-        out=str(journal.folder),
-        task=journal.terms().get("task", ""),
+        out=terms.get("target") or str(journal.folder),
+        folder=str(journal.folder),
+        task=terms.get("task", ""),
         counts=counts,
         failures=tuple(
             Failure(row.key, row.name, row.kind or "", row.reason or "", row.tries)

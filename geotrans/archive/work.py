@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from geotrans import pipeline
 from geotrans.archive.catalogue import describe_product
 from geotrans.archive.inputs import Entry
+from geotrans.archive.place import belongings, rewrite_proof
 from geotrans.archive.witness import take_witness
 from geotrans.errors import GeotransError, SceneError, UsageError
+from geotrans.files import write_whole
 from geotrans.mosaicking.budget import resident_bytes, tile_within
 from geotrans.mosaicking.job import ready_translator
-from geotrans.mosaicking.parts import wanted_while
+from geotrans.mosaicking.parts import Parts, wanted_while
+from geotrans.product.target import Target
+from geotrans.scene import Scene
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle
 
 _log = logging.getLogger("geotrans")
+
+# Beside a product that waits for its upload, what became of its scene.
+_MADE = ".made.json"
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class Setup:
     Attributes:
         bundle: The task and its weights.
         choices: Arguments of `translate` beside scene, task and output.
+        target: What products begin with in a store; None leaves them where they are made. Keys are
+            no part of it: each process finds its own.
         memory: Bytes for each process that translates.
         mask: Which pixels of STAC Items to leave out.
         threads: Threads of the network in a worker; None takes as many as the worker has.
@@ -37,6 +47,7 @@ class Setup:
 
     bundle: Bundle
     choices: Mapping[str, Any]
+    target: Target | None = None
     memory: int | None = None
     mask: Mask | None = None
     threads: int | None = None
@@ -48,7 +59,7 @@ class Order:
 
     Attributes:
         entry: Which.
-        path: Its product.
+        path: Where its product is made.
         overwrite: Whether a product that is there is of our making.
         tries: How often it is tried with this one.
     """
@@ -91,15 +102,11 @@ def translate_scene(setup: Setup, order: Order) -> Outcome:
     witness = take_witness(order.entry.hrefs)
     with _listening() as notes:
         try:
-            bands = setup.choices["bands"]
-            with order.entry.open(setup.bundle.spec, bands, setup.mask) as scene:
-                choices = {**setup.choices, "bands": order.entry.left_of(bands)}
+            with order.entry.open(setup.bundle.spec, setup.choices["bands"], setup.mask) as scene:
                 witness = take_witness(scene.files)
-                product = pipeline.translate(
-                    scene, task=setup.bundle, out=order.path, overwrite=order.overwrite,
-                    memory=setup.memory, **choices,
-                )  # fmt: skip
-                facts = describe_product(order.path, setup.bundle, order.entry, scene)
+                made = _made_before(setup, order, witness) or _make(setup, order, scene, witness)
+                if setup.target is not None:
+                    _upload(order.path, setup.target)
         except Exception as error:
             is_known = isinstance(error, GeotransError)
             reason = str(error) if is_known else f"{type(error).__name__}: {error}"
@@ -107,11 +114,58 @@ def translate_scene(setup: Setup, order: Order) -> Outcome:
                 "failed", witness, type(error).__name__, reason, isinstance(error, UsageError),
                 notes=tuple(notes),
             )  # fmt: skip
-    height, width = product.shape
-    n_bytes = order.path.stat().st_size
-    return Outcome(
-        "done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts, notes=tuple(notes)
-    )
+    return replace(made, notes=tuple(notes))
+
+
+def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
+    is_sent = setup.target is not None
+    if is_sent:
+        order.path.with_suffix(_MADE).unlink(missing_ok=True)
+    choices = {**setup.choices, "bands": order.entry.left_of(setup.choices["bands"])}
+    product = pipeline.translate(
+        scene, task=setup.bundle, out=order.path, overwrite=order.overwrite, memory=setup.memory,
+        **choices,
+    )  # fmt: skip
+    facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
+    (height, width), n_bytes = product.shape, order.path.stat().st_size
+    made = Outcome("done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts)
+    if is_sent:
+        write_whole(order.path.with_suffix(_MADE), json.dumps(asdict(made)).encode())
+    return made
+
+
+def _made_before(setup: Setup, order: Order, witness: str) -> Outcome | None:
+    """What became of a scene whose product waits for its upload, if the scene is as it was."""
+    if setup.target is None or not order.overwrite:
+        return None
+    try:
+        found = json.loads(order.path.with_suffix(_MADE).read_text())
+        made = Outcome(**{**found, "notes": ()})
+    except (OSError, ValueError, TypeError):
+        return None
+    is_whole = all(order.path.with_name(name).exists() for name in belongings(order.path.name))
+    return made if is_whole and made.witness == witness else None
+
+
+def _upload(product: Path, target: Target) -> None:
+    """Send a product and what belongs to it, the item last, and keep none of it here.
+
+    What went before one that fails stays: it is whole, and replaced when that is tried again.
+    """
+    check_wanted = Parts.beside(product).check_wanted  # A later run may be at the same scene.
+    names = [f"{product.name}.aux.xml", *belongings(product.name)]
+    files = [file for name in names if (file := product.with_name(name)).exists()]
+    for file in files:
+        target.child(file.name).send(file, check=check_wanted)
+    check_wanted()
+    for file in (product.with_suffix(_MADE), *files):
+        file.unlink(missing_ok=True)
+
+
+def forget_made(folder: Path) -> None:
+    """Have every scene made anew of which a product waits for its upload."""
+    for made in folder.glob(f"*{_MADE}"):
+        made.unlink(missing_ok=True)
 
 
 def prepare(setup: Setup) -> str:
@@ -175,12 +229,14 @@ class SceneWork:
         return replace(self, claim=claim)
 
     def check(self) -> None:
-        """See that the scenes are here, and load the network."""
+        """See that the scenes are here, that products can be sent, and load the network."""
         if self.sample is not None and not Path(self.sample).exists():
             raise SceneError(
                 f"does not see {self.sample}; keep scenes where every worker mounts them under the "
                 "same path"
             )
+        if self.setup.target is not None:
+            rewrite_proof(self.setup.target)
         prepare(self.setup)
 
     def __call__(self, order: Order) -> Outcome:

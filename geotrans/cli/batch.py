@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +30,7 @@ from geotrans.errors import EXIT_PARTLY_FAILED, UsageError
 
 EXAMPLES = (
     "geotrans batch photographs list.csv --task aerial2map -o maps --workers 4",
-    "geotrans batch photographs --task aerial2map -o maps --memory 8GB --plan",
+    "geotrans batch photographs --task aerial2map -o s3://bucket/maps --plan",
     "geotrans batch maps --status",
 )
 
@@ -39,7 +38,7 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         help="Rasters, folders, globs, URLs, lists of them (.txt, or .csv with a column 'path'), "
-        "STAC documents and stac-geoparquet files. With --status: the folder of the products.",
+        "STAC documents and stac-geoparquet files. With --status: the folder of the journal.",
         show_default=False,
     ),
 ]
@@ -54,7 +53,8 @@ def command(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the products.")
+        str | None,
+        typer.Option("-o", "--output", help="Folder of the products, or s3://BUCKET/PREFIX."),
     ] = None,
     bands: Annotated[
         str | None,
@@ -120,19 +120,22 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Translate many scenes, each into a cloud-optimised GeoTIFF in one folder.
+    """Translate many scenes, each into a cloud-optimised GeoTIFF in one folder or store.
 
     Beside each lie its STAC Item and a thumbnail, over all of them a STAC Collection.
 
     A journal in that folder says what is done: the same command again does the rest, and anew what
     has changed. A scene that fails is told at the end and stops no other; the exit code is then 3.
+
+    Of -o s3://bucket/maps (also gs://, az://) that folder is bucket_maps in the current directory,
+    where tiles under way are, too.
     """
     from geotrans import archive
 
     given = inputs or []
     if status:
         if len(given) != 1:
-            raise UsageError("--status takes one folder, that of the products")
+            raise UsageError("--status takes one folder, that of the journal")
         state = archive.read_status(given[0])
         console.emit(state.to_dict() if as_json else state, as_json=as_json)
         return

@@ -171,7 +171,7 @@ class Cluster:
                 if time.monotonic() > until:
                     raise OutputError(
                         f"worker {worker} on {host} has a {folder} of its own; give -o in a folder "
-                        "that it shares with this machine"
+                        "that it shares with this machine, or run in one if -o is in a store"
                     )
                 time.sleep(0.05)
             trace.unlink()

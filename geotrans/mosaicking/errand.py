@@ -71,7 +71,7 @@ class Errand:
         except OSError as error:
             raise OutputError(
                 f"does not see {folder} ({error.strerror}); give -o in a folder that every worker "
-                "mounts under the same path"
+                "mounts under the same path, or run in one if -o is in a store"
             ) from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise OutputError(f"{self.path} was changed by somebody else; start again")

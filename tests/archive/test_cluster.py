@@ -27,6 +27,7 @@ from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
 from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
+from tests.helpers.store import Bucket
 
 N_SCENES = 6
 
@@ -49,7 +50,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
         yield cluster
 
 
-def _batch(place: Path, out: Path, **options: Any) -> Status:
+def _batch(place: Path, out: Path | str, **options: Any) -> Status:
     return geotrans.batch(
         place / "in", task=place / "noisy.safetensors", out=out, tile=40, precision="float32",
         **options,
@@ -125,6 +126,32 @@ def test_relative_paths_a_scheduler_file_and_a_bad_scene(
     assert [failure.name for failure in state.failures] == ["bad"]
     assert state.failures[0].tries == 2
     assert _is_whole(place, tmp_path / "out")
+
+
+def test_workers_upload_with_keys_of_their_own(
+    place: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with real_cluster(tmp_path / "cluster") as cluster:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the client")
+        elsewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+        with (
+            cluster.one_more(env=elsewhere),
+            pytest.raises(
+                OutputError, match=r"worker tcp\S+: s3://shelf/maps/models/\S+ cannot be read: "
+            ) as told,
+        ):
+            _batch(place, "s3://shelf/maps", cluster=cluster.address)
+        assert "\n" not in str(told.value)
+        assert not [key for key in sorted(bucket.keys()) if key.endswith(".tif")]
+        state = _batch(place, "s3://shelf/maps", cluster=cluster.address)
+    assert state.is_complete
+    assert [path.name for path in (tmp_path / "shelf_maps").iterdir()] == ["journal.sqlite"]
+    saved = bucket.save("maps", tmp_path / "saved")
+    assert digests(saved) == digests(place / "whole")
+    assert {path.name for path in saved.iterdir()} == {
+        path.name for path in (place / "whole").iterdir() if path.suffix != ".sqlite"
+    }
 
 
 def test_a_plan_is_measured_on_a_worker(place: Path, running: RealCluster, tmp_path: Path) -> None:

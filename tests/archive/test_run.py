@@ -60,8 +60,9 @@ def test_what_is_done_is_skipped_and_what_changed_is_redone(
     assert _batch(tmp_path / "scenes", bundle, out).n_new == 1
     after = _times(out)
     assert {name for name in before if before[name] != after[name]} == {"scene1_same.tif"}
-    (out / "scene2_same.tif").unlink()
-    assert _batch(tmp_path / "scenes", bundle, out).n_new == 1
+    for end in (".tif", ".png", ".json"):
+        (out / f"scene2_same{end}").unlink()
+        assert _batch(tmp_path / "scenes", bundle, out).n_new == 1
     write_scene(tmp_path / "scenes" / "late.tif")
     assert _batch(tmp_path / "scenes", bundle, out).counts["done"] == 4
 
@@ -138,6 +139,12 @@ def test_a_product_that_is_not_ours_is_left_alone(
         assert "is not of this job" in state.failures[0].reason
     assert (out / "scene0_same.tif").read_text() == "somebody's"
     assert _batch(tmp_path / "scenes", bundle, out, overwrite=True).is_complete
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "collection.json").write_text("somebody's")
+    with pytest.raises(OutputError, match=r"other/collection.json exists and is not of this job"):
+        _batch(tmp_path / "scenes", bundle, other)
+    assert (other / "collection.json").read_text() == "somebody's"
 
 
 def test_what_concerns_all_scenes_is_raised(scenes: Any, bundle: Path, tmp_path: Path) -> None:

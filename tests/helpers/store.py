@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
+from urllib.parse import quote
 
 # Of every Azurite, as its manual says.
 _ACCOUNT = "devstoreaccount1"
@@ -43,12 +45,37 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         """An object."""
-        with urllib.request.urlopen(f"{self.url}/{key}") as answer:
+        with urllib.request.urlopen(f"{self.url}/{quote(key)}") as answer:
             return bytes(answer.read())
+
+    def save(self, prefix: str, folder: Path) -> Path:
+        """Write the objects below a prefix into a folder."""
+        for key in self.keys():
+            if key.startswith(f"{prefix}/"):
+                path = folder / key.removeprefix(f"{prefix}/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self.get(key))
+        return folder
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object that everybody may read."""
         _ask(f"{self.url}/{key}", "PUT", content)
+
+    def remove(self, key: str) -> None:
+        """Delete an object."""
+        _ask(f"{self.url}/{quote(key)}", "DELETE")
+
+    def refuse(self, *keys: str) -> None:
+        """Let nobody write objects of these names, in which `*` stands for anything; or all."""
+        if not keys:
+            _ask(f"{self.url}?policy", "DELETE")
+            return
+        rule = {
+            "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+            "Resource": [f"arn:aws:s3:::shelf/{key}" for key in keys],
+        }  # fmt: skip
+        policy = {"Version": "2012-10-17", "Statement": [rule]}
+        _ask(f"{self.url}?policy", "PUT", json.dumps(policy).encode())
 
     def _words(self, query: str, tag: str) -> list[str]:
         from xml.etree import ElementTree

@@ -13,7 +13,7 @@ import rasterio
 
 from geotrans.archive import Status
 from geotrans.archive import batch as translate_all
-from geotrans.errors import OutputError, UsageError
+from geotrans.errors import OutputError
 from geotrans.pipeline import translate
 from geotrans.product import target as targets
 from geotrans.product.target import Target
@@ -182,6 +182,33 @@ def test_an_archive_sees_what_changed(shelf: str, task: Path, tmp_path: Path) ->
         assert np.array_equal(made.read(), changed)
 
 
+def test_an_archive_goes_to_a_store(shelf: str, task: Path, tmp_path: Path) -> None:
+    sources = [write_scene(tmp_path / f"{name}.tif", shape=(24, 32)) for name in "ab"]
+
+    def run() -> Status:
+        return translate_all(sources, task, out=f"{shelf}/deep/maps")
+
+    made = {f"deep/maps/{name}_same.{end}" for name in "ab" for end in ("json", "png", "tif")}
+    made |= {f"deep/maps/{name}" for name in ("collection.json", "models/collection.json")}
+    made.add("deep/maps/models/same.json")
+    assert (run().n_new, run().n_new, set(_keys(shelf))) == (2, 0, made)
+    assert _names_here() == ["shelf_deep_maps", "shelf_deep_maps/journal.sqlite"]
+    open_store(shelf).delete("deep/maps/a_same.tif")
+    _put(shelf, "deep/maps/c_same.tif", 5, tmp_path)
+    sources.append(write_scene(tmp_path / "c.tif"))
+    state = run()
+    assert (state.n_new, [failure.name for failure in state.failures]) == (1, ["c"])
+    assert f"{shelf}/deep/maps/c_same.tif exists and is not of this job" in str(state)
+    with pytest.raises(OutputError, match="there is no bucket 'nowhere'; make it first"):
+        translate_all(sources, task, out=f"{shelf.partition(':')[0]}://nowhere/maps")
+    assert _names_here() == ["shelf_deep_maps", "shelf_deep_maps/journal.sqlite"]
+
+
+def _names_here() -> list[str]:
+    here = Path.cwd()
+    return sorted(path.relative_to(here).as_posix() for path in here.rglob("*"))
+
+
 _STRING = "AccountName=us;AccountKey=a2V5;EndpointSuffix=core.chinacloudapi.cn"
 _SIGNED = "BlobEndpoint=https://us.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=2"
 
@@ -241,10 +268,3 @@ def test_what_cannot_write_is_told_at_once(
         translate(write_scene(tmp_path / "scene.tif"), task, out=out)
     assert "s3cr3t" not in str(caught.value)
     assert identify_object(out) == SourceIdentity("uri", out)
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_the_folder_of_an_archive_is_no_url(kind: type[Any], task: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"az:/+shelf/maps is in a store; .* give a folder"):
-        translate_all(write_scene(tmp_path / "scene.tif"), task, out=kind("az://shelf/maps"))
-    assert not list(Path.cwd().iterdir())

@@ -53,9 +53,19 @@ def relative(target: str | os.PathLike[str], folder: Path) -> str:
     return found if found.startswith("../") else f"./{found}"
 
 
+def file_url(path: Path) -> str:
+    """A file of this machine, as a document names it that goes elsewhere."""
+    return path.absolute().as_uri()
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    """A document as it is written."""
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def write_document(document: dict[str, Any], path: Path) -> Path:
     """Write a document, whole or not at all; one that says the same already is left alone."""
-    content = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    content = encode(document)
     with suppress(OSError):
         if path.read_bytes() == content:
             return path

@@ -14,6 +14,7 @@ from geotrans.product.stac.document import (
     checksum,
     common_name,
     extension,
+    file_url,
     link,
     relative,
     write_document,
@@ -26,13 +27,16 @@ from geotrans.tasks.spec import BandSpec, TaskSpec
 _EXTENSIONS = (("mlm", "1.5.2"), ("file", "2.1.0"), ("processing", "1.2.0"))
 
 
-def model_item(bundle: Bundle, folder: Path, *, collection: Path | None = None) -> dict[str, Any]:
+def model_item(
+    bundle: Bundle, folder: Path, *, collection: Path | None = None, is_sent: bool = False
+) -> dict[str, Any]:
     """The STAC Item of a bundle's network.
 
     Args:
         bundle: Task and weights.
         folder: Where the document will lie; links are relative to it.
         collection: The STAC Collection it belongs to.
+        is_sent: Whether it goes to another machine, where the weights are not.
     """
     spec = bundle.spec
     created = _created(bundle)
@@ -41,7 +45,7 @@ def model_item(bundle: Bundle, folder: Path, *, collection: Path | None = None) 
     if any("eo:common_name" in band for band in bands):
         extensions.append(extension("eo", "2.0.0"))
     weights = {
-        "href": relative(bundle.path, folder),
+        "href": file_url(bundle.path) if is_sent else relative(bundle.path, folder),
         "type": "application/octet-stream; application=safetensors",
         "title": f"weights of {spec.name} {spec.version}",
         "roles": ["mlm:model", "mlm:weights"],
@@ -86,19 +90,34 @@ def write_models(bundles: Sequence[Bundle], folder: Path) -> list[Path]:
     Returns:
         The documents: `collection.json`, and one of each task's name.
     """
-    from geotrans.product.stac.collection import collection_of, make_folder
+    from geotrans.product.stac.collection import make_folder
 
     make_folder(folder)
+    documents = model_documents(bundles, folder)
+    return [write_document(document, folder / name) for name, document in documents.items()]
+
+
+def model_documents(
+    bundles: Sequence[Bundle], folder: Path, *, is_sent: bool = False
+) -> dict[str, dict[str, Any]]:
+    """The documents that `write_models` writes, by their names.
+
+    Args:
+        bundles: Tasks and weights.
+        folder: Where they will lie.
+        is_sent: As in `model_item`.
+    """
+    from geotrans.product.stac.collection import collection_of
+
     head = folder / "collection.json"
-    items = [model_item(bundle, folder, collection=head) for bundle in bundles]
+    items = [model_item(bundle, folder, collection=head, is_sent=is_sent) for bundle in bundles]
     document = collection_of(
         head,
         title="Networks of geotrans",
         description="Networks that translate georeferenced rasters between visual domains.",
         items=[(f"{item['id']}.json", item) for item in items],
     )
-    paths = [write_document(item, folder / f"{item['id']}.json") for item in items]
-    return [write_document(document, head), *paths]
+    return {head.name: document, **{f"{item['id']}.json": item for item in items}}
 
 
 def _network(bundle: Bundle) -> dict[str, Any]:
