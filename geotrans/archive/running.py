@@ -147,9 +147,7 @@ class Run:
                 self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
-            return Order(
-                self._entries[key], self._folder / product, overwrite=is_ours, tries=row.tries + 1
-            )
+            return Order(self._entries[key], self._folder / product, tries=row.tries + 1)
         return None
 
     def _others(self, product: str) -> str | None:

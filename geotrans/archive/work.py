@@ -59,14 +59,12 @@ class Order:
 
     Attributes:
         entry: Which.
-        path: Where its product is made.
-        overwrite: Whether a product that is there is of our making.
+        path: Where its product is made. Whatever is there, a worker has left that died.
         tries: How often it is tried with this one.
     """
 
     entry: Entry
     path: Path
-    overwrite: bool
     tries: int = 1
 
 
@@ -123,7 +121,7 @@ def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
         order.path.with_suffix(_MADE).unlink(missing_ok=True)
     choices = {**setup.choices, "bands": order.entry.left_of(setup.choices["bands"])}
     product = pipeline.translate(
-        scene, task=setup.bundle, out=order.path, overwrite=order.overwrite, memory=setup.memory,
+        scene, task=setup.bundle, out=order.path, overwrite=True, memory=setup.memory,
         **choices,
     )  # fmt: skip
     facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
@@ -136,7 +134,7 @@ def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
 
 def _made_before(setup: Setup, order: Order, witness: str) -> Outcome | None:
     """What became of a scene whose product waits for its upload, if the scene is as it was."""
-    if setup.target is None or not order.overwrite:
+    if setup.target is None:
         return None
     try:
         found = json.loads(order.path.with_suffix(_MADE).read_text())

@@ -18,7 +18,7 @@ import pytest
 import geotrans
 from geotrans.archive import Status
 from geotrans.archive.inputs import Entry
-from geotrans.archive.work import Order, SceneWork, Setup
+from geotrans.archive.work import Order, SceneWork, Setup, translate_scene
 from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
 from geotrans.mosaicking import losses
 from geotrans.mosaicking.connecting import connect
@@ -30,6 +30,12 @@ from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket
 
 N_SCENES = 6
+
+# What a run passes on to every scene.
+CHOICES: dict[str, Any] = {
+    "bands": None, "as_": "rgb", "seed": 0, "tile": 40, "halo": None, "device": "cpu",
+    "precision": "float32", "norm_stats": None, "creation_options": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -285,14 +291,10 @@ def test_a_patience_in_the_configuration_of_dask_counts() -> None:
 
 def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -> None:
     """A worker whose run was killed must not write what a later run is writing."""
-    asked: dict[str, Any] = {
-        "bands": None, "as_": "rgb", "seed": 0, "tile": 40, "halo": None, "device": "cpu",
-        "precision": "float32", "norm_stats": None, "creation_options": None,
-    }  # fmt: skip
     claim = tmp_path / "errand"
-    setup = Setup(open_bundle(place / "noisy.safetensors"), asked)
+    setup = Setup(open_bundle(place / "noisy.safetensors"), CHOICES)
     work = SceneWork(setup, tmp_path).settled(1, claim=claim)
-    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif", overwrite=False)
+    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -300,3 +302,13 @@ def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -
     assert not order.path.exists()
     claim.touch()
     assert work(order).state == "done"
+
+
+def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
+    place: Path, tmp_path: Path
+) -> None:
+    """Dask gives it to another worker, which finds the product."""
+    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
+    for _ in range(2):
+        outcome = translate_scene(Setup(open_bundle(place / "noisy.safetensors"), CHOICES), order)
+        assert (outcome.state, outcome.reason) == ("done", None)

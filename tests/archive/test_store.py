@@ -399,7 +399,7 @@ def test_a_run_that_is_over_uploads_nothing(
     setup = Setup(open_bundle(bundle), asked, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
     work = SceneWork(setup, here).settled(1, claim=claim)
-    order = Order(Entry.of_file(source), here / "scene0_same.tif", overwrite=True)
+    order = Order(Entry.of_file(source), here / "scene0_same.tif")
     bucket.refuse("deep/maps/scene0_same.tif")
     assert work(order).state == "failed"
     bucket.refuse()
