@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,11 +17,15 @@ from urllib.parse import SplitResult, urlsplit
 from geotrans.errors import OutputError, UsageError
 from geotrans.scene.remote import redact, without_secrets
 from geotrans.scene.store import SCHEMES, open_store
+from geotrans.threads import aside
 
 _log = logging.getLogger(__name__)
 
 # Pieces an upload is made of, bytes: stores want at least 5 MiB, and at most 10,000 of them.
 _PIECE_BYTES, _MOST_PIECES = 16 * 2**20, 9_000
+
+# How often an upload is looked at, s.
+_LOOK_S = 0.2
 
 # How Amazon, Google and Azure say that a bucket is not there.
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
@@ -175,7 +180,6 @@ class Target:
         n_bytes = file.stat().st_size
         piece = max(_PIECE_BYTES, -(-n_bytes // _MOST_PIECES))
         is_over = threading.Event()
-        failures: list[BaseException] = []
 
         def pieces() -> Iterator[bytes]:
             with file.open("rb") as source:
@@ -185,28 +189,25 @@ class Target:
                     yield content
 
         def upload() -> None:
-            try:
-                # What fits into one piece takes one request instead of three.
-                obstore.put(
-                    open_store(self.url), self.key, pieces(), use_multipart=n_bytes > piece,
-                    chunk_size=piece,
-                )  # fmt: skip
-            except Exception as error:  # It is raised in the thread that waits.
-                failures.append(error)
+            # What fits into one piece takes one request instead of three.
+            obstore.put(
+                open_store(self.url), self.key, pieces(), use_multipart=n_bytes > piece,
+                chunk_size=piece,
+            )  # fmt: skip
 
         # It works without looking up; waiting here keeps Ctrl-C working.
-        worker = threading.Thread(target=upload, name="upload", daemon=True)
-        worker.start()
+        uploaded = aside(upload, name="upload")
         try:
-            while worker.is_alive():
-                worker.join(timeout=0.2)
+            while wait([uploaded], _LOOK_S).not_done:
                 check()
         except BaseException:
             is_over.set()
-            worker.join(timeout=30)
+            wait([uploaded], 30)
             raise
-        if failures:
-            raise self._told(failures[0]) from failures[0]
+        try:
+            uploaded.result()
+        except Exception as error:
+            raise self._told(error) from error
         _log.info("%s uploaded, %.1f MB", self.url, n_bytes / 1e6)
 
     def discard(self) -> None:
