@@ -124,6 +124,7 @@ def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
         scene, task=setup.bundle, out=order.path, overwrite=True, memory=setup.memory,
         **choices,
     )  # fmt: skip
+    Parts.beside(order.path).check_wanted()
     facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
     (height, width), n_bytes = product.shape, order.path.stat().st_size
     made = Outcome("done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts)

@@ -211,6 +211,7 @@ def test_a_client_killed_again_and_again(case: Case, running: RealCluster, out: 
         process.kill()
         process.communicate()
         _check_kept(before, case.done(out))
+        running.wait_until_idle()  # What a worker still writes would be of nobody in a new folder.
         _renew(case, out)
     _finish(case, out, *more)
 

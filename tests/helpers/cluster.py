@@ -64,6 +64,16 @@ class RealCluster:
                 assert time.monotonic() < until, f"not {n} workers"
                 time.sleep(0.02)
 
+    def wait_until_idle(self) -> None:
+        """Wait until no worker is at anything; that of a killed client ends what it began."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            until = time.monotonic() + 60
+            while any(client.run(_n_running).values()):
+                assert time.monotonic() < until, "workers go on and on"
+                time.sleep(0.05)
+
     def replace_dead(self) -> None:
         """Start as many workers as have died, and wait for them."""
         dead = [worker for worker in self.workers if worker.poll() is not None]
@@ -95,6 +105,10 @@ def _start(
     found = {**os.environ, "PYTHONPATH": _PACKAGE, **(env or {})}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=found, stdout=log, stderr=log)
+
+
+def _n_running(dask_worker: Any) -> int:
+    return len(dask_worker.state.all_running_tasks)  # Cancelled ones, too.
 
 
 def is_left_empty(client: Any) -> bool:
