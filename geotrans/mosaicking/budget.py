@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 WINDOW_PX = 1024
 
 # Tiles at a time in one process. On a CPU the network takes nearly all the time, so that one tile
-# can be written and the next one read while another is computed; a GPU waits for more of them.
-_IN_FLIGHT = {"cpu": 2}
+# can be written and the next one read while another is computed; in bfloat16 it takes half of that,
+# and waits unless these are two. A GPU waits for more of them.
+_IN_FLIGHT = {"float32": 2, "bfloat16": 3}
 _IN_FLIGHT_ELSEWHERE = 4
 
 # Of GDAL's block cache, bytes; its default is a twentieth of the machine.
@@ -69,7 +70,7 @@ def tile_within(
         TilingError: If not even the smallest useful tile fits.
     """
     spec, device = with_halo(translator.spec, halo), str(translator.device)
-    per_px = tile_bytes_per_px(spec, dtype, device)
+    per_px = tile_bytes_per_px(spec, dtype, device, translator.precision)
     if device == "cpu":
         per_px += network_bytes_per_px(translator.bundle, translator.precision)
     base += GDAL_CACHE_BYTES
@@ -102,17 +103,17 @@ def _core(spec: TaskSpec, window_px: int) -> int:
     return (window_px - 2 * _halo(spec)) // spec.align * spec.align
 
 
-def in_flight(device: str) -> int:
+def in_flight(device: str, precision: str) -> int:
     """Tiles to work on at a time in one process."""
-    return _IN_FLIGHT.get(device, _IN_FLIGHT_ELSEWHERE)
+    return _IN_FLIGHT[precision] if device == "cpu" else _IN_FLIGHT_ELSEWHERE
 
 
-def tile_bytes_per_px(spec: TaskSpec, dtype: str, device: str) -> float:
+def tile_bytes_per_px(spec: TaskSpec, dtype: str, device: str, precision: str) -> float:
     """Memory of tiles on their way in and out, bytes a pixel of one window."""
     source = len(spec.source) * np.dtype(dtype).itemsize
     target = len(spec.target) * spec.scale**2
     floats = 4 * (spec.channels_in + spec.channels_out * spec.scale**2)
-    return in_flight(device) * (_COPIES * (source + target + 1) + floats)
+    return in_flight(device, precision) * (_COPIES * (source + target + 1) + floats)
 
 
 def network_bytes_per_px(bundle: Bundle, precision: str) -> float:

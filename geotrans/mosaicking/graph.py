@@ -31,7 +31,7 @@ class TileWriter(Writer):
     @property
     def at_once(self) -> int:
         """Tiles read, computed or written at a time in one process."""
-        return in_flight(self.canvas.device)
+        return in_flight(self.canvas.device, self.canvas.precision)
 
     @property
     def network_s(self) -> float:

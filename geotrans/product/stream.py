@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -37,8 +38,8 @@ from geotrans.scene import Patch
 _GROUP_PX = 2 * BLOCK_PX
 _FACTORS = (2, 4)
 
-# Pixels held at a time, bytes.
-_SEGMENT_BYTES = 16 * 2**20
+# Pixels of a segment, bytes, and how many are encoded at a time.
+_SEGMENT_BYTES, _AT_ONCE = 16 * 2**20, 2
 
 # What a directory says it is: of lower resolution, a mask.
 _REDUCED, _MASK = 1, 4
@@ -142,14 +143,19 @@ class CogStream:
     def _follow(self) -> None:
         """What the thread does."""
         try:
-            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), ExitStack() as stack:
+            with ExitStack() as stack:
+                stack.enter_context(rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"))
                 self._files = {n: stack.enter_context(self._overview(n)) for n in self._waiting}
+                pool = stack.enter_context(ThreadPoolExecutor(_AT_ONCE, "encode"))
+                ahead: deque[tuple[Window, Future[Encoded]]] = deque()
                 for window in self._segments(0):
                     if not self._wait_for(window):
                         return
-                    patch = read_parts(self._canvas, self._parts, window)
-                    self._has_gaps |= not patch.valid.all()
-                    self._take(0, window, patch)
+                    ahead.append((window, pool.submit(self._made, window)))
+                    if len(ahead) == _AT_ONCE:
+                        self._take(0, *_next(ahead))
+                while ahead:
+                    self._take(0, *_next(ahead))
             self._store.flush()
         except Exception as error:  # Raised again where the tiles are made.
             self._failure = error
@@ -169,9 +175,15 @@ class CogStream:
         for top, left in product(range(0, height, _GROUP_PX), range(0, width, step)):
             yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
 
-    def _take(self, level: int, window: Window, patch: Patch) -> None:
-        """Encode a segment of a level, and what of smaller levels is whole by then."""
-        encoded = self._encode(patch, factors=_FACTORS[: len(self._shapes) - 1 - level])
+    def _made(self, window: Window) -> Encoded:
+        """A segment of full resolution, out of the tiles."""
+        patch = read_parts(self._canvas, self._parts, window)
+        if not patch.valid.all():
+            self._has_gaps = True
+        return self._encode(patch, factors=self._factors(0))
+
+    def _take(self, level: int, window: Window, encoded: Encoded) -> None:
+        """Keep a segment of a level, and encode what of smaller levels is whole by then."""
         row, col = window.row_off // BLOCK_PX, window.col_off // BLOCK_PX
         self._keep(encoded, level=level, row=row, col=col)
         smaller = level + len(_FACTORS)
@@ -190,7 +202,8 @@ class CogStream:
         segments = self._waiting[smaller]
         while segments and segments[0].row_end <= n_rows:
             segment = segments.popleft()
-            self._take(smaller, segment, self._get(smaller, segment))
+            patch = self._get(smaller, segment)
+            self._take(smaller, segment, self._encode(patch, factors=self._factors(smaller)))
 
     def _put(self, level: int, window: Window, patch: Patch) -> None:
         at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
@@ -204,6 +217,9 @@ class CogStream:
         if self._is_maskable:
             valid = self._files[level].read_masks(1, window=at) != 0
         return Patch(self._files[level].read(window=at), valid)
+
+    def _factors(self, level: int) -> tuple[int, ...]:
+        return _FACTORS[: len(self._shapes) - 1 - level]
 
     def _encode(self, patch: Patch, *, factors: tuple[int, ...]) -> Encoded:
         return encode(patch, self._profile, factors=factors, resampling=self._resampling)
@@ -273,6 +289,11 @@ class CogStream:
         data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
         made = self._encode(Patch(data, valid), factors=()).masks[1]
         return replace(made, blocks=[self._stored(block) for block in made.blocks])
+
+
+def _next(ahead: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
+    window, encoded = ahead.popleft()
+    return window, encoded.result()
 
 
 def _pyramid(shape: tuple[int, int]) -> list[tuple[int, int]]:

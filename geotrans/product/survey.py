@@ -134,7 +134,8 @@ def survey_job(
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
     share = job.n_px / (place.width * place.height)
     height, width = job.plan.window_shape
-    waiting = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device) * height * width
+    per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
+    waiting = per_px * height * width
     one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
     return Survey(
         source=job.scene.public_uri,
