@@ -39,7 +39,7 @@ _GROUP_PX = 2 * BLOCK_PX
 _FACTORS = (2, 4)
 
 # Pixels of a segment, bytes, and how many are encoded at a time.
-_SEGMENT_BYTES, _AT_ONCE = 16 * 2**20, 2
+_SEGMENT_BYTES, _AT_ONCE = 8 * 2**20, 2
 
 # What a directory says it is: of lower resolution, a mask.
 _REDUCED, _MASK = 1, 4
