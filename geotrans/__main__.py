@@ -1,5 +1,5 @@
 """`python -m geotrans` is `geotrans`."""
 
-from geotrans.cli.main import main
+from geotrans.cli.start import main
 
 main()

@@ -100,7 +100,7 @@ def test_importing_the_package_brings_in_nothing_heavy() -> None:
 def test_help_brings_in_no_torch() -> None:
     loaded = _loaded_by(
         "import contextlib, io, sys\n"
-        "from geotrans.cli.main import main\n"
+        "from geotrans.cli.start import main\n"
         "sys.argv = ['geotrans', '--help']\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "    main()"

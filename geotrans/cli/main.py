@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
-import os
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -158,31 +154,3 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
     except (Exception, KeyboardInterrupt) as error:
         return console.report(error)
     return EXIT_DONE
-
-
-def main() -> None:
-    """Entry point of the `geotrans` script."""
-    if "_GEOTRANS_COMPLETE" in os.environ:
-        app(prog_name="geotrans")
-    codes: list[int] = []
-    atexit.register(_leave, codes)  # Registered before those of the command, it is called after.
-    # Imports make a hundred thousand objects and no garbage.
-    gc.set_threshold(100_000, 20, 20)
-    codes.append(run(sys.argv[1:]))
-    sys.exit(codes[0])
-
-
-def _leave(codes: list[int]) -> None:
-    """End a process that has torch in it, at once.
-
-    Everything else has ended by now. What Python and the CUDA libraries tidy up takes half a second
-    and 140 MB, for nothing.
-    """
-    if not codes or "torch" not in sys.modules:
-        return
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        return  # A reader that has gone away is Python's to tell.
-    os._exit(codes[0])

@@ -27,7 +27,7 @@ _IN_FLIGHT = {"float32": 2, "bfloat16": 3}
 _IN_FLIGHT_ELSEWHERE = 4
 
 # Of GDAL's block cache, bytes; its default is a twentieth of the machine.
-GDAL_CACHE_BYTES = 64 * 2**20
+GDAL_CACHE_BYTES = 32 * 2**20
 
 # What a tile holds beside the network: source, product and masks, and copies on the way; what the
 # network reads and says in float32.

@@ -136,34 +136,3 @@ def _install(monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
     module.command = command  # type: ignore[attr-defined]  # made for this test
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(main.COMMANDS, "fail", (module.__name__, "Fail."))
-
-
-_COMMAND = """
-import atexit, sys
-from geotrans.cli import main
-
-class Late:
-    def __del__(self):
-        print("late")
-
-def run(words):
-    if words:
-        import torch
-    main.late = Late()
-    atexit.register(print, "in time")
-    print("told", end=" ")
-    return 3
-
-main.run = run
-main.main()
-"""
-
-
-@pytest.mark.parametrize(
-    ("words", "said"), [([], "told in time\nlate\n"), (["torch"], "told in time\n")]
-)
-def test_a_process_with_torch_ends_at_once(words: list[str], said: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *words], capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (3, said, "")
