@@ -12,8 +12,9 @@ _LONG = {"translate", "batch"}
 
 # What glibc is told before a process begins, and cannot be told later. torch wants its blocks
 # aligned; what is cut off their ends goes into a cache of the thread, something small is put there
-# for good, and the next block of 80 MB needs new memory instead of the place of the last one.
-_TUNABLES = "glibc.malloc.tcache_count=0"
+# for good, and the next block of 80 MB needs new memory instead of the place of the last one. Pools
+# of threads of their own have no room for such a block at all.
+_TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import gc
+import importlib
 import logging
 import os
 import re
@@ -156,11 +157,14 @@ def staff(
     Args:
         cluster: Whose workers do it, if there is one.
         n_workers: Processes of this machine that do it otherwise; 1 leaves it to our threads.
-        imports: Modules that these import before they are asked for anything.
+        imports: Modules they will need, which takes a second or two.
 
     Yields:
         What waits for them and gives their cluster, or None.
     """
+    if cluster is not None and imports:
+        # What goes wrong goes wrong again when they are shown the work, and is told then.
+        aside(partial(cluster.ask, _bring_in, imports), name="staff")
     if cluster is not None or n_workers <= 1:
         yield lambda: cluster
         return
@@ -179,9 +183,14 @@ def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cl
     import dask
     from distributed import Client, LocalCluster
 
-    threads = max(1, n_cores() // n_workers)
+    environ = {
+        "OMP_NUM_THREADS": str(max(1, n_cores() // n_workers)),
+        # Their threads are there before the network: pools of their own have no room for its
+        # layers, and take and return each with a system call.
+        "MALLOC_ARENA_MAX": "1",
+    }
     settings = {
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(threads)},
+        "distributed.nanny.pre-spawn-environ": environ,
         "distributed.worker.memory.terminate": False,
         "distributed.worker.preload": list(imports),
     }
@@ -200,6 +209,11 @@ def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cl
     ):
         client.run(_quieten)
         yield Cluster(client)
+
+
+def _bring_in(modules: Sequence[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
 
 
 def _quieten() -> None:

@@ -102,7 +102,7 @@ class RealCluster:
 def _start(
     command: list[str], folder: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    found = {**os.environ, "PYTHONPATH": _PACKAGE, **(env or {})}
+    found = {**os.environ, "PYTHONPATH": _PACKAGE, "MALLOC_ARENA_MAX": "1", **(env or {})}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=found, stdout=log, stderr=log)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,7 +13,8 @@ import pytest
 
 from geotrans.errors import SceneError
 from geotrans.mosaicking.cluster import Cluster
-from geotrans.mosaicking.connecting import staff
+from geotrans.mosaicking.connecting import connect, staff
+from tests.helpers.cluster import real_cluster
 
 
 def _workers() -> list[psutil.Process]:
@@ -38,6 +41,19 @@ def test_processes_leave_when_the_plan_fails() -> None:
     with pytest.raises(SceneError, match="no such scene"), staff(None, 2):
         raise SceneError("no such scene")
     assert not _workers()
+
+
+def test_workers_that_are_there_bring_in_what_they_need_meanwhile(tmp_path: Path) -> None:
+    def look() -> bool:
+        return "geotrans.inference" in sys.modules
+
+    with real_cluster(tmp_path / "cluster") as real, connect(real.address) as cluster:
+        assert not any(cluster.ask(look).values())
+        with staff(cluster, 1, imports=["geotrans.inference"]) as hands:
+            assert hands() is cluster
+            until = time.monotonic() + 60
+            while not all(cluster.ask(look).values()):
+                assert time.monotonic() < until
 
 
 def test_a_cluster_that_is_there_does_the_work_and_one_worker_is_this_process() -> None:
