@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError
+from geotrans.models.ensemble import members_of
 from geotrans.models.layers import UpConv
 
 # Rec. 601, on stored values: the luma of a grey-scale copy.
@@ -76,7 +77,8 @@ class Residual(nn.Module):
         self.body = body
         self.register_buffer("weight", torch.zeros(len(self.free), n_bands))
         self.register_buffer("bias", torch.zeros(len(self.free)))
-        _start_from_zero(body)
+        for member in members_of(body):
+            _start_from_zero(member)
 
     @property
     def align(self) -> int:
