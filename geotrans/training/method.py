@@ -17,7 +17,7 @@ from geotrans.training.loop import Loop
 from geotrans.training.pool import PatchPool
 
 # Batches that the statistics of norms are taken from, and where their draws begin: no step's.
-_NORM_BATCHES, _NORM_DRAWS = 16, 1 << 39
+_NORM_BATCHES, _NORM_DRAWS = 64, 1 << 39
 
 
 class Method(ABC):
