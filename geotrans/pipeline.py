@@ -130,7 +130,8 @@ def translate(
         tile: Largest core edge of a tile, px; never changes the result.
         halo: Context to read around each tile, px; less than the network sees is an approximation,
             whose error is measured on one tile, told and recorded.
-        memory: Budget for the whole process, bytes or `"1.5GB"`; sets the tile.
+        memory: Budget for the whole run, bytes or `"1.5GB"`; sets the tile. Of a cluster, no more
+            workers are used than are there when it begins.
         workers: Processes that translate.
         cluster: Address or scheduler file of a Dask cluster whose workers translate, or one that
             `geotrans.mosaicking.connecting.connect` opened. The product's folder must be theirs,
@@ -165,7 +166,10 @@ def translate(
     """
     started = time.monotonic()
     progress = progress or (lambda label, total: nullcontext(lambda done: None))
-    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+    with (
+        quiet_gdal(),
+        reach(cluster, workers=workers, is_budgeted=memory is not None) as crew,
+    ):
         bundle = open_bundle(task)
         source = open_scene(scene)
         target = Target.of(out)

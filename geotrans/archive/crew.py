@@ -84,13 +84,14 @@ def _work_there(cluster: Cluster, errand: Errand, label: str, take: Take, done: 
     # Dask gives each to the worker with the least to do. Asked for one, it would keep a scene of a
     # worker that has died for that one, and never give it to those that come when all have died.
     hand_out(
-        lambda order: cluster.client.submit(
-            perform, errand, order, key=(label, order.entry.key, order.tries), pure=False
+        lambda order: cluster.submit(
+            perform, errand, order, key=(label, order.entry.key, order.tries)
         ),
         take,
         room=lambda: max(1, len(cluster.workers)),
         done=lambda order, future: done(order, _outcome(cluster, future)),
         cancel=cluster.cancel,
+        stranded=cluster.stranded,
     )
 
 

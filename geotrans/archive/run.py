@@ -133,7 +133,7 @@ def batch(
         "creation_options": creation_options or None,
     }  # fmt: skip
     place.check()
-    with reach(cluster, workers=workers) as crew:
+    with reach(cluster, workers=workers, is_budgeted=memory is not None) as crew:
         entries = select_entries(
             inputs, outside=place.folder, stac_api=stac_api, collection=collection, bbox=bbox,
             datetime=datetime,

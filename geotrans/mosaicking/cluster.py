@@ -5,7 +5,9 @@ Before any work it is checked that they see the folder, the scene and the bundle
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
@@ -21,6 +23,8 @@ from geotrans.mosaicking.run import Cell, Work, hand_out
 from geotrans.mosaicking.turns import Turns
 from geotrans.threads import aside
 
+_log = logging.getLogger(__name__)
+
 # How long a shared folder may take to show what another machine wrote, a cluster that is left to
 # drop what it was given; and how often to look whether one that is waited for is still there, s.
 _SEEN_S, _LEAVE_S, _LOOK_S = 10.0, 5.0, 2.0
@@ -31,11 +35,17 @@ class Cluster:
 
     Args:
         client: Connection to its scheduler.
+        most: Workers that are asked and given anything; all unless given.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, most: int | None = None) -> None:
         self.client = client
         self._roll = Roll(client)
+        self._most = most
+        self._choosing = threading.Lock()
+        self._chosen: list[str] = []
+        self._given: dict[Any, frozenset[str]] = {}
+        self._is_full = False
 
     @property
     def address(self) -> str:
@@ -49,7 +59,26 @@ class Cluster:
         Raises:
             ClusterError: If there has been none for too long.
         """
-        return self._roll.call()
+        found = self._roll.call()
+        return found if self._most is None else self._choose(found, self._most)
+
+    def closed(self) -> Cluster:
+        """The same with the workers it has now; who comes later takes the place of who left."""
+        return Cluster(self.client, most=len(self.workers))
+
+    def _choose(self, found: dict[str, int], most: int) -> dict[str, int]:
+        with self._choosing:
+            stayed = [worker for worker in self._chosen if worker in found]
+            came = [worker for worker in found if worker not in stayed]
+            self._chosen = [*stayed, *came][:most]
+            n_left_out = len(found) - len(self._chosen)
+            if n_left_out and not self._is_full:
+                self._is_full = True
+                _log.warning(
+                    "%d more workers came than the %d that --memory was divided among; they are "
+                    "given nothing unless others leave", n_left_out, most,
+                )  # fmt: skip
+            return {worker: found[worker] for worker in self._chosen}
 
     def ask[Result](
         self, function: Callable[..., Result], *words: Any, workers: list[str] | None = None
@@ -59,7 +88,7 @@ class Cluster:
         Args:
             function: What to call there.
             words: What with.
-            workers: Addresses of those to ask; all unless given.
+            workers: Addresses of those to ask; all that may be asked unless given.
 
         Raises:
             GeotransError: If it fails on any of them; says which.
@@ -67,6 +96,8 @@ class Cluster:
         """
         from distributed.comm import CommClosedError
 
+        if workers is None and self._most is not None:
+            workers = list(self.workers)
         run = partial(self.client.run, function, *words, workers=workers, on_error="return")
         with told(self.client):
             answers: dict[str, Any] = self.wait_for(run)
@@ -95,6 +126,35 @@ class Cluster:
             self._roll.call()
         return called.result()
 
+    def submit(self, function: Callable[..., Any], *words: Any, key: tuple[Any, ...]) -> Any:
+        """A future of what a function returns on any worker; of a closed cluster, see `stranded`.
+
+        Args:
+            function: What to call there.
+            words: What with.
+            key: What a dashboard shows; one that begins alike belongs to the same work.
+        """
+        # With nobody there, whoever comes first may have it.
+        workers = None if self._most is None else list(self.workers) or None
+        key = (*key, uuid.uuid4().hex)  # It may be submitted again.
+        future = self.client.submit(function, *words, key=key, pure=False, workers=workers)
+        if workers is not None:
+            self._given[key] = frozenset(workers)
+            future.add_done_callback(lambda ended: self._given.pop(ended.key, None))
+        return future
+
+    def stranded(self, futures: Collection[Any]) -> list[Any]:
+        """Futures that waited for workers who all have left; takes them back.
+
+        Dask gives what is for some workers to no other, and waits for these.
+        """
+        there = self._roll.call().keys()
+        if not there:
+            return []
+        left = [one for one in futures if not self._given.get(one.key, there) & there]
+        self.cancel(left)
+        return left
+
     def run[Result](
         self, work: Work[Cell, Result], cells: Collection[Cell], *, done: Callable[[Result], None]
     ) -> None:
@@ -114,13 +174,12 @@ class Cluster:
                     done(result)
 
             hand_out(
-                lambda some: self.client.submit(
-                    perform_turn, errand, some, key=(label, *some[0]), pure=False
-                ),
+                lambda some: self.submit(perform_turn, errand, some, key=(label, *some[0])),
                 turns.take,
                 room=lambda: sum(min(n, work.at_once) + 2 for n in self.workers.values()) or 1,
                 done=finish,
                 cancel=self.cancel,
+                stranded=self.stranded,
             )
 
     @contextmanager

@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,21 @@ _ANSWER_S, _START_S = 10, 120
 _ADDRESS = re.compile(r"(\w+://)?(\[[^\]]+\]|[^/:\s]+):\d+/?")
 
 
+@contextmanager
 def reach(
-    asked: str | os.PathLike[str] | Cluster | None, *, workers: int
-) -> AbstractContextManager[Cluster | None]:
-    """A cluster that is open already, one by its address as `connect` takes it, or none."""
+    asked: str | os.PathLike[str] | Cluster | None, *, workers: int, is_budgeted: bool = False
+) -> Iterator[Cluster | None]:
+    """A cluster that is open already, one by its address as `connect` takes it, or none.
+
+    With a budget, which is divided among the workers there are, no more of them get any work.
+    """
     if asked is not None and workers != 1:
         raise UsageError("a cluster has workers of its own; leave out --workers")
-    if asked is None or isinstance(asked, Cluster):
-        return nullcontext(asked)
-    return connect(asked)
+    if asked is None:
+        yield None
+        return
+    with nullcontext(asked) if isinstance(asked, Cluster) else connect(asked) as cluster:
+        yield cluster.closed() if is_budgeted else cluster
 
 
 @contextmanager

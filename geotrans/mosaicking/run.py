@@ -81,6 +81,7 @@ def hand_out[Item](
     room: Callable[[], int],
     done: Callable[[Item, Any], None],
     cancel: Callable[[Collection[Any]], None] | None = None,
+    stranded: Callable[[Collection[Any]], Collection[Any]] = lambda futures: (),
 ) -> None:
     """Work until there is nothing to take and nothing on its way, of which there is never much.
 
@@ -90,23 +91,31 @@ def hand_out[Item](
         room: How many may be on their way now.
         done: Called in this thread with each item and its future.
         cancel: Gives up futures that are still on their way when something goes wrong.
+        stranded: Which of some futures nobody will finish; their items are submitted again.
     """
     finished: SimpleQueue[Any] = SimpleQueue()
     running: dict[Any, Item] = {}
+
+    def begin(item: Item) -> None:
+        running[future := submit(item)] = item
+        future.add_done_callback(finished.put)
+
     try:
         while True:
             free = room() - len(running)
             while free > 0 and (item := take()) is not None:
-                running[future := submit(item)] = item
-                future.add_done_callback(finished.put)
+                begin(item)
                 free -= 1
             if not running:
                 return
             try:
                 future = finished.get(timeout=_PATIENCE_S)
             except Empty:
+                for future in stranded(running):
+                    begin(running.pop(future))
                 continue
-            done(running.pop(future), future)
+            if future in running:  # Else it was stranded, and what it held was begun again.
+                done(running.pop(future), future)
     finally:
         if cancel is not None:
             cancel(running)

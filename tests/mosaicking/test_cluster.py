@@ -35,6 +35,7 @@ from geotrans.mosaicking.connecting import connect
 from geotrans.mosaicking.devices import shared_device, shared_precision
 from geotrans.mosaicking.errand import Errand
 from geotrans.mosaicking.graph import TileWriter
+from geotrans.mosaicking.run import hand_out
 from geotrans.pipeline import plan_job, survey, translate
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
@@ -314,6 +315,43 @@ def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
     n_kept = int(re.search(r"(\d+) of", str(caught.value))[1])
     assert _make(place, out).n_resumed >= n_kept >= 10
     assert _is_whole(place, out)
+
+
+def test_workers_that_come_later_get_no_part_of_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(seconds: float) -> int:
+        time.sleep(seconds)
+        return os.getpid()
+
+    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
+        few = cluster.closed()
+        before = few.workers
+        second = real.add_worker()
+        real.wait_for_workers(2)
+        assert len(cluster.workers) == 2
+        assert few.workers == before
+        assert few.ask(os.getpid).keys() == before.keys()
+        first = real.workers[0]
+        some = [few.submit(work, 0.01, key=("some", i)) for i in range(20)]
+        assert {future.result(30) for future in some} == {first.pid}
+        assert caplog.text.count("1 more workers came than the 1 that --memory was") == 1
+        pids: list[int] = []
+        waiting = [0.01, 1.0, 0.02]
+        killer = threading.Timer(0.5, first.kill)
+        killer.start()
+        hand_out(
+            lambda seconds: few.submit(work, seconds, key=("more", seconds)),
+            lambda: waiting.pop(0) if waiting else None,
+            room=lambda: 3 * len(few.workers),
+            done=lambda _, future: pids.append(future.result(5)),
+            cancel=few.cancel,
+            stranded=few.stranded,
+        )
+        assert len(pids) == 3
+        assert pids[-1] == second.pid
+        assert set(few.workers) == set(cluster.workers) != set(before)
 
 
 @pytest.mark.slow
