@@ -9,7 +9,6 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
-from geotrans.models.ensemble import Ensemble, members_of
 from geotrans.models.liteunet import LiteUNet
 from geotrans.models.residual import Residual, body_of
 from geotrans.models.resnet import ResNet
@@ -56,21 +55,7 @@ def _residual(
     )
 
 
-def _ensemble(
-    in_channels: int,
-    out_channels: int,
-    *,
-    of: Mapping[str, Any],
-    n: int = 2,
-    out_activation: str = "tanh",
-) -> Ensemble:
-    """So many networks `{"arch": ..., "args": {...}}`, each with weights of its own."""
-    args = {"out_activation": out_activation, **of.get("args", {})}
-    return Ensemble(build(of["arch"], in_channels, out_channels, **args) for _ in range(n))
-
-
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
-    "ensemble": _ensemble,
     "identity": Identity,
     "liteunet": LiteUNet,
     "residual": _residual,
@@ -118,20 +103,18 @@ def load_pretrained(net: nn.Module, arch: str) -> None:
     """Give a generator's encoder the weights it has learned elsewhere.
 
     Args:
-        net: Generator with fresh weights; of a residual its body is meant, of an ensemble all its
-            members.
+        net: Generator with fresh weights; of a residual, its body is meant.
         arch: Its name in `GENERATORS`.
 
     Raises:
         ConfigError: If the architecture has no pretrained encoder.
         UsageError: If the package that holds the weights is not installed.
     """
-    encoders = members_of(body_of(net))
-    if not all(hasattr(encoder, "load_pretrained") for encoder in encoders):
+    encoder = body_of(net)
+    if not hasattr(encoder, "load_pretrained"):
         known = [name for name, made in GENERATORS.items() if hasattr(made, "load_pretrained")]
         raise ConfigError(
             f"generator '{arch}' has no pretrained encoder; set generator.pretrained to false, or "
-            f"generator.arch, or that of its body or members, to {' or '.join(known)}"
+            f"generator.arch, or that of its body, to {' or '.join(known)}"
         )
-    for encoder in encoders:
-        cast(Any, encoder).load_pretrained()
+    cast(Any, encoder).load_pretrained()

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError
-from geotrans.models.ensemble import members_of
 from geotrans.models.layers import UpConv
 
 # Rec. 601, on stored values: the luma of a grey-scale copy.
@@ -77,8 +76,7 @@ class Residual(nn.Module):
         self.body = body
         self.register_buffer("weight", torch.zeros(len(self.free), n_bands))
         self.register_buffer("bias", torch.zeros(len(self.free)))
-        for member in members_of(body):
-            _start_from_zero(member)
+        _start_from_zero(body)
 
     @property
     def align(self) -> int:

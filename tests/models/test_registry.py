@@ -9,11 +9,7 @@ from tests.helpers.networks import SMALL, noise
 @pytest.mark.parametrize(
     ("arch", "args", "message"),
     [
-        (
-            "unett",
-            {},
-            r"generator 'unett' is not known; did you mean 'unet'\?; there are ensemble, identity",
-        ),
+        ("unett", {}, r"generator 'unett' is not known; did you mean 'unet'\?; there are identity"),
         (
             "unet",
             {"dept": 3},
