@@ -26,6 +26,8 @@ PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Programs of others that the manual shows beside ours.
 _OTHERS = {"dask", "gdalinfo", "gdalwarp", "pip"}
+# What a command finds in its environment.
+_SETTING = re.compile(r"[A-Z_]+=")
 
 
 def _blocks(*languages: str) -> Iterator[tuple[str, str]]:
@@ -44,7 +46,7 @@ def _lines() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(_lines())))
 def test_a_command_can_be_meant(page: str, line: str) -> None:
-    program, *words = shlex.split(line)
+    program, *words = (word for word in shlex.split(line) if not _SETTING.match(word))
     if program == "kubectl":  # It runs ours elsewhere.
         program, *words = words[words.index("--") + 1 :]
     if program == "rio" and words[0] == "geotrans":
