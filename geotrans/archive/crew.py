@@ -100,7 +100,7 @@ def _outcome(cluster: Cluster, future: Any) -> Outcome:
     from distributed import KilledWorker
 
     try:
-        outcome: Outcome = cluster.wait_for(future.result)
+        outcome: Outcome = cluster.result(future)
     except KilledWorker:
         told = (
             "the processes that worked on it were killed one after another, most likely for want "

@@ -35,15 +35,16 @@ class Cluster:
 
     Args:
         client: Connection to its scheduler.
-        most: Workers that are asked and given anything; all unless given.
+        first: Workers that are asked and given anything, until others take their places; all
+            unless given.
     """
 
-    def __init__(self, client: Any, *, most: int | None = None) -> None:
+    def __init__(self, client: Any, *, first: Collection[str] | None = None) -> None:
         self.client = client
         self._roll = Roll(client)
-        self._most = most
+        self._most = None if first is None else len(first)
         self._choosing = threading.Lock()
-        self._chosen: list[str] = []
+        self._chosen = list(first or ())
         self._given: dict[Any, frozenset[str]] = {}
         self._is_full = False
 
@@ -64,7 +65,7 @@ class Cluster:
 
     def closed(self) -> Cluster:
         """The same with the workers it has now; who comes later takes the place of who left."""
-        return Cluster(self.client, most=len(self.workers))
+        return Cluster(self.client, first=self.workers)
 
     def _choose(self, found: dict[str, int], most: int) -> dict[str, int]:
         with self._choosing:
@@ -140,20 +141,39 @@ class Cluster:
         future = self.client.submit(function, *words, key=key, pure=False, workers=workers)
         if workers is not None:
             self._given[key] = frozenset(workers)
-            future.add_done_callback(lambda ended: self._given.pop(ended.key, None))
         return future
+
+    def result(self, future: Any) -> Any:
+        """What a future that has ended returns, while there is anybody to give it.
+
+        Raises:
+            ClusterError: If those who had it have left, or as `wait_for` does.
+        """
+        called = aside(future.result)
+        while wait([called], _LOOK_S).not_done:
+            if self._is_stranded(future, self._roll.call()):
+                raise ClusterError(
+                    "the workers that --memory was divided among have left with a result that "
+                    "nobody else may make"
+                )
+        self._given.pop(future.key, None)
+        return called.result()
 
     def stranded(self, futures: Collection[Any]) -> list[Any]:
         """Futures that waited for workers who all have left; takes them back.
 
         Dask gives what is for some workers to no other, and waits for these.
         """
-        there = self._roll.call().keys()
-        if not there:
-            return []
-        left = [one for one in futures if not self._given.get(one.key, there) & there]
+        there = self._roll.call()
+        left = [future for future in futures if self._is_stranded(future, there)]
         self.cancel(left)
+        for future in left:
+            self._given.pop(future.key, None)
         return left
+
+    def _is_stranded(self, future: Any, there: dict[str, int]) -> bool:
+        given = self._given.get(future.key)
+        return given is not None and bool(there) and given.isdisjoint(there)
 
     def run[Result](
         self, work: Work[Cell, Result], cells: Collection[Cell], *, done: Callable[[Result], None]
@@ -168,7 +188,7 @@ class Cluster:
             label, turns = label_of(work), Turns(cells)
 
             def finish(some: list[Cell], future: Any) -> None:
-                results, seconds = self.wait_for(future.result)
+                results, seconds = self.result(future)
                 turns.finish(some, len(results), seconds)
                 for result in results:
                     done(result)

@@ -354,6 +354,24 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         assert set(few.workers) == set(cluster.workers) != set(before)
 
 
+def test_a_result_that_left_with_its_worker_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
+        few = cluster.closed()
+        real.add_worker()
+        real.wait_for_workers(2)
+        ended = few.submit(os.getpid, key=("ended", 0))
+        until = time.monotonic() + 30
+        while not ended.done():
+            assert time.monotonic() < until
+        real.workers[0].kill()
+        real.wait_for_workers(1)
+        with pytest.raises(ClusterError, match="have left with a result"):
+            few.result(ended)
+
+
 @pytest.mark.slow
 def test_ctrl_c_takes_back_what_was_handed_out(
     place: Path, running: RealCluster, tmp_path: Path
