@@ -1,6 +1,7 @@
 """Networks: torch only, no geography."""
 
 from geotrans.models.allocator import hand_back_now_and_then, keep_freed_memory
+from geotrans.models.ensemble import ensemble_of
 from geotrans.models.folding import fold
 from geotrans.models.footprint import largest_layer
 from geotrans.models.patchgan import PatchGAN, Verdict
@@ -17,6 +18,7 @@ __all__ = [
     "Verdict",
     "alignment",
     "build",
+    "ensemble_of",
     "fit_reference",
     "fold",
     "hand_back_now_and_then",

@@ -9,11 +9,14 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from geotrans.errors import ConfigError, nearest
+from geotrans.models.ensemble import Ensemble
 from geotrans.models.liteunet import LiteUNet
 from geotrans.models.residual import Residual, body_of
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
 from geotrans.models.unet_reference import UNetReference
+
+_MOST_MEMBERS = 64
 
 
 class Identity(nn.Module):
@@ -55,7 +58,23 @@ def _residual(
     )
 
 
+def _ensemble(
+    in_channels: int,
+    out_channels: int,
+    *,
+    of: Mapping[str, Any],
+    n: int = 2,
+    out_activation: str = "tanh",
+) -> Ensemble:
+    """So many networks `{"arch": ..., "args": {...}}`, each with weights of its own."""
+    if not 1 <= n <= _MOST_MEMBERS:
+        raise ConfigError(f"an ensemble has 1 to {_MOST_MEMBERS} members; got n = {n}")
+    args = {"out_activation": out_activation, **of.get("args", {})}
+    return Ensemble(build(of["arch"], in_channels, out_channels, **args) for _ in range(n))
+
+
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "ensemble": _ensemble,
     "identity": Identity,
     "liteunet": LiteUNet,
     "residual": _residual,

@@ -254,11 +254,29 @@ class LoopConfig(_Strict):
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
 
 
+class MemberConfig(_Strict):
+    """What one of several trainings does otherwise, by the keys of the run's own sections.
+
+    Attributes:
+        loss: Changes to `loss`.
+        critic: Changes to `critic`.
+        augment: Changes to `augment`.
+        training: Changes to `training`, such as another `seed`.
+    """
+
+    loss: dict[str, Any] = Field(default_factory=dict)
+    critic: dict[str, Any] = Field(default_factory=dict)
+    augment: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
 class TrainConfig(_Strict):
     """A whole run.
 
     Attributes:
         inverse: The generator of the way back; None builds it as the other one is.
+        members: Trainings of the same task, one after the other, whose networks are averaged into
+            one bundle; without any, the run is one training.
     """
 
     task: TaskConfig
@@ -270,6 +288,20 @@ class TrainConfig(_Strict):
     contrast: ContrastConfig = ContrastConfig()
     augment: AugmentConfig = AugmentConfig()
     training: LoopConfig = LoopConfig()
+    members: tuple[MemberConfig, ...] = ()
+
+    @property
+    def trainings(self) -> tuple[TrainConfig, ...]:
+        """One configuration a member, what it changes worked in; empty without members.
+
+        Raises:
+            ConfigError: If a member changes what is not there.
+        """
+        shared = self.model_dump(mode="json", exclude={"members"})
+        return tuple(
+            validated(TrainConfig, _changed(shared, member.model_dump()), where=f"member {i}")
+            for i, member in enumerate(self.members, start=1)
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -316,6 +348,23 @@ class TrainConfig(_Strict):
             raise ValueError("loss.feature matches the critic's activations; set loss.gan above 0")
         return self
 
+    @model_validator(mode="after")
+    def _members_differ(self) -> TrainConfig:
+        if not self.members:
+            return self
+        if len(self.members) == 1:
+            raise ValueError("members lists one training; list two or more, or leave it out")
+        if self.task.inverse:
+            raise ValueError("task.inverse asks for the way back, which members do not average")
+        trainings = self.trainings
+        for i, one in enumerate(trainings):
+            if one in trainings[:i]:
+                raise ValueError(
+                    f"member {i + 1} is the same training as member {trainings.index(one) + 1}; "
+                    "give it another training.seed"
+                )
+        return self
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A run from its YAML file.
@@ -328,6 +377,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         ConfigError: If the file cannot be read or a key is unknown; names the nearest.
     """
     return validated(TrainConfig, read_sections(path, overrides), where=str(path))
+
+
+def _changed(value: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with some of them, however deep, replaced."""
+    changed = dict(value)
+    for key, new in changes.items():
+        old = changed.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changed[key] = _changed(old, new)
+        else:
+            changed[key] = new
+    return changed
 
 
 def resolved(config: TrainConfig) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def export_bundle(
             )
             for name, value in scores.items()
         },
-        training=_portable(resolved(config)),
+        training=portable(resolved(config)),
         reproduce=reproduce,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
@@ -133,7 +133,7 @@ def _norm(args: Mapping[str, Any]) -> Any:
     return args.get("norm") or body.get("args", {}).get("norm", "batch")
 
 
-def _portable(config: dict[str, Any]) -> dict[str, Any]:
+def portable(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without folders of the machine it ran on."""
     data = {key: value for key, value in config["data"].items() if key not in {"root", "cache"}}
     return {**config, "data": data}

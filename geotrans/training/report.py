@@ -99,21 +99,46 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
             f"{folder} holds no training run: {error}; give the folder 'geotrans train' made"
         ) from error
     result = _json(folder / RESULT)
+    n_members = len(config.get("members") or ())
+    learned = _members(folder, n_members, result) if n_members else _learned(folder, result)
     content = html.page(
         f"{task['name']}: training run",
         html.section("Run", html.facts(_facts(folder, config, result))),
-        html.section(
-            "Held-out scores", *_curves(_columns(folder / "scores.csv"), mark=result.get("step"))
-        ),
-        html.section("Losses", *_curves(_columns(folder / "losses.csv"))),
+        *learned,
         html.section("Sample sheets", *_sheets(folder, result.get("step"))),
         html.section("Places", _map(folder)),
-        html.section("Speed", *_curves(_speed(_columns(folder / "timing.csv")))),
         html.section("Configuration", html.folded("every key", _yaml(config))),
         subtitle=task.get("title", ""),
     )
     html.write_page(folder / REPORT, content)
     return folder / REPORT
+
+
+def _learned(folder: Path, result: Mapping[str, Any]) -> list[html.Html]:
+    """How one training went."""
+    scores = _curves(_columns(folder / "scores.csv"), mark=result.get("step"))
+    return [
+        html.section("Held-out scores", *scores),
+        html.section("Losses", *_curves(_columns(folder / "losses.csv"))),
+        html.section("Speed", *_curves(_speed(_columns(folder / "timing.csv")))),
+    ]
+
+
+def _members(folder: Path, n: int, result: Mapping[str, Any]) -> list[html.Html]:
+    """How good each of several trainings is, and how good their mean."""
+    found = {f"member_{i}": _json(folder / f"member_{i}" / RESULT) for i in range(1, n + 1)}
+    found |= {"mean": dict(result)} if result else {}
+    names = list(dict.fromkeys(name for one in found.values() for name in one.get("scores", ())))
+    rows = [
+        (who, *(f"{one['scores'][name]:.4g}" if name in one["scores"] else "" for name in names))
+        if one
+        else (who, "not finished")
+        for who, one in found.items()
+    ]
+    told = html.text(
+        "The bundle is their mean. How each learned stands in the report of its folder."
+    )
+    return [html.section("Members", told, html.table(("training", *names), rows))]
 
 
 def _facts(
@@ -126,15 +151,19 @@ def _facts(
     step = result.get("steps", done.get("step"))
     seconds = result.get("seconds", done.get("seconds"))
     yield "state", "finished" if result else "not finished; the same command goes on from here"
+    if n_members := len(config.get("members") or ()):
+        yield "members", f"{n_members} trainings, one after the other"
     yield "method", f"{loop['method']}, generator {config['generator']['arch']}"
     if step is not None:
-        yield "steps", f"{step:.0f} of at most {loop['steps']}"
+        yield "steps", f"{step:.0f}" + ("" if n_members else f" of at most {loop['steps']}")
     if result:
-        yield "exported", f"step {result['step']}, chosen by {loop['select']}"
+        if not n_members:
+            yield "exported", f"step {result['step']}, chosen by {loop['select']}"
         yield "scores of it", ", ".join(f"{k} {v:.4g}" for k, v in result["scores"].items())
     if seconds:
         most = loop.get("max_minutes")
-        yield "time", f"{seconds / 60:.1f} min" + (f" of at most {most:g}" if most else "")
+        is_bound = most and not n_members
+        yield "time", f"{seconds / 60:.1f} min" + (f" of at most {most:g}" if is_bound else "")
     if done:
         told = f"{done['images'] / done['seconds']:.1f} patches/s, evaluation included"
         yield "throughput", f"{told}; {done['images']:.0f} patches of {loop['crop']} px"

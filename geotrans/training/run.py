@@ -8,14 +8,17 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geotrans.errors import ConfigError, OutputError, SamplingError
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.tiling import ensure_cache
-from geotrans.training.config import TrainConfig, load_config
+from geotrans.training.config import TrainConfig, load_config, save_config
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -100,25 +103,28 @@ def train(
             f"training needs the splits train and val; {cache.path} has {', '.join(cache.splits)}; "
             f"add {' and '.join(sorted(missing))} to data.splits"
         )
-    run = method_of(config, cache, folder, quiet=quiet)
-    with _reported(run, folder, cache):
-        trained = _trained(
-            run, config, cache, folder, resume=resume, reproduce=_command(source, overrides)
+    command = _command(source, overrides)
+    if config.members:
+        return _trained_members(
+            config, cache, folder, resume=resume, quiet=quiet, reproduce=command
         )
+    run = method_of(config, cache, folder, quiet=quiet)
+    with _reported(run.fabric, folder, cache):
+        trained = _trained(run, config, cache, folder, resume=resume, reproduce=command)
     run.fabric.barrier()
     return trained
 
 
 @contextmanager
-def _reported(run: Any, folder: Path, cache: PatchCache) -> Iterator[None]:
+def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
     """Write down what a run is, and, however it ends, its page."""
-    if not run.fabric.is_global_zero:
+    if not fabric.is_global_zero:
         yield
         return
     from geotrans.training.report import RESULT, record_machine, record_places, write_report
 
     (folder / RESULT).unlink(missing_ok=True)  # the run that is to go on has none yet
-    record_machine(folder, run.fabric)
+    record_machine(folder, fabric)
     record_places(folder, cache.manifest)
     try:
         yield
@@ -161,6 +167,55 @@ def _trained(
     return trained
 
 
+def _trained_members(
+    config: TrainConfig,
+    cache: PatchCache,
+    folder: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    reproduce: str,
+) -> TrainedTask:
+    """Train one member after the other, each in a folder of its own, and export their mean."""
+    from geotrans.training.loop import open_fabric
+
+    trainings = config.trainings
+    fabric = open_fabric(config)
+    fabric.launch()
+    if fabric.is_global_zero:
+        save_config(folder / "config.yaml", config)
+    with _reported(fabric, folder, cache):
+        members = []
+        for i, training in enumerate(trainings, start=1):
+            log.info("member %d of %d", i, len(trainings))
+            members.append(train(training, out=folder / f"member_{i}", resume=resume, quiet=quiet))
+        steps = sum(member.steps for member in members)
+        trained = TrainedTask(
+            folder=folder,
+            bundle=folder / f"{config.task.name}.safetensors",
+            scores=members[0].scores,
+            step=steps,
+            steps=steps,
+            seconds=sum(member.seconds for member in members),
+        )
+        if fabric.is_global_zero:
+            from geotrans.training.members import average_bundles
+
+            scores = average_bundles(
+                trained.bundle,
+                [member.bundle for member in members],
+                config,
+                cache,
+                step=steps,
+                device=fabric.device,
+                reproduce=reproduce,
+            )
+            trained = replace(trained, scores=scores)
+            _sum_up(trained)
+    fabric.barrier()
+    return trained
+
+
 def method_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bool) -> Any:
     """The method that a configuration names, set up."""
     if config.training.method == "cyclegan":
@@ -178,9 +233,11 @@ def method_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bo
 
 def _prepare(folder: Path, *, resume: bool) -> None:
     """Make the folder, before anything long begins."""
-    if not resume and (folder / "checkpoint.pt").exists():
+    runs = folder, *sorted(folder.glob("member_*"))
+    held = [run for run in runs if (run / "checkpoint.pt").exists()]
+    if held and not resume:
         raise OutputError(
-            f"{folder} holds a checkpoint; leave out --new to go on from it, "
+            f"{held[0]} holds a checkpoint; leave out --new to go on from it, "
             "or give another folder with -o"
         )
     try:

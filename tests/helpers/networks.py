@@ -17,6 +17,10 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "unet with blocks": ("unet", {**_UNET, "blocks": (1, 2), "block_level": 2}),
     "unet of depth 1, no norm": ("unet", {**_UNET, "depth": 1, "norm": "none"}),
     "liteunet": ("liteunet", {"stages": 2, "width": 4, "head_width": 5}),
+    "ensemble": (
+        "ensemble",
+        {"n": 2, "of": {"arch": "unet", "args": {"depth": 2, "width": 4, "max_width": 8}}},
+    ),
     "resnet": ("resnet", _RESNET),
     "resnet as published": ("resnet", {**_RESNET, "upsample": "transposed"}),
 }

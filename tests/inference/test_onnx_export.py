@@ -94,6 +94,10 @@ BODY = {"arch": "unet", "args": {"depth": 3, "width": 8, "max_width": 16, "head_
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", {**BODY["args"], "blocks": [1, 2]}),  # type: ignore[dict-item]
     "liteunet": ("liteunet", {"stages": 2, "width": 8, "head_width": 8}),
+    "ensemble": (
+        "ensemble",
+        {"n": 3, "of": {"arch": "liteunet", "args": {"stages": 2, "width": 8, "head_width": 8}}},
+    ),
     "resnet": ("resnet", {"blocks": 1, "width": 8}),
     "resnet as published": ("resnet", {"blocks": 1, "width": 8, "upsample": "transposed"}),
     "reference": ("unet_reference", {"depth": 5, "width": 4}),

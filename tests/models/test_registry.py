@@ -9,7 +9,11 @@ from tests.helpers.networks import SMALL, noise
 @pytest.mark.parametrize(
     ("arch", "args", "message"),
     [
-        ("unett", {}, r"generator 'unett' is not known; did you mean 'unet'\?; there are identity"),
+        (
+            "unett",
+            {},
+            r"generator 'unett' is not known; did you mean 'unet'\?; there are ensemble, identity",
+        ),
         (
             "unet",
             {"dept": 3},

@@ -37,6 +37,42 @@ def test_arguments_win_over_the_file(config_file):
     assert config.augment.critic == ("color", "cutout")
 
 
+def test_members_are_trainings_with_changes():
+    config = toy_config(augment__jitter={"gamma": 0.2, "contrast": 0.1})
+    members = [{}, {"augment": {"jitter": {"gamma": 0.3}}, "training": {"seed": 4}}]
+    config = TrainConfig.model_validate(config.model_dump() | {"members": members})
+    plain, changed = config.trainings
+    assert plain == toy_config(augment__jitter={"gamma": 0.2, "contrast": 0.1})
+    assert changed.training == plain.training.model_copy(update={"seed": 4})
+    assert (changed.augment.jitter.gamma, changed.augment.jitter.contrast) == (0.3, 0.1)
+    assert plain.trainings == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ("[{}]", "members lists one training; list two or more, or leave it out"),
+        ("[{}, {}]", "member 2 is the same training as member 1; give it another training.seed"),
+        ("[{}, {training: {sed: 1}}]", "member 2.training.sed: unknown key; did you mean 'seed'"),
+        ("[{}, {training: {seed: -1}}]", "member 2.training.seed: .* greater than or equal to 0"),
+        ("[{}, {task: {name: other}}]", r"members\.1\.task: unknown key"),
+        ("[{}, {loss: {gan: 0, l1: 0}}]", "member 2: every loss has weight 0"),
+    ],
+)
+def test_members_that_cannot_be_trained_are_refused(config_file, members, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(config_file, [f"members={members}"])
+
+
+def test_the_way_back_is_not_averaged():
+    content = toy_config().model_dump() | {"members": [{}, {"training": {"seed": 1}}]}
+    content["task"]["inverse"] = True
+    content["training"]["method"] = "cyclegan"
+    content["loss"] = {"gan": 1.0}
+    with pytest.raises(ConfigError, match="which members do not average"):
+        validated(TrainConfig, content, where="toy")
+
+
 def test_a_year_may_be_written_as_a_number(config_file):
     words = ["training.val_group=2020", "augment.groups={2020: 0.5, 2018: 1}"]
     config = load_config(config_file, words)

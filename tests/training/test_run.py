@@ -116,3 +116,89 @@ def test_the_command_to_repeat_names_no_folder_of_this_machine():
     words = ["data.cache=/home/me/x", "training.steps=3", "augment.critic=[color, cutout]"]
     told = _command("toy.yaml", words)
     assert told == "geotrans train toy.yaml training.steps=3 'augment.critic=[color, cutout]'"
+
+
+MEMBERS = [{}, {"training": {"seed": 1, "steps": 3}, "loss": {"l1": 20}}]
+
+
+@pytest.fixture
+def of_two(config_file):
+    content = yaml.safe_load(config_file.read_text())
+    config_file.write_text(yaml.safe_dump(content | {"members": MEMBERS}))
+    return config_file
+
+
+def _translated(bundle):
+    data = np.random.default_rng(3).integers(0, 256, (1, 48, 48), np.uint8)
+    return Translator(bundle, device="cpu")(data, window=Window(0, 0, 48, 48), anchor=(0, 0))
+
+
+def test_members_are_trained_apart_and_averaged(of_two, tmp_path):
+    out = tmp_path / "run"
+    trained = train(of_two, ["training.steps=2"], out=out, quiet=True)
+    assert {p.name for p in out.iterdir()} == {
+        "config.yaml", "machine.json", "member_1", "member_2", "places.geojson", "report.html",
+        "result.json", "sheets", "toy.safetensors",
+    }  # fmt: skip
+    configs = [load_config(out / f"member_{i}" / "config.yaml") for i in (1, 2)]
+    assert [(c.training.seed, c.training.steps, c.loss.l1) for c in configs] == [
+        (0, 2, 10.0),
+        (1, 3, 20.0),
+    ]
+    assert (trained.step, trained.steps) == (5, 5)
+    assert (out / "sheets" / "step_0000005.png").is_file()
+    result = json.loads((out / "result.json").read_text())
+    assert result["scores"] == trained.scores
+    bundle = open_bundle(trained.bundle)
+    assert bundle.spec.metrics["l1"].value == pytest.approx(trained.scores["l1"], abs=1e-4)
+    assert bundle.spec.reproduce == "geotrans train toy.yaml training.steps=2"
+    assert len(bundle.spec.training["members"]) == 2
+    made, *apart = (
+        _translated(open_bundle(path)).astype(float)
+        for path in (trained.bundle, *(out / f"member_{i}" / "toy.safetensors" for i in (1, 2)))
+    )
+    assert np.abs(apart[0] - apart[1]).max() > 1
+    assert np.abs(made - (apart[0] + apart[1]) / 2).max() <= 1
+    page = (out / "report.html").read_text()
+    assert "2 trainings, one after the other" in page
+    assert all(f"<td>{row}</td>" in page for row in ("member_1", "member_2", "mean"))
+
+
+def test_the_mean_scores_what_its_pictures_do(of_two, tmp_path):
+    trained = train(of_two, ["training.steps=2"], out=tmp_path / "run", quiet=True)
+    other = train(trained.folder / "config.yaml", out=tmp_path / "again", quiet=True)
+    assert other.scores == trained.scores
+    members = [
+        json.loads((trained.folder / f"member_{i}" / "result.json").read_text())["scores"]
+        for i in (1, 2)
+    ]
+    # Of a mean, the mean absolute difference is at most the mean of the members'.
+    assert trained.scores["l1"] <= np.mean([m["l1"] for m in members]) + 1e-3
+    assert trained.scores["l1"] not in [m["l1"] for m in members]
+
+
+def test_members_go_on_where_they_were_stopped(of_two, tmp_path, monkeypatch):
+    from geotrans.training.pix2pix import Pix2Pix
+
+    whole = train(of_two, out=tmp_path / "whole", quiet=True)
+    out, step, taken = tmp_path / "run", Pix2Pix.step, []
+
+    def tired(self, number, share):
+        taken.append((self.settings.seed, number))
+        if taken[-1] == (1, 2):
+            raise KeyboardInterrupt
+        return step(self, number, share)
+
+    monkeypatch.setattr(Pix2Pix, "step", tired)
+    with pytest.raises(KeyboardInterrupt, match="goes on from step 2"):
+        train(of_two, out=out, quiet=True)
+    page = (out / "report.html").read_text()
+    assert "not finished" in page
+    assert not (out / "toy.safetensors").exists()
+    taken.clear()
+    monkeypatch.setattr(Pix2Pix, "step", lambda *args: (taken.append(args[1]), step(*args))[1])
+    resumed = train(of_two, out=out, quiet=True)
+    assert taken == [2], "the first member and the first two steps of the second are there"
+    assert resumed.scores == whole.scores
+    with pytest.raises(OutputError, match="member_1 holds a checkpoint; leave out --new"):
+        train(of_two, out=out, resume=False, quiet=True)

@@ -1,0 +1,84 @@
+"""Several networks that answer as one.
+
+References:
+    Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep
+    ensembles", NeurIPS 2017 (arXiv 1612.01474), of which this is the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Ensemble(nn.Module):
+    """Networks of one shape, trained apart; what they say is averaged.
+
+    Where ground is scarce, each is wrong in its own way, and their mean is closer to the truth than
+    any of them.
+
+    Args:
+        members: The networks.
+    """
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def align(self) -> int:
+        """Stride of the members, px."""
+        return int(self.members[0].align)  # type: ignore[arg-type] # every generator has one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
+        first, *others = self.members
+        made: Tensor = first(x)
+        # Rounded values are added up, and divided, as exact ones.
+        made = made.to(torch.promote_types(made.dtype, torch.float32))
+        for member in others:
+            made = made + member(x)
+        return made / len(self.members)
+
+
+def ensemble_of(
+    arch: str, args: Mapping[str, Any], states: Sequence[Mapping[str, Tensor]]
+) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """The mean of trained networks of one shape.
+
+    Args:
+        arch: Name of theirs in `GENERATORS`.
+        args: Arguments each was built with.
+        states: Their weights.
+
+    Returns:
+        Name, arguments and weights of the mean. Of residuals the bodies are averaged, and the
+        linear maps, which are one if they were fitted to the same patches.
+    """
+    if arch == "residual":
+        _, of_bodies, state = ensemble_of(
+            args["body"]["arch"], args["body"].get("args", {}), [_below(s, "body") for s in states]
+        )
+        linear = {
+            name: torch.stack([s[name] for s in states]).mean(dim=0) for name in ("weight", "bias")
+        }
+        body = {"arch": "ensemble", "args": of_bodies}
+        return arch, {**args, "body": body}, {**linear, **_under("body", state)}
+    state = {}
+    for i, each in enumerate(states):
+        state |= _under(f"members.{i}", each)
+    return "ensemble", {"n": len(states), "of": {"arch": arch, "args": dict(args)}}, state
+
+
+def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of a part, named as it names them."""
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _under(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a part, named as the whole names them."""
+    return {f"{name}.{key}": value for key, value in state.items()}
