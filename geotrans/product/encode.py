@@ -54,6 +54,8 @@ def can_follow(options: Mapping[str, str]) -> bool:
 def encoding(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
     """The GeoTIFF driver's words for what a product's options say to the COG driver."""
     codec = options["COMPRESS"].upper()
+    is_rgb = _is_rgb(layout)
+    has_extra = len(layout.bands) > (3 if is_rgb else 1)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "dtype": layout.dtype,
@@ -64,8 +66,10 @@ def encoding(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
         "blockysize": BLOCK_PX,
         "interleave": "pixel",
         "compress": codec,
-        "num_threads": options["NUM_THREADS"],
-        "photometric": "RGB" if _is_rgb(layout) else "MINISBLACK",
+        # GDAL's threads now and then print an error about extra samples, which is none; parts of
+        # an image are encoded side by side anyway.
+        "num_threads": "1" if has_extra else options["NUM_THREADS"],
+        "photometric": "RGB" if is_rgb else "MINISBLACK",
         "alpha": "NO",  # A fourth band is a band.
         "endianness": "LITTLE",
     }

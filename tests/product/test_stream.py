@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
+from geotrans.mosaicking.layout import Layout, LayoutBand
 from geotrans.pipeline import translate
 from geotrans.product import making
+from geotrans.product.cog import cog_options
+from geotrans.product.encode import Encoded, encode, encoding
+from geotrans.scene.base import Patch
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import write_scene
 
@@ -64,6 +69,26 @@ def test_it_is_the_product_of_the_cog_driver(
     with rasterio.open(ours) as file, rasterio.open(path) as source:
         valid = file.dataset_mask() != 0
         assert np.array_equal(file.read()[:, valid], source.read()[: file.count, valid])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_fourth_band_is_written_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    """GDAL's own threads print an error about extra samples, in one block of some hundred."""
+    names = ("red", "green", "blue", "undefined")
+    layout = Layout(tuple(LayoutBand(name, name) for name in names), "uint8")
+    profile = encoding(layout, cog_options(layout))
+    valid = np.zeros((1024, 2048), bool)
+    valid[300:600, 900:1300] = True  # blocks that are done at once, beside some that take a while
+    data = np.random.default_rng(0).integers(0, 256, (4, *valid.shape), np.uint8) * valid
+    patch = Patch(data, valid)
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: _encoded(patch, profile), range(30)))
+    assert all(one.images[1].shape == valid.shape for one in made)
+    assert capfd.readouterr().err == ""
+
+
+def _encoded(patch: Patch, profile: dict[str, Any]) -> Encoded:
+    return encode(patch, profile, factors=(2, 4), resampling="AVERAGE")
 
 
 def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
