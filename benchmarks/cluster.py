@@ -30,14 +30,14 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 import geotrans
-from geotrans.mosaicking import Parts
-from geotrans.mosaicking.connecting import connect
-from geotrans.mosaicking.graph import TileWriter
-from geotrans.mosaicking.run import Cell
-from geotrans.mosaicking.writer import Receipt
-from geotrans.pipeline import plan_job
+from geotrans.execution.connect import connect
+from geotrans.execution.work import Cell
+from geotrans.parts import Parts
+from geotrans.parts.writer import Receipt
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
+from geotrans.translation.plan import plan_job
+from geotrans.translation.writer import TileWriter
 
 # The test helpers start clusters and write bundles that change nothing.
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -24,15 +24,16 @@ import rasterio
 from quality import Row, conclude
 
 from geotrans.errors import GeotransError
+from geotrans.labelling import label
 from geotrans.metrics.interval import mean, mean_ratio
 from geotrans.metrics.kernel import features, gap_closed, kernel_distance
 from geotrans.metrics.mapping import class_counts
 from geotrans.metrics.texture import contrast
-from geotrans.pipeline import translate
-from geotrans.sampling.config import DataConfig, data_root, validated
+from geotrans.runtime.config import validated
+from geotrans.sampling.config import DataConfig, data_root
 from geotrans.sampling.matching import find_files
-from geotrans.scene import label
 from geotrans.tasks.registry import open_bundle
+from geotrans.translation.translate import translate
 
 TASK = "landcover2aerial"
 

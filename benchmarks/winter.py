@@ -26,11 +26,12 @@ from geotrans.grid import Window, bbox_window
 from geotrans.metrics.image import ssim
 from geotrans.metrics.interval import Interval, mean, ratio
 from geotrans.metrics.mapping import road_counts
-from geotrans.pipeline import translate
-from geotrans.sampling.config import DataConfig, data_root, validated
+from geotrans.runtime.config import validated
+from geotrans.sampling.config import DataConfig, data_root
 from geotrans.scene import Scene, open_scene, pair
 from geotrans.tasks.registry import open_bundle
 from geotrans.training.monitor import save_sheet
+from geotrans.translation.translate import translate
 
 TASK = "summer2winter"
 CELL_DEGREES = 5

@@ -27,8 +27,8 @@ import rioxarray
 
 import geotrans
 from geotrans.grid import Window
-from geotrans.pipeline import survey
 from geotrans.scene.samples import sample_files
+from geotrans.translation.survey import survey
 
 folder = Path(tempfile.mkdtemp())
 

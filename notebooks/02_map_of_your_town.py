@@ -31,9 +31,9 @@ from shapely import Point
 
 import geotrans
 from geotrans.grid import Window
+from geotrans.maps.style import load_style
 from geotrans.metrics.mapping import nearest_class, road_iou
 from geotrans.scene.samples import sample_files
-from geotrans.scene.style import load_style
 
 folder = Path(tempfile.mkdtemp())
 

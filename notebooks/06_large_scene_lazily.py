@@ -34,7 +34,7 @@ from dask.utils import key_split
 from rasterio.windows import Window
 
 import geotrans
-from geotrans.mosaicking.budget import PeakMemory, resident_bytes
+from geotrans.runtime.memory import PeakMemory, resident_bytes
 from geotrans.scene.samples import sample_files
 
 # GDAL keeps what it has read, up to a twentieth of the machine's memory. Blocks are read once here.

@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from geotrans.scene import open_scene
+from geotrans.tasks import open_bundle
+from geotrans.translation import Job
+from geotrans.translation.plan import plan_job
+from tests.helpers.bundles import identity_bundle
 from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket, serve_store
 
@@ -81,3 +86,17 @@ def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     }.items():
         monkeypatch.setenv(name, value)
     return Bucket(store)
+
+
+@pytest.fixture
+def make_job(make_scene: Callable[..., Path], tmp_path: Path) -> Callable[..., Job]:
+    """`make_job(tile=16, ...)`: a job of the identity task over a coded scene."""
+
+    def make(*, tile: int = 16, halo: int = 3, seed: int = 0, **scene: Any) -> Job:
+        bundle = identity_bundle(
+            tmp_path / "same.safetensors", dtype=scene.get("dtype", "uint8"), halo=halo, align=2
+        )
+        source = open_scene(make_scene(**scene))
+        return plan_job(source, open_bundle(bundle), tile=tile, seed=seed)
+
+    return make

@@ -1,4 +1,4 @@
-"""The order of DESIGN.md section 2, and what may be imported to print a help text."""
+"""The order of the packages, and what may be imported to print a help text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,27 +17,20 @@ import geotrans
 
 PACKAGE = Path(geotrans.__file__).parent
 
-# A module imports only from its left; packages in one set stand side by side.
+# A module imports only from its left; packages in one set stand side by side and know nothing of
+# each other. CONTRIBUTING.md says the same.
 ORDER: tuple[set[str], ...] = (
     {"errors"},
-    {"files", "threads"},
-    {"html"},
-    {"grid"},
-    {"scene"},
-    {"sampling"},
-    {"models"},
-    {"metrics"},
-    {"tasks"},
-    {"training"},
-    {"inference"},
-    {"mosaicking"},
-    {"product"},
-    {"pipeline"},
-    {"archive", "cutting", "evaluation", "mosaics", "serve"},
-    {"accessor"},
-    {"plot"},
-    {"cli"},
-    {"__main__"},
+    {"runtime", "html"},
+    {"grid", "models", "execution"},
+    {"output", "scene", "metrics"},
+    {"maps", "tasks"},
+    {"labelling", "inference", "parts"},
+    {"sampling", "product"},
+    {"training", "translation"},
+    {"mosaicking", "archive", "evaluation"},
+    {"accessor", "cli"},
+    {"plot", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
@@ -51,36 +45,79 @@ def _home(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in _modules()}
+
+
 def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Modules of the package that a file imports anywhere, and the line."""
+    """Modules of the package that a file imports, at the top, lazily or for types; and the line."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import in line {node.lineno}"
             module = node.module or ""
-            names = (
-                [f"geotrans.{alias.name}" for alias in node.names]
-                if module == "geotrans"
-                else [module]
-            )
+            full = [f"{module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else module for name in full]
         else:
             continue
         for name in names:
-            if name.startswith("geotrans."):
-                yield name.split(".")[1], node.lineno
+            if name in MODULES:
+                yield name, node.lineno
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_its_left(path: Path) -> None:
-    home = _home(path)
-    assert home in RANK, f"{home} has no place in DESIGN.md section 2"
+GRAPH = {name: dict(_imports(path)) for name, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_its_left(name: str) -> None:
+    home = _home(MODULES[name])
+    assert home in RANK, f"{home} has no place in the order"
     wrong = [
-        f"line {line}: {home} imports {name}"
-        for name, line in _imports(path)
-        if name in RANK and name != home and RANK[name] >= RANK[home]
+        f"line {line}: {home} imports {other}"
+        for other, line in GRAPH[name].items()
+        if (there := _home(MODULES[other])) != home and RANK[there] >= RANK[home]
     ]
     assert not wrong, "; ".join(wrong)
+
+
+def _circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Names along some circle; empty if there is none."""
+    finished: set[str] = set()
+
+    def search(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name not in finished:
+            for other in graph.get(name, ()):
+                if found := search(other, [*path, name]):
+                    return found
+            finished.add(name)
+        return []
+
+    return next((found for name in graph if (found := search(name, []))), [])
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    assert _circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
+    assert not _circle({"a": ["b", "c"], "b": ["c"], "c": []})
+    assert not _circle(GRAPH)
+
+
+def test_the_contributing_guide_states_the_same_order() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    line = next(line for line in text.splitlines() if line.strip().startswith("errors > "))
+    stated = [set(names.split(", ")) for names in line.strip().split(" > ")]
+    assert stated == [{*names} - {"__main__"} for names in ORDER]
+
+
+def test_no_folder_is_too_full_to_be_read() -> None:
+    folders = Counter(path.parent for path in PACKAGE.rglob("*.py"))
+    assert {folder: n for folder, n in folders.items() if n > 25} == {}
 
 
 def _loaded_by(code: str) -> set[str]:
@@ -110,9 +147,7 @@ def test_help_brings_in_no_torch() -> None:
 
 
 def test_opening_a_scene_brings_in_no_torch() -> None:
-    loaded = _loaded_by(
-        "import geotrans.scene.raster, geotrans.scene.source, geotrans.scene.padding"
-    )
+    loaded = _loaded_by("import geotrans.scene.raster, geotrans.scene.open, geotrans.scene.padding")
     assert not loaded & {"torch", "geopandas", "pandas", "rioxarray", "distributed", *TRAINING_ONLY}
 
 

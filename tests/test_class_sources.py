@@ -11,9 +11,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from geotrans.errors import DomainError
 from geotrans.grid import Window
 from geotrans.inference import Translator
-from geotrans.pipeline import translate
-from geotrans.scene.classes import CLASSES_TAG
+from geotrans.scene.views.classes import CLASSES_TAG
 from geotrans.tasks import Bundle, TaskSpec, render_card
+from geotrans.translation.translate import translate
 from tests.helpers.bundles import CLASSES, class_bundle
 
 VALUES = np.array([one.value for one in CLASSES])

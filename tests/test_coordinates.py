@@ -9,10 +9,10 @@ from geotrans.errors import TilingError, UsageError
 from geotrans.grid import Window
 from geotrans.inference import Translator
 from geotrans.models import build, receptive_halo
-from geotrans.pipeline import translate
 from geotrans.tasks import BandSpec, Bundle, GeneratorSpec, TaskSpec, save_bundle
 from geotrans.training.data import ResidentPatches
 from geotrans.training.run import train
+from geotrans.translation.translate import translate
 from tests.helpers.patches import toy_cache, toy_config
 
 

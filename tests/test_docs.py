@@ -16,8 +16,8 @@ import yaml
 
 import geotrans
 from geotrans.cli.main import COMMANDS, load_command
+from geotrans.maps.style import load_style
 from geotrans.product import tags
-from geotrans.scene.style import load_style
 from geotrans.tasks import shipped_bundles
 from geotrans.training.config import load_config
 

@@ -11,8 +11,8 @@ import pytest
 import rasterio
 
 from geotrans.errors import OutputError, SceneError, TilingError, UsageError
-from geotrans.mosaicking import graph
-from geotrans.pipeline import translate
+from geotrans.translation import writer as graph
+from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, instance_bundle, random_bundle
 from tests.helpers.scenes import write_scene
 
@@ -86,7 +86,7 @@ def test_a_scene_too_large_for_one_pass_gets_the_same_statistics(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     from geotrans.inference import calibration as pooling
-    from geotrans.mosaicking import calibration
+    from geotrans.translation import norm_statistics as calibration
 
     exact = _make(place, tmp_path / "exact.tif", norm_stats="exact")
     if reason == "large":

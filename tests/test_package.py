@@ -78,7 +78,7 @@ def test_the_wheel_carries_the_zoo(wheel: zipfile.ZipFile) -> None:
 def test_styles_are_found_where_a_wheel_puts_them(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = (
-        "import geotrans; from geotrans.scene.style import list_styles, find_style;"
+        "import geotrans; from geotrans.maps.style import list_styles, find_style;"
         "print(geotrans.__file__); print(*list_styles()); print(find_style('plain'))"
     )
     done = subprocess.run(

@@ -9,8 +9,8 @@ import pytest
 import rasterio
 import torch
 
-from geotrans.pipeline import translate
 from geotrans.tasks.published import import_weights
+from geotrans.translation.translate import translate
 from tests.helpers.reference import reference_net, save_reference
 from tests.helpers.scenes import write_scene
 

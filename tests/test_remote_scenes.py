@@ -13,8 +13,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.warp import transform_bounds
 
-from geotrans.pipeline import translate
-from geotrans.scene import remote
+from geotrans.scene.access import urls as remote
+from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle
 from tests.helpers.http_server import RangeServer, serve
 from tests.helpers.scenes import write_scene

@@ -12,8 +12,8 @@ import rasterio
 import torch
 
 from geotrans.models import build, receptive_halo
-from geotrans.pipeline import translate
 from geotrans.tasks import BandSpec, GeneratorSpec, TaskSpec, save_bundle
+from geotrans.translation.translate import translate
 
 RGB = ("red", "green", "blue")
 BODY = {

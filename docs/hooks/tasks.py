@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from geotrans.tasks import TaskSpec, list_tasks, shipped_bundles
-from geotrans.tasks.card import describe_bands, describe_gsd, describe_source
+from geotrans.tasks.spec import describe_bands
 
 _INDEX = """# Tasks
 
@@ -49,7 +49,7 @@ def on_files(files: Files, config: Any) -> None:
 
 
 def _row(spec: TaskSpec) -> str:
-    cells = describe_source(spec), describe_bands(spec.target), describe_gsd(spec)
+    cells = spec.describe_source(), describe_bands(spec.target), spec.describe_gsd()
     return f"| [{spec.name}]({spec.name}.md)<br>{spec.title} | {' | '.join(cells)} |\n"
 
 

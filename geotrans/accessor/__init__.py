@@ -14,7 +14,7 @@ import xarray as xr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from geotrans.accessor.fitting import TaskFits
+    from geotrans.accessor.tasks import TaskFits
     from geotrans.evaluation import Evaluation
     from geotrans.product.preview import Picture
     from geotrans.tasks import Bundle
@@ -36,7 +36,7 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
         Returns:
             A table with the reason for each task that does not; nothing is read.
         """
-        from geotrans.accessor.fitting import fit_tasks
+        from geotrans.accessor.tasks import fit_tasks
 
         return fit_tasks(self._array)
 
@@ -46,7 +46,7 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
         Args:
             max_px: Longer edge of the picture, px.
         """
-        from geotrans.accessor.stacking import as_scene
+        from geotrans.accessor.datasets import as_scene
         from geotrans.product.preview import show
 
         return show([as_scene(self._array)], max_px=max_px)
@@ -58,7 +58,7 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             *others: Arrays to look at beside it, such as its product and the truth.
             max_px: Longer edge of each picture, px.
         """
-        from geotrans.accessor.stacking import as_scene
+        from geotrans.accessor.datasets import as_scene
         from geotrans.product.preview import show
 
         return show([as_scene(one) for one in (self._array, *others)], max_px=max_px)
@@ -107,7 +107,7 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             >>> again.scores["iou_street"].interval.value > 0.5
             True
         """
-        from geotrans.accessor.scoring import evaluate_array
+        from geotrans.accessor.evaluate import evaluate_array
 
         return evaluate_array(
             self._array, target, square=square, resampling=resampling, device=device
@@ -137,8 +137,8 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             OutputError: If it cannot be written there.
             SceneError: If the array is more than one scene, or holds no valid pixel.
         """
-        from geotrans.accessor.saving import save_cog
-        from geotrans.accessor.stacking import as_scene
+        from geotrans.accessor.datasets import as_scene
+        from geotrans.accessor.to_cog import save_cog
 
         return save_cog(
             as_scene(self._array), path, overwrite=overwrite, creation_options=creation_options
@@ -175,7 +175,7 @@ class DataArrayAccessor(_Accessor[xr.DataArray]):
             >>> aerial.shape, list(aerial["band"].values), aerial.attrs["GEOTRANS_SYNTHETIC"]
             ((3, 900, 1200), ['red', 'green', 'blue'], 'YES')
         """
-        from geotrans.accessor.product import translate_array
+        from geotrans.accessor.translate import translate_array
 
         return translate_array(self._array, task, options)
 
@@ -195,6 +195,6 @@ class DatasetAccessor(_Accessor[xr.Dataset]):
             A variable for each band of the product; or, if one variable holds all bands, one named
             like it.
         """
-        from geotrans.accessor.product import translate_dataset
+        from geotrans.accessor.translate import translate_dataset
 
         return translate_dataset(self._array, task, options)

@@ -6,19 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geotrans.archive.pricing import Price, price
-    from geotrans.archive.run import batch
+    from geotrans.archive.estimate import Price, price
     from geotrans.archive.status import Status, read_status
 
 _HOMES = {
-    "Price": "pricing",
+    "Price": "estimate",
     "Status": "status",
-    "batch": "run",
-    "price": "pricing",
+    "price": "estimate",
     "read_status": "status",
 }
 
-__all__ = ["Price", "Status", "batch", "price", "read_status"]
+__all__ = ["Price", "Status", "price", "read_status"]
 
 
 def __getattr__(name: str) -> Any:

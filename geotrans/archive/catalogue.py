@@ -9,17 +9,17 @@ from typing import Any
 
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
-from geotrans.archive.place import COLLECTION, MODELS, Place
+from geotrans.archive.location import COLLECTION, MODELS, Place
 from geotrans.errors import OutputError
-from geotrans.product.making import quiet_gdal
 from geotrans.product.preview import Picture, picture
 from geotrans.product.stac.collection import collection_of
 from geotrans.product.stac.document import GEOJSON, file_url, relative, write_document
 from geotrans.product.stac.item import Seen, product_item, when_seen
 from geotrans.product.stac.model import model_documents
+from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
+from geotrans.scene.access.urls import is_url
 from geotrans.scene.raster import RasterScene
-from geotrans.scene.remote import is_url
 from geotrans.tasks import Bundle
 
 # Longer edge of a thumbnail, px.

@@ -13,7 +13,7 @@ from typing import Any
 from geotrans.archive.stac_inputs import is_stac, read_items, search_items
 from geotrans.errors import SceneError, UsageError
 from geotrans.scene import Scene, open_scene
-from geotrans.scene.remote import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, without_secrets
 from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item
 from geotrans.tasks.spec import TaskSpec
 

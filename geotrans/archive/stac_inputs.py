@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.errors import SceneError, UsageError
-from geotrans.scene.remote import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, without_secrets
 
 DOCUMENTS = (".json", ".geojson")
 TABLES = (".parquet", ".geoparquet")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from geotrans.archive.journal import Journal, Row, Run
-from geotrans.archive.place import Place
+from geotrans.archive.location import Place
 
 
 @dataclass(frozen=True)

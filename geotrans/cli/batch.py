@@ -130,13 +130,14 @@ def command(
     Of -o s3://bucket/maps (also gs://, az://) that folder is bucket_maps in the current directory,
     where tiles under way are, too.
     """
-    from geotrans import archive
+    from geotrans.archive import price, read_status
+    from geotrans.archive.batch import batch
 
     given = inputs or []
     if status:
         if len(given) != 1:
             raise UsageError("--status takes one folder, that of the journal")
-        state = archive.read_status(given[0])
+        state = read_status(given[0])
         console.emit(state.to_dict() if as_json else state, as_json=as_json)
         return
     if task is None or output is None or not (given or stac_api):
@@ -167,11 +168,11 @@ def command(
         "mask_values": mask_values,
     }
     if plan:
-        price = archive.price(given, **choices)
-        console.emit(price.to_dict() if as_json else price, as_json=as_json)
+        estimate = price(given, **choices)
+        console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     with console.terminable():
-        state = archive.batch(
+        state = batch(
             given, overwrite=overwrite, retry_failed=retry_failed, max_retries=max_retries,
             join=join, progress=partial(console.progress, unit="scenes"), **choices,
         )  # fmt: skip

@@ -18,13 +18,13 @@ def tasks(incomplete: str) -> list[str]:
 
 def styles(incomplete: str) -> list[str]:
     """Shipped styles that begin like a word."""
-    from geotrans.scene.style import list_styles
+    from geotrans.maps.style import list_styles
 
     return [name for name in list_styles() if name.startswith(incomplete)]
 
 
 def recipes(incomplete: str) -> list[str]:
     """Shipped recipes that begin like a word."""
-    from geotrans.scene.recipe import list_recipes
+    from geotrans.labelling.recipe import list_recipes
 
     return [name for name in list_recipes() if name.startswith(incomplete)]

@@ -92,13 +92,11 @@ def _show(found: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from geotrans.evaluation.report import score_header, score_rows, summary
-
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for i, name in enumerate(score_header(found)):
+    for i, name in enumerate(found.header()):
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    for row in score_rows(found):
+    for row in found.rows():
         table.add_row(*row)
     out = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     out.print(table)
-    out.print(f"{summary(found)}; in brackets {found.facts['interval']}")
+    out.print(f"{found.summary()}; in brackets {found.facts['interval']}")

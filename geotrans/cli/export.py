@@ -52,8 +52,8 @@ def command(
     onnxruntime does not compute what torch does, to 1e-4.
     """
     from geotrans.inference.onnx_export import export_onnx
-    from geotrans.mosaicking.calibration import statistics_of
     from geotrans.tasks import open_bundle
+    from geotrans.translation.norm_statistics import statistics_of
 
     bundle = open_bundle(task)
     made = export_onnx(

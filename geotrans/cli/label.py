@@ -48,11 +48,11 @@ def command(
     Writes one band of class values with colour table and names, 255 where the photograph holds
     nothing. Prints the file written.
     """
+    from geotrans.labelling.label import label
+    from geotrans.labelling.recipe import load_recipe
+    from geotrans.labelling.scene import WantedBand
     from geotrans.scene import open_scene
     from geotrans.scene.bands import parse_mapping
-    from geotrans.scene.labelling import label
-    from geotrans.scene.labels import WantedBand
-    from geotrans.scene.recipe import load_recipe
 
     rules = load_recipe(recipe)
     opened = open_scene(scene)

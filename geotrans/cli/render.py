@@ -12,7 +12,7 @@ from geotrans.cli.options import Overwrite, parse_bbox
 from geotrans.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
-    from geotrans.scene.style import Style
+    from geotrans.maps.style import Style
 
 
 EXAMPLES = (
@@ -68,8 +68,8 @@ def command(
     Say which pixels to draw with --gsd, and --bbox for a part, or with --like. Prints the file
     written.
     """
-    from geotrans.scene.rendering import render_map
-    from geotrans.scene.style import load_style
+    from geotrans.maps.render import render_map
+    from geotrans.maps.style import load_style
 
     if style is not None and style_of is not None:
         raise UsageError("--style and --style-of both name a style; give one")
@@ -99,7 +99,7 @@ def _destination(vectors: str, style: str, output: Path | None) -> Path:
 
 def _style_of(task: str) -> Style:
     """The style a task's bundle carries."""
-    from geotrans.scene.style import load_style
+    from geotrans.maps.style import load_style
     from geotrans.tasks import open_bundle
 
     style: dict[str, Any] | None = open_bundle(task).spec.style

@@ -33,7 +33,7 @@ def command(
     licence of its weights. 'geotrans inspect NAME' tells the rest.
     """
     from geotrans.tasks import Bundle, shipped_bundles
-    from geotrans.tasks.card import describe_bands, describe_gsd, describe_score, describe_source
+    from geotrans.tasks.spec import describe_bands
 
     bundles = [Bundle.open(path) for path in shipped_bundles().values()]
     if stac is not None:
@@ -52,14 +52,14 @@ def command(
         spec = bundle.spec
         console.emit(f"{spec.name}  {spec.title}")
         rows = {
-            "reads": describe_source(spec) + (", and noise" if spec.noise else ""),
+            "reads": spec.describe_source() + (", and noise" if spec.noise else ""),
             "writes": describe_bands(spec.target)
             + (f"; or {len(spec.palette)} classes" if spec.palette else ""),
-            "pixel": describe_gsd(spec),
+            "pixel": spec.describe_gsd(),
             "place": spec.place,
             "licence": spec.licence,
             "file": f"{bundle.n_bytes / 1e6:.1f} MB",
-            **{name: describe_score(score) for name, score in spec.metrics.items()},
+            **{name: str(score) for name, score in spec.metrics.items()},
         }
         width = max(len(name) for name in rows)
         for name, value in rows.items():

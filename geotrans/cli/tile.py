@@ -107,7 +107,7 @@ def command(
             f"{' '.join(overrides)}: only a configuration takes KEY=VALUE, and {what} is none "
             "(it would end in .yaml)"
         )
-    from geotrans.cutting import cut_tiles
+    from geotrans.mosaicking.cut import cut_tiles
 
     cut = cut_tiles(
         what,

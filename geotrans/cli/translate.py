@@ -102,7 +102,8 @@ def command(
     Prints the files written. A run that is stopped leaves its finished tiles beside the product;
     the same command goes on from there.
     """
-    from geotrans import pipeline
+    from geotrans.translation.survey import survey as survey_scene
+    from geotrans.translation.translate import translate
 
     choices: dict[str, Any] = {
         "task": task,
@@ -126,11 +127,11 @@ def command(
         "creation_options": parse_pairs(creation_options, option="--co"),
     }
     if plan:
-        survey = pipeline.survey(scene, **choices)
+        survey = survey_scene(scene, **choices)
         console.emit(survey.to_dict() if as_json else survey, as_json=as_json)
         return
     with console.terminable():
-        product = pipeline.translate(scene, preview=preview, progress=console.progress, **choices)
+        product = translate(scene, preview=preview, progress=console.progress, **choices)
     if as_json:
         console.emit(product.to_dict(), as_json=True)
         return

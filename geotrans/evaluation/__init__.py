@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from geotrans.evaluation.run import Evaluation, evaluate
+from geotrans.evaluation.report import write_evaluation
+from geotrans.evaluation.result import Evaluation
+from geotrans.evaluation.run import evaluate
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "write_evaluation"]

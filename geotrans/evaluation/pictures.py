@@ -15,7 +15,8 @@ from geotrans import __version__
 from geotrans.errors import BandError, DomainError, SceneError, UsageError
 from geotrans.evaluation.places import BLANK, RGB, Palette, Places, drawn
 from geotrans.evaluation.products import Edges, Made, read_on
-from geotrans.evaluation.run import TRUTH, Evaluation, score_groups, torch_device, value_range
+from geotrans.evaluation.result import Evaluation
+from geotrans.evaluation.run import TRUTH, score_groups, torch_device, value_range
 from geotrans.evaluation.scores import Judge, Score
 from geotrans.grid import Window, window_geobox
 from geotrans.metrics.interval import mean
@@ -23,7 +24,7 @@ from geotrans.metrics.mapping import nearest_class
 from geotrans.metrics.seams import seam_ratio
 from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
 from geotrans.scene import Scene, expand_palette, match_bands
-from geotrans.scene.classes import PALETTE_TAG, ClassValue, class_values
+from geotrans.scene.views.classes import PALETTE_TAG, ClassValue, class_values
 from geotrans.tasks import BandSpec, TaskSpec, list_tasks
 
 # Squares below this hold too little for any score of structure, px.

@@ -14,13 +14,13 @@ import numpy as np
 from geotrans.errors import BandError, DomainError, SamplingError
 from geotrans.evaluation.places import Array, BoolArray, Places
 from geotrans.grid import Window
-from geotrans.mosaicking.lazy import eager_product
-from geotrans.pipeline import plan_job
+from geotrans.labelling.scene import LabelScene
 from geotrans.sampling.matching import Skipped, find_files, match_scenes, open_scenes
 from geotrans.scene import Scene, expand_palette, match_bands, open_scene
-from geotrans.scene.labels import LabelScene
-from geotrans.scene.warped import on_grid
+from geotrans.scene.views.warped import on_grid
 from geotrans.tasks import BandSpec, Bundle
+from geotrans.translation.lazy import eager_product
+from geotrans.translation.plan import plan_job
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from geotrans.errors import OutputError
 from geotrans.evaluation.places import UInt8Array, colors_of, drawn
+from geotrans.evaluation.result import Evaluation
 from geotrans.html import page as html
-from geotrans.html.card import card
 from geotrans.html.footprints import footprints
 from geotrans.html.picture import picture
 from geotrans.metrics.mapping import nearest_class
 from geotrans.sampling.ground import LONLAT, outline
 
-if TYPE_CHECKING:
-    from geotrans.evaluation.run import Evaluation
-    from geotrans.evaluation.scores import Score
+FILES = ("report.html", "scores.json", "places.gpkg", "places.parquet")
+PathText = str | PathLike[str]
 
 N_PICTURES = 24
 _MOST_PX = 384
@@ -31,6 +34,53 @@ _SHOWN = ("psnr", "ssim", "chroma", "within_16", "mean_iou", "road_iou", "edge_s
 _RED = np.array([200, 40, 40], np.uint8)
 
 
+def write_evaluation(found: Evaluation, out: PathText, *, overwrite: bool = False) -> Path:
+    """Write the scores as a page, as JSON, and by place as GeoPackage and GeoParquet.
+
+    Args:
+        found: The scores.
+        out: Folder, made if it is not there.
+        overwrite: Whether files of an evaluation before may be replaced.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: If a file exists already or cannot be written.
+    """
+    page, scores, gpkg, parquet = (check_folder(out, overwrite=overwrite) / f for f in FILES)
+    table = found.table()
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        scores.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+        gpkg.unlink(missing_ok=True)  # or the layer would be added to what it holds
+        table.to_file(gpkg, driver="GPKG", layer="scores")
+        table.to_parquet(parquet)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"cannot write scores to {out}: {error}") from error
+    html.write_page(page, report(found))
+    return page
+
+
+def check_folder(out: PathText, *, overwrite: bool) -> Path:
+    """Refuse a folder that may not be written to, before anything long begins.
+
+    Raises:
+        OutputError: If it is a file, or holds an evaluation that may not be replaced.
+    """
+    import pyarrow  # noqa: F401  GeoParquet: told now, and not after all the work
+
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder for {', '.join(FILES)}")
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{folder} holds {there[0]} already; replace it with --overwrite or choose another name"
+        )
+    return folder
+
+
 def report(found: Evaluation) -> str:
     """The page as text."""
     facts = found.facts
@@ -39,7 +89,7 @@ def report(found: Evaluation) -> str:
         f"{found.name} on held-out places" if facts["split"] else f"{found.name}, square by square",
         html.section(
             "Scores",
-            html.table(score_header(found), score_rows(found)),
+            html.table(found.header(), found.rows()),
             html.text(
                 f"In brackets: {facts['interval']}. Baselines learned on: "
                 f"{facts['baselines_learned_on']}. An edge shift is none where edges agree at no "
@@ -49,49 +99,8 @@ def report(found: Evaluation) -> str:
         ),
         html.section("Places", footprints({"places": rings}), *_pictures(found)),
         html.section("What was scored", html.facts(_facts(found))),
-        subtitle=f"{found.title}. {summary(found)}" if found.title else summary(found),
+        subtitle=f"{found.title}. {found.summary()}" if found.title else found.summary(),
     )
-
-
-def summary(found: Evaluation) -> str:
-    """How many places, and which of the equally plausible pictures."""
-    facts = found.facts
-    words = [f"{facts['n_pairs']} pairs of {facts['n_places']} places"]
-    if facts["seed"] is not None:
-        words += [f"seed {facts['seed']}", f"weights {facts['bundle_sha256'][:12]}"]
-    return ", ".join(words)
-
-
-def score_card(found: Evaluation) -> str:
-    """The table of scores as a small card for a notebook."""
-    table = html.table(score_header(found), score_rows(found))
-    below = html.text(f"In brackets: {found.facts['interval']}.")
-    return card(
-        found.name, found.title, [("scored", summary(found))], figure=html.Html(table + below)
-    )
-
-
-def score_header(found: Evaluation) -> list[str]:
-    """Names of the columns of the table of scores."""
-    return ["score", found.name if found.facts["bundle_sha256"] else "products", *found.beside, "n"]
-
-
-def score_rows(found: Evaluation) -> Iterator[list[str]]:
-    """Lines of the table: each score with its interval, and the same of other pictures."""
-    for name, score in found.scores.items():
-        arrow = {"higher": " \u2191", "lower": " \u2193", "": ""}[score.better]
-        others = [_value(scores.get(name)) for scores in found.beside.values()]
-        yield [f"{score.title}{arrow}", _value(score), *others, str(score.interval.n)]
-
-
-def _value(score: Score | None) -> str:
-    """Value, and below it the interval."""
-    if score is None:
-        return ""
-    interval = score.interval
-    if math.isnan(interval.value):
-        return "none"
-    return f"{interval.value:.4g}\n[{interval.low:.3g}, {interval.high:.3g}]"
 
 
 def _facts(found: Evaluation) -> Iterator[tuple[str, object]]:

@@ -2,128 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geotrans import __version__
-from geotrans.errors import OutputError, SamplingError, TaskError, UsageError
+from geotrans.errors import SamplingError, TaskError, UsageError
 from geotrans.evaluation.baselines import baselines
 from geotrans.evaluation.cycle import WayBack
 from geotrans.evaluation.places import Array, Places
 from geotrans.evaluation.products import Made, read_products, translated
+from geotrans.evaluation.report import PathText, check_folder, write_evaluation
+from geotrans.evaluation.result import Evaluation
 from geotrans.evaluation.scores import Groups, Judge, Score
+from geotrans.runtime.config import read_sections, validated
 from geotrans.sampling.cache import PatchCache
-from geotrans.sampling.config import DataConfig, load_data_config, read_sections, validated
+from geotrans.sampling.config import DataConfig, load_data_config
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
 
 log = logging.getLogger(__name__)
 
-PathText = str | PathLike[str]
 # `progress("translating", n)` gives a context; its value is called with each number of places done.
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 TRUTH = "truth"
-FILES = ("report.html", "scores.json", "places.gpkg", "places.parquet")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of held-out places, or of the squares of one scene.
-
-    Attributes:
-        name: Task, folder of products, or array.
-        title: What it does, where a bundle says so; what an array is compared with.
-        scores: Scores of the products, by name.
-        beside: The same scores of other pictures, by name of these and of the score; `"truth"`
-            is the truth itself.
-        places: Places with source and truth.
-        products: `(N, K, H, W)`.
-        facts: What was scored and how: weights, split, n, seed, precision.
-    """
-
-    name: str
-    title: str
-    scores: Mapping[str, Score]
-    beside: Mapping[str, Mapping[str, Score]]
-    places: Places
-    products: Array = field(repr=False)
-    facts: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        """Name, value and interval of each score, a line each."""
-        return "\n".join(f"{s.title}: {s.interval}" for s in self.scores.values())
-
-    def _repr_html_(self) -> str:
-        from geotrans.evaluation.report import score_card
-
-        return score_card(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The scores, for JSON; what is no finite number is None."""
-        return {
-            "name": self.name,
-            **self.facts,
-            "scores": {
-                name: {
-                    "title": score.title,
-                    "better": score.better or None,
-                    **_plain(score),
-                    "beside": {
-                        other: _plain(found[name])
-                        for other, found in self.beside.items()
-                        if name in found
-                    },
-                }
-                for name, score in self.scores.items()
-            },
-        }
-
-    def table(self) -> Any:
-        """One row a place, a column a score, with the place's outline, as a `GeoDataFrame`."""
-        from geotrans.evaluation.table import places_table
-
-        return places_table(self)
-
-    def write(self, out: PathText, *, overwrite: bool = False) -> Path:
-        """Write the scores as a page, as JSON, and by place as GeoPackage and GeoParquet.
-
-        Args:
-            out: Folder, made if it is not there.
-            overwrite: Whether files of an evaluation before may be replaced.
-
-        Returns:
-            The page.
-
-        Raises:
-            OutputError: If a file exists already or cannot be written.
-        """
-        from geotrans.evaluation.report import report
-        from geotrans.html.page import write_page
-
-        page, scores, gpkg, parquet = (check_folder(out, overwrite=overwrite) / f for f in FILES)
-        table = self.table()
-        try:
-            page.parent.mkdir(parents=True, exist_ok=True)
-            scores.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-            gpkg.unlink(missing_ok=True)  # or the layer would be added to what it holds
-            table.to_file(gpkg, driver="GPKG", layer="scores")
-            table.to_parquet(parquet)
-        except (OSError, RuntimeError) as error:
-            raise OutputError(f"cannot write scores to {out}: {error}") from error
-        write_page(page, report(self))
-        return page
 
 
 def evaluate(
@@ -222,27 +131,8 @@ def evaluate(
         },
     )
     if out is not None:
-        found.write(out, overwrite=overwrite)
+        write_evaluation(found, out, overwrite=overwrite)
     return found
-
-
-def check_folder(out: PathText, *, overwrite: bool) -> Path:
-    """Refuse a folder that may not be written to, before anything long begins.
-
-    Raises:
-        OutputError: If it is a file, or holds an evaluation that may not be replaced.
-    """
-    import pyarrow  # noqa: F401  GeoParquet: told now, and not after all the work
-
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; give a folder for {', '.join(FILES)}")
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputError(
-            f"{folder} holds {there[0]} already; replace it with --overwrite or choose another name"
-        )
-    return folder
 
 
 def _scores(
@@ -348,9 +238,3 @@ def torch_device(device: str) -> str:
     from geotrans.inference import pick_device
 
     return str(pick_device(device))
-
-
-def _plain(score: Score) -> dict[str, Any]:
-    i = score.interval
-    ends = {"value": i.value, "low": i.low, "high": i.high}
-    return {**{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": i.n}

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from geotrans import __version__
 from geotrans.errors import BundleError, OutputError, UsageError
-from geotrans.files import write_whole
 from geotrans.grid import Window
 from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.radiometry import from_network, to_network
 from geotrans.inference.translator import Translator
 from geotrans.models import fold
+from geotrans.runtime.files import write_whole
 from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 OPSET = 20

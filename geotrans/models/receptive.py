@@ -9,11 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from geotrans.models.folding import fold
-from geotrans.models.phases import PhaseUp
+from geotrans.models.exact.folding import fold
+from geotrans.models.exact.split_conv import PartSums
+from geotrans.models.exact.upsample import PhaseUp
 from geotrans.models.registry import alignment
 from geotrans.models.residual import body_of
-from geotrans.models.sums import PartSums
 
 # Layers that move no influence from pixel to pixel.
 _POINTWISE = (

@@ -13,21 +13,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geotrans.scene import Patch
-
-if TYPE_CHECKING:
-    from geotrans.mosaicking.joined import JoinedScene
-
-# Longer edge at which an overlap is looked at, and the fewest pixels that say something, px.
-_SEEN_PX = 256
-_FEWEST = 32
 
 # A spread below this share of the mean is noise of arithmetic.
 _FLAT = 1e-6
@@ -69,43 +61,6 @@ class Overlaps:
     weights: Floats
     means: Floats
     spreads: Floats
-
-
-def measure_overlaps(
-    scene: JoinedScene, *, advance: Callable[[int], None] | None = None
-) -> Overlaps:
-    """Look at every overlap of a mosaic, decimated.
-
-    Args:
-        scene: The mosaic.
-        advance: Called with 1 for each tile.
-    """
-    tiles, weights, means, spreads = [], [], [], []
-    for one, tile in enumerate(scene.placed):
-        for other in scene.tiles_in(tile.place):
-            if other <= one:
-                continue
-            window = tile.place.intersection(scene.placed[other].place)
-            factor = max(1.0, max(window.shape) / _SEEN_PX)
-            shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
-            pair = [scene.read_tile(i, window, scene.bands, out_shape=shape) for i in (one, other)]
-            both = pair[0].valid & pair[1].valid
-            if both.sum() < _FEWEST:
-                continue
-            values = [patch.data[:, both].astype(np.float64) for patch in pair]
-            tiles.append((one, other))
-            weights.append(float(both.mean()) * window.height * window.width)
-            means.append([v.mean(axis=1) for v in values])
-            spreads.append([v.std(axis=1) for v in values])
-        if advance:
-            advance(1)
-    n_bands = len(scene.bands)
-    return Overlaps(
-        np.array(tiles, np.intp).reshape(-1, 2),
-        np.array(weights, np.float64),
-        np.array(means, np.float64).reshape(-1, 2, n_bands),
-        np.array(spreads, np.float64).reshape(-1, 2, n_bands),
-    )
 
 
 def solve_balance(overlaps: Overlaps, n_tiles: int) -> Balance:

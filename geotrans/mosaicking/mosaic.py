@@ -1,116 +1,342 @@
-"""A mosaic as something to write: blocks, what their pixels are, and how each is made."""
+"""Any rasters in, one cloud-optimised GeoTIFF out: `geotrans mosaic`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from odc.geo.geobox import GeoBox
+from geotrans.errors import UsageError
+from geotrans.execution.local import staff
+from geotrans.grid import gsd_m as grid_gsd_m
+from geotrans.mosaicking.balance import solve_balance
+from geotrans.mosaicking.blend import FEATHER_PX, check_blend
+from geotrans.mosaicking.job import BlockWriter, MosaicJob, plan_mosaic
+from geotrans.mosaicking.overlaps import draw_seams, measure_overlaps
+from geotrans.mosaicking.placement import choose_grid, place_sources
+from geotrans.mosaicking.scene import JoinedScene
+from geotrans.mosaicking.sources import Sources, find_rasters, read_sources, some
+from geotrans.mosaicking.tags import mosaic_tags
+from geotrans.mosaicking.tileset import load_tileset, match_names, place_tiles
+from geotrans.output import check_out
+from geotrans.parts import Parts
+from geotrans.product.cog.driver import cog_options
+from geotrans.product.destination import check_space, megabytes
+from geotrans.product.make import keeping, make_product
+from geotrans.product.tags import xmp_packet
+from geotrans.runtime.gdal import quiet_gdal
+from geotrans.runtime.progress import Progress
 
-from geotrans import __version__
-from geotrans.grid import Tile, TilePlan, Window, plan_tiles
-from geotrans.mosaicking.joined import JoinedScene
-from geotrans.mosaicking.layout import Layout, LayoutBand
-from geotrans.mosaicking.run import n_cores
-from geotrans.mosaicking.writer import Writer
-from geotrans.scene import Patch, open_scene
-from geotrans.scene.classes import class_names
-from geotrans.tasks.spec import PaletteClass
+_log = logging.getLogger(__name__)
 
-# Edge of a block, px: two blocks of the product's own, so that its overviews follow from one.
-BLOCK_PX = 1024
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class MosaicJob:
-    """A mosaic and how it is cut into blocks.
+class Mosaic:
+    """A finished mosaic.
 
     Attributes:
-        scene: The mosaic.
-        plan: Its blocks.
-        layout: What its pixels are.
+        path: The cloud-optimised GeoTIFF.
+        shape: `(height, width)`, px.
+        n_tiles: Rasters it was made from.
+        n_resampled: Of these, rasters whose pixels are not its own.
+        n_blocks: Blocks it was made in.
+        n_resumed: Of these, blocks a run before had finished.
+        seconds: Time it took.
     """
 
-    scene: JoinedScene
-    plan: TilePlan
-    layout: Layout
+    path: Path
+    shape: tuple[int, int]
+    n_tiles: int
+    n_resampled: int
+    n_blocks: int
+    n_resumed: int
+    seconds: float
 
-    @property
-    def geobox(self) -> GeoBox:
-        """Its pixel grid."""
-        return self.scene.geobox
-
-    @property
-    def n_px(self) -> int:
-        """Its pixels."""
-        height, width = self.scene.shape
-        return height * width
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether it holds classes."""
-        return self.layout.classes is not None
-
-    def place(self, tile: Tile) -> Window:
-        """Where a block lies."""
-        return tile.core
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides its pixels, by the words a user knows it by."""
-        return {
-            "geotrans": __version__,
-            "source": str(self.scene.identity),
-            **self.scene.choices,
-            "tiles": json.loads(self.plan.to_json()),
-            "layout": self.layout.to_dict(),
-        }
-
-    def make(self, tile: Tile) -> Patch | None:
-        """A block as the product stores it; None if nothing in it is valid."""
-        patch = self.scene.read(tile.core)
-        return self.layout.settle(patch.data, patch.valid) if patch.valid.any() else None
-
-
-def plan_mosaic(scene: JoinedScene, *, block: int = BLOCK_PX) -> MosaicJob:
-    """Cut a mosaic into blocks of at most `block` px."""
-    plan = plan_tiles(scene.shape, tile=block, halo=0)
-    return MosaicJob(scene, plan, _layout(scene))
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True)
-class BlockWriter(Writer):
-    """Makes the blocks of a mosaic and writes them."""
+class MosaicSurvey:
+    """What a mosaic would be, from headers alone.
 
-    canvas: MosaicJob
+    Attributes:
+        path: File it would be.
+        crs: Its CRS.
+        gsd_m: Its pixel size on the ground, m; None without a CRS.
+        shape: `(height, width)`, px.
+        bands: Its bands.
+        dtype: Type of its values.
+        n_tiles: Rasters that lie in it.
+        n_resampled: Of these, rasters whose pixels are not its own.
+        n_blocks: Blocks it would be made in.
+        covered: Px of the tiles per px of the mosaic: above 1 they must overlap.
+        raw_bytes: Size of the pixels that tiles hold, at most.
+    """
 
-    @property
-    def at_once(self) -> int:
-        """Blocks read, joined or written at a time in one process."""
-        return n_cores()
+    path: Path
+    crs: str
+    gsd_m: float | None
+    shape: tuple[int, int]
+    bands: tuple[str, ...]
+    dtype: str
+    n_tiles: int
+    n_resampled: int
+    n_blocks: int
+    covered: float
+    raw_bytes: int
 
-    def make(self, tile: Tile) -> Patch | None:
-        """Join a block."""
-        return self.canvas.make(tile)
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+    def __str__(self) -> str:
+        """A line for each thing a user wants to know."""
+        height, width = self.shape
+        size = "unknown" if self.gsd_m is None else f"{self.gsd_m:.4g} m"
+        lines = {
+            "tiles": f"{self.n_tiles}, of which {self.n_resampled} are resampled; together "
+            f"{self.covered:.2f} px per px of the mosaic",
+            "grid": f"{width} x {height} px of {size}, {self.crs}",
+            "bands": f"{', '.join(self.bands)}; {self.dtype}",
+            "blocks": f"{self.n_blocks}",
+            "output": f"{self.path}: at most {megabytes(self.raw_bytes)} of pixels",
+        }
+        return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
 
-def _layout(scene: JoinedScene) -> Layout:
-    """Bands, type, nodata and classes as the tiles have them."""
-    bands = tuple(
-        LayoutBand(band.name or "", band.colorinterp, band.scale, band.offset, band.units)
-        for band in scene.bands
+def mosaic(
+    tiles: Iterable[PathLike] | PathLike,
+    *,
+    out: PathLike,
+    blend: str = "first",
+    feather: int = FEATHER_PX,
+    seamline: bool = False,
+    balance: bool = False,
+    crs: Any = None,
+    gsd_m: float | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    like: PathLike | None = None,
+    resampling: str = "bilinear",
+    plan: PathLike | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Mosaic:
+    """Join rasters of one kind into a cloud-optimised GeoTIFF.
+
+    A run that is stopped leaves its finished blocks in `<out>.parts/`; the same call goes on from
+    there.
+
+    Args:
+        tiles: Files, directories, patterns or URLs; the order counts for `first` and `last`.
+        out: File to write.
+        blend: What becomes of a pixel that several tiles hold: `"first"`, `"last"`, `"min"`,
+            `"max"`, `"mean"`, or `"feather"`, a mean whose weights rise from each tile's edge.
+        feather: Px over which they rise.
+        seamline: Cut overlaps where the tiles differ least, instead of blending them.
+        balance: Give each tile the gain and offset, band by band, with which they agree best where
+            they overlap.
+        crs: CRS of the mosaic; that of most tiles unless given.
+        gsd_m: Its pixel size, m; that of most tiles, whose pixels are then copied, unless given.
+        bbox: `xmin, ymin, xmax, ymax` of the part that is wanted, lon-lat degrees.
+        like: Raster whose grid it is, instead of the three above.
+        resampling: How tiles on other pixels are brought to these.
+        plan: `plan.json` of the tiles that `cut_tiles` made, or their folder: it says where each
+            tile goes, by its name, and of which only the core is wanted. Leave out the choices
+            above.
+        workers: Processes that make blocks.
+        overwrite: Replace an existing file, and discard parts of another run.
+        creation_options: Options of GDAL's COG driver.
+        progress: How to tell how far it is.
+
+    Returns:
+        Where the mosaic is, and how it was made.
+
+    Raises:
+        GeotransError: One of its kinds, for everything that can be wrong with these arguments, the
+            tiles or the place to write to.
+
+    Examples:
+        >>> import geotrans
+        >>> made = geotrans.mosaic(["sample:suburb", "sample:town"], out="both.tif", blend="mean")
+        >>> made.path.name, made.shape, made.n_tiles
+        ('both.tif', (900, 1200), 2)
+    """
+    started = time.monotonic()
+    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    if workers < 1:
+        raise UsageError(f"asked for {workers} workers; give at least 1")
+    with quiet_gdal():
+        path, sources, job = _plan(
+            tiles, out=out, blend=blend, feather=feather, seamline=seamline, balance=balance,
+            crs=crs, gsd_m=gsd_m, bbox=bbox, like=like, resampling=resampling, plan=plan,
+            overwrite=overwrite,
+        )  # fmt: skip
+        options = cog_options(job.layout, creation_options)
+        check_space(path, _held_px(job) * job.layout.bytes_per_px)
+        parts = Parts.beside(path)
+        parts.begin(job, overwrite=overwrite)
+        with keeping(parts, job):
+            if balance:
+                with progress("comparing overlaps", len(job.scene.placed)) as advance:
+                    overlaps = measure_overlaps(job.scene, advance=advance)
+                job.scene.balance = solve_balance(overlaps, len(job.scene.placed))
+            if seamline:
+                with progress("cutting overlaps", len(job.scene.placed)) as advance:
+                    draw_seams(job.scene, parts.folder / "seams", advance=advance)
+            with staff(None, workers) as hands:
+                done = make_product(
+                    BlockWriter(job, parts), path, options, tags=mosaic_tags(job, sources),
+                    xmp=xmp_packet(sources.n_synthetic / len(sources.items)),
+                    label="joining", staff=hands, progress=progress,
+                )  # fmt: skip
+        parts.discard()
+    seconds = time.monotonic() - started
+    _log.info("%s in %.1f s", path, seconds)
+    return Mosaic(
+        path=path,
+        shape=job.scene.shape,
+        n_tiles=len(job.scene.placed),
+        n_resampled=job.scene.n_resampled,
+        n_blocks=len(job.plan),
+        n_resumed=done.n_resumed,
+        seconds=seconds,
     )
-    return Layout(bands, str(scene.dtype), scene.nodata, classes=_classes(scene))
 
 
-def _classes(scene: JoinedScene) -> tuple[PaletteClass, ...] | None:
-    """Classes by value, where the tiles have a colour table; without names if they have none."""
-    if scene.colormap is None:
+def survey_mosaic(
+    tiles: Iterable[PathLike] | PathLike, *, out: PathLike, overwrite: bool = False, **choices: Any
+) -> MosaicSurvey:
+    """Say what `mosaic` would do with the same arguments, and write nothing."""
+    with quiet_gdal():
+        path, _, job = _plan(tiles, out=out, overwrite=overwrite, **choices)
+    return MosaicSurvey(
+        path=path,
+        crs=str(job.geobox.crs or "no CRS"),
+        gsd_m=grid_gsd_m(job.geobox),
+        shape=job.scene.shape,
+        bands=tuple(band.name or f"band {band.index}" for band in job.scene.bands),
+        dtype=job.layout.dtype,
+        n_tiles=len(job.scene.placed),
+        n_resampled=job.scene.n_resampled,
+        n_blocks=len(job.plan),
+        covered=_covered_px(job) / job.n_px,
+        raw_bytes=_held_px(job) * job.layout.bytes_per_px,
+    )
+
+
+def _tell_mixture(sources: Sources) -> None:
+    """Warn where more than one network painted the tiles: maps among photographs, say."""
+    painted: dict[tuple[str, str], list[str]] = {}
+    for one in sources.items:
+        if one.task is not None:
+            painted.setdefault(one.task, []).append(one.path)
+    if len(painted) > 1:
+        told = "; ".join(f"{task} {sha[:8]}: {some(who)}" for (task, sha), who in painted.items())
+        _log.warning(
+            "%d networks painted the tiles (%s); the mosaic joins them all, and names none",
+            len(painted), told,
+        )  # fmt: skip
+
+
+def _plan(
+    tiles: Iterable[PathLike] | PathLike,
+    *,
+    out: PathLike,
+    blend: str = "first",
+    feather: int = FEATHER_PX,
+    seamline: bool = False,
+    balance: bool = False,
+    crs: Any = None,
+    gsd_m: float | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    like: PathLike | None = None,
+    resampling: str = "bilinear",
+    plan: PathLike | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, Sources, MosaicJob]:
+    """Settle everything that decides the pixels of a mosaic; arguments as in `mosaic`."""
+    paths = find_rasters([tiles] if isinstance(tiles, str | os.PathLike) else tiles)
+    path = check_out(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
+    if feather < 1:
+        raise UsageError(f"a feather of {feather} px is none; give at least 1")
+    if seamline and blend != "first":
+        raise UsageError(f"along a seamline nothing is left to blend; leave out blend {blend}")
+    if plan is not None:
+        given = (seamline or None, balance or None, crs, gsd_m, bbox, like)
+        if blend != "first" or any(one is not None for one in given):
+            raise UsageError(
+                "the plan says where every pixel goes; leave out blend, seamline, balance, crs, "
+                "gsd, bbox and like"
+            )
+        sources, scene = _put_together(Path(plan).expanduser(), paths)
+        _tell_mixture(sources)
+        return path, sources, plan_mosaic(scene)
+    sources = read_sources(paths)
+    _tell_mixture(sources)
+    of_classes = sources.info.colormap is not None
+    check_blend(blend, of_classes=of_classes)
+    if balance and of_classes:
+        raise UsageError("the tiles hold classes, which have no brightness; leave out balance")
+    grid = choose_grid(sources.items, crs=crs, gsd_m=gsd_m, bbox=bbox, like=like)
+    scene = JoinedScene(
+        sources,
+        place_sources(sources.items, grid),
+        grid,
+        crs_wkt=_words(sources, grid),
+        blend=blend,
+        feather=feather,
+        seamline=seamline,
+        extra={"balance": True} if balance else None,
+        resampling=resampling,
+    )
+    return path, sources, plan_mosaic(scene)
+
+
+def _put_together(plan: Path, paths: Sequence[str]) -> tuple[Sources, JoinedScene]:
+    """The cores of tiles that were cut by a plan, where they were cut from."""
+    tileset = load_tileset(plan)
+    named = match_names(tileset, paths)
+    sources = read_sources(list(named.values()), located=False)
+    scale, placed = place_tiles(tileset, dict(zip(named, sources.items, strict=True)))
+    if tileset.synthetic:
+        items = tuple(replace(one, synthetic=True) for one in sources.items)
+        sources = replace(sources, items=items)
+    if sources.info.nodata is None and str(sources.info.dtype) == tileset.dtype:
+        sources = replace(sources, info=replace(sources.info, nodata=tileset.nodata))
+    mask = None
+    if tileset.valid is not None:
+        folder = plan if plan.is_dir() else plan.parent
+        mask = (str(folder / tileset.valid), scale)
+    scene = JoinedScene(
+        sources, placed, tileset.joined_grid(scale), crs_wkt=tileset.crs, mask=mask,
+        extra={"plan": tileset.source, "plan_identity": tileset.source_identity, "scale": scale},
+    )  # fmt: skip
+    return sources, scene
+
+
+def _words(sources: Sources, grid: Any) -> str | None:
+    """The CRS of the mosaic in the words of a tile that has it, else in PROJ's."""
+    if grid.crs is None:
         return None
-    with open_scene(scene.placed[0].path) as tile:
-        names = class_names(tile) or {}
-    colors = [scene.colormap.get(value, (0, 0, 0, 0)) for value in range(max(scene.colormap) + 1)]
-    return tuple(
-        PaletteClass(name=names.get(value, ""), color=color[:3])
-        for value, color in enumerate(colors)
-    )
+    own = (one.crs_wkt for one in sources.items if one.geobox.crs == grid.crs)
+    return next(own, None) or str(grid.crs.to_wkt())
+
+
+def _covered_px(job: MosaicJob) -> int:
+    return sum(one.place.width * one.place.height for one in job.scene.placed)
+
+
+def _held_px(job: MosaicJob) -> int:
+    """Pixels that tiles hold, at most."""
+    return min(job.n_px, _covered_px(job))

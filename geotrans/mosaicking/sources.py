@@ -14,8 +14,8 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import BandError, SceneError, UsageError
 from geotrans.scene import Scene, open_scene
+from geotrans.scene.access.urls import is_url, without_secrets
 from geotrans.scene.base import SceneInfo
-from geotrans.scene.remote import is_url, without_secrets
 
 # What a directory is searched for.
 _SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geotrans.errors import SceneError
 from geotrans.grid import Tile, TilePlan, Window, make_geobox, window_geobox
-from geotrans.mosaicking.lattice import Placed
+from geotrans.mosaicking.placement import Placed
 from geotrans.mosaicking.sources import Source, some
 
 PLAN, PARQUET, VALID = "plan.json", "plan.parquet", "valid.gtiff"

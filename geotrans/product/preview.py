@@ -16,10 +16,11 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from geotrans.files import write_whole
+from geotrans.errors import OutputError
 from geotrans.grid import Window
+from geotrans.runtime.files import write_whole
+from geotrans.runtime.threads import aside, heard
 from geotrans.scene import Patch, Scene, expand_palette, open_scene
-from geotrans.threads import aside, heard
 
 # Longer edge of each picture, and the gap between them, px.
 _MAX_PX = 1024
@@ -209,3 +210,15 @@ def _stretch(
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     stretched: npt.NDArray[np.uint8] = np.rint(np.where(valid, scaled, 0) * 255).astype(np.uint8)
     return stretched
+
+
+def preview_path(product: Path, *, overwrite: bool) -> Path:
+    """Where the preview of a product goes.
+
+    Raises:
+        OutputError: If it is there already and may not be replaced.
+    """
+    path = product.with_suffix(".png")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists; replace it with --overwrite or leave out the preview")
+    return path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geotrans.errors import SamplingError
+from geotrans.labelling.scene import LabelScene
 from geotrans.sampling.config import (
     BlockSplits,
     BoxSplits,
@@ -30,7 +31,6 @@ from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, Renderer
 from geotrans.sampling.regions import Regions
 from geotrans.sampling.splits import block_regions, box_regions, check_disjoint, polygon_regions
 from geotrans.scene.base import Scene
-from geotrans.scene.labels import LabelScene
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class PairedData:
         )
 
     def _renderer(self, side: MapSide, grid: Scene) -> Renderer:
-        from geotrans.scene.raster_map import MapRenderer
+        from geotrans.maps.renderer import MapRenderer
 
         if grid.geobox.crs is None:
             raise SamplingError(f"a map cannot be drawn on {grid.name}: it has no CRS")

@@ -15,20 +15,20 @@ from geotrans.errors import BandError, SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
-from geotrans.scene.classes import ClassValue, class_values, found_values
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import to_units
-from geotrans.scene.warped import on_grid
+from geotrans.scene.views.classes import ClassValue, class_values, found_values
+from geotrans.scene.views.warped import on_grid
 
 if TYPE_CHECKING:
-    from geotrans.scene.raster_map import Drawing
+    from geotrans.maps.renderer import Drawing
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 
 class Renderer(Protocol):
-    """What draws a map on any grid of one CRS, such as `geotrans.scene.raster_map.MapRenderer`."""
+    """What draws a map on any grid of one CRS, such as `geotrans.maps.renderer.MapRenderer`."""
 
     @property
     def palette(self) -> Sequence[tuple[str, tuple[int, int, int]]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from geotrans.errors import SamplingError, SceneError
 from geotrans.grid import gsd_m
+from geotrans.labelling.recipe import load_recipe
 from geotrans.sampling.cache import ClassRecord, Manifest, PatchCache, SideRecord
 from geotrans.sampling.config import (
     DataConfig,
@@ -30,7 +31,6 @@ from geotrans.sampling.pairs import PairedData, scene_folders, side_files
 from geotrans.sampling.reading import ClassSide, DrawnSide, SceneSide
 from geotrans.sampling.splits import Footprint, check_disjoint
 from geotrans.sampling.writing import check_free, write_cache
-from geotrans.scene.recipe import load_recipe
 
 log = logging.getLogger(__name__)
 
@@ -243,13 +243,13 @@ def _side_record(side: SceneSide | DrawnSide | ClassSide, config: Side) -> SideR
 
 
 def _style(side: MapSide) -> dict[str, Any]:
-    from geotrans.scene.style import load_style
+    from geotrans.maps.style import load_style
 
     plain: dict[str, Any] = load_style(side.style).model_dump(mode="json", by_alias=True)
     return plain
 
 
 def _palette(side: MapSide) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    from geotrans.scene.style import load_style, palette
+    from geotrans.maps.style import load_style, palette
 
     return palette(load_style(side.style))

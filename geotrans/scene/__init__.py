@@ -1,4 +1,4 @@
-"""What pixels mean on the way in: opening, band names, radiometry, `valid`, pairing, rendering."""
+"""What pixels mean on the way in: opening, band names, radiometry, `valid`, pairing."""
 
 from __future__ import annotations
 
@@ -6,41 +6,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geotrans.scene.access.identity import SourceIdentity
     from geotrans.scene.bands import match_bands, parse_mapping
     from geotrans.scene.base import Band, Patch, Scene
-    from geotrans.scene.identity import SourceIdentity
-    from geotrans.scene.labelling import label
+    from geotrans.scene.open import open_scene
     from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
-    from geotrans.scene.pairing import PairedPatch, PairedScene, pair
-    from geotrans.scene.palette import expand_palette
     from geotrans.scene.radiometry import to_units
-    from geotrans.scene.rendering import render_map
     from geotrans.scene.samples import open_sample
-    from geotrans.scene.source import open_scene
-    from geotrans.scene.style import load_style
-    from geotrans.scene.warped import on_grid
+    from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
+    from geotrans.scene.views.palette import expand_palette
+    from geotrans.scene.views.warped import on_grid
 
 # Imported on first use: rasterio and pydantic are not needed to print a help text.
 _HOMES = {
     "FILL_RADIUS": "padding",
     "Band": "base",
-    "PairedPatch": "pairing",
-    "PairedScene": "pairing",
+    "PairedPatch": "views.pairing",
+    "PairedScene": "views.pairing",
     "Patch": "base",
     "Scene": "base",
-    "SourceIdentity": "identity",
-    "expand_palette": "palette",
-    "label": "labelling",
-    "load_style": "style",
+    "SourceIdentity": "access.identity",
+    "expand_palette": "views.palette",
     "match_bands": "bands",
-    "on_grid": "warped",
+    "on_grid": "views.warped",
     "open_sample": "samples",
-    "open_scene": "source",
-    "pair": "pairing",
+    "open_scene": "open",
+    "pair": "views.pairing",
     "parse_mapping": "bands",
     "reach": "padding",
     "read_padded": "padding",
-    "render_map": "rendering",
     "to_units": "radiometry",
 }
 
@@ -53,8 +47,6 @@ __all__ = [
     "Scene",
     "SourceIdentity",
     "expand_palette",
-    "label",
-    "load_style",
     "match_bands",
     "on_grid",
     "open_sample",
@@ -63,7 +55,6 @@ __all__ = [
     "parse_mapping",
     "reach",
     "read_padded",
-    "render_map",
     "to_units",
 ]
 

@@ -12,11 +12,11 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
+from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.axes import as_scene_dims, transform_of
 from geotrans.scene.bands import common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.crs import as_crs
-from geotrans.scene.identity import SourceIdentity
 from geotrans.scene.valid import holds_values
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import BandError, SceneError
 from geotrans.grid import Window
-from geotrans.scene.identity import SourceIdentity
+from geotrans.scene.access.identity import SourceIdentity
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Scene(ABC):
     @property
     def public_uri(self) -> str:
         """`uri` without user names, passwords and signatures, fit to be written into a product."""
-        from geotrans.scene.remote import without_secrets
+        from geotrans.scene.access.urls import without_secrets
 
         return without_secrets(self.info.uri)
 

@@ -24,12 +24,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
-from geotrans.scene.bands import common_name
-from geotrans.scene.base import Band, Patch, Scene, SceneInfo
-from geotrans.scene.crs import as_crs
-from geotrans.scene.handles import borrow, discard, release
-from geotrans.scene.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
-from geotrans.scene.remote import (
+from geotrans.scene.access.handles import borrow, discard, release
+from geotrans.scene.access.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
+from geotrans.scene.access.stores import identify_object, is_object
+from geotrans.scene.access.urls import (
     expired,
     gdal_env,
     is_final,
@@ -39,7 +37,9 @@ from geotrans.scene.remote import (
     redact,
     without_secrets,
 )
-from geotrans.scene.store import identify_object, is_object
+from geotrans.scene.bands import common_name
+from geotrans.scene.base import Band, Patch, Scene, SceneInfo
+from geotrans.scene.crs import as_crs
 from geotrans.scene.valid import holds_values
 
 _log = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ import numpy as np
 
 from geotrans.errors import BandError, SceneError, UsageError
 from geotrans.grid import Window, gsd_m
+from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import WantedBand, common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
-from geotrans.scene.identity import SourceIdentity
-from geotrans.scene.source import open_scene
+from geotrans.scene.open import open_scene
 from geotrans.scene.valid import holds_values
-from geotrans.scene.warped import on_grid
+from geotrans.scene.views.warped import on_grid
 
 # Assets that are pictures of the item rather than its measurements.
 _PICTURES = {"thumbnail", "overview", "metadata", "tilejson"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from geotrans.errors import BundleError, ConfigError
-from geotrans.files import write_whole
+from geotrans.runtime.files import write_whole
 from geotrans.tasks.header import Header, read_header
 from geotrans.tasks.spec import SCHEMA_VERSION, TaskSpec
 from geotrans.tasks.statistics import NormStatistics
@@ -57,9 +57,13 @@ class Bundle:
         return cls(path.absolute(), _parse(path, header.metadata), header)
 
     def _repr_html_(self) -> str:
-        from geotrans.tasks.card import render_html
+        from geotrans.html.card import thumbnail
 
-        return render_html(self)
+        spec, path = self.spec, self.path
+        size = f"{self.n_bytes / 1e6:.1f} MB, {self.n_parameters() / 1e6:.2f} million parameters"
+        facts = [("file", f"{path.name}, {size}"), ("sha256", self.sha256[:16])]
+        picture = path.with_name(spec.samples or f"{spec.name}.png")
+        return spec.render_html(more=facts, figure=thumbnail(picture, f"sheet of {spec.name}"))
 
     @cached_property
     def sha256(self) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 from geotrans.tasks.bundle import Bundle
-from geotrans.tasks.spec import BandSpec, Score, TaskSpec
+from geotrans.tasks.spec import (
+    TaskSpec,
+)
 
 
 def render_card(task: TaskSpec | Bundle) -> str:
@@ -36,73 +38,6 @@ def render_card(task: TaskSpec | Bundle) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
 
-def render_html(task: TaskSpec | Bundle) -> str:
-    """A small card of a task with its sample sheet, as a notebook shows it.
-
-    Args:
-        task: A task, or a bundle, whose size and checksum are then told as well.
-    """
-    from geotrans.html.card import card, thumbnail
-    from geotrans.tasks.registry import shipped_bundles
-
-    spec, bundle = (task.spec, task) if isinstance(task, Bundle) else (task, None)
-    path = shipped_bundles().get(spec.name) if bundle is None else bundle.path
-    facts: list[tuple[str, object]] = [
-        ("reads", describe_source(spec) + (", and noise" if spec.noise else "")),
-        ("writes", _writes(spec)),
-        ("pixel", describe_gsd(spec)),
-        ("place", spec.place),
-        ("licence", spec.licence),
-        *((name, describe_score(score)) for name, score in spec.metrics.items()),
-    ]
-    if bundle is not None:
-        size = (
-            f"{bundle.n_bytes / 1e6:.1f} MB, {bundle.n_parameters() / 1e6:.2f} million parameters"
-        )
-        facts += [("file", f"{bundle.path.name}, {size}"), ("sha256", bundle.sha256[:16])]
-    sheet = None
-    if path is not None:
-        sheet = thumbnail(
-            path.with_name(spec.samples or f"{spec.name}.png"), f"sheet of {spec.name}"
-        )
-    return card(spec.name, spec.title, facts, figure=sheet)
-
-
-def describe_bands(bands: Iterable[BandSpec]) -> str:
-    """`red, green, blue`, with the type and range where it is not plain 8 bit."""
-    words = []
-    for band in bands:
-        low, high = band.value_range
-        plain = (band.dtype, low, high, band.units) == ("uint8", 0, 255, "dn")
-        units = "" if band.units == "dn" else f" {band.units}"
-        words.append(
-            band.name if plain else f"{band.name} ({band.dtype}, {low:g} to {high:g}{units})"
-        )
-    return ", ".join(words)
-
-
-def describe_source(spec: TaskSpec) -> str:
-    """What a task reads: its bands, or how many classes."""
-    if spec.source_classes:
-        return f"one band of {len(spec.source_classes)} classes"
-    return describe_bands(spec.source)
-
-
-def describe_gsd(spec: TaskSpec) -> str:
-    """`0.6 m`, `0.5 to 1 m` or `any`."""
-    if spec.gsd_m is None:
-        return "any"
-    low, high = spec.gsd_m
-    return f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
-
-
-def describe_score(score: Score) -> str:
-    """`0.66 (0.61 to 0.70)`; the interval only where it is known."""
-    if score.low is None or score.high is None:
-        return f"{score.value:.3g}"
-    return f"{score.value:.3g} ({score.low:.3g} to {score.high:.3g})"
-
-
 def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
     noise = ""
     if spec.noise:
@@ -111,9 +46,9 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
             f"ground-anchored, at {scales} px; `--seed` chooses among equally plausible pictures"
         )
     facts = [
-        ("Reads", describe_source(spec)),
-        ("Writes", _writes(spec)),
-        ("Pixel size seen", describe_gsd(spec)),
+        ("Reads", spec.describe_source()),
+        ("Writes", spec.describe_target()),
+        ("Pixel size seen", spec.describe_gsd()),
         ("Place", spec.place),
         ("Licence", spec.licence),
         ("Version", f"{spec.version}{f', {spec.created}' if spec.created else ''}"),
@@ -129,11 +64,6 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
             ("SHA-256", f"`{bundle.sha256}`"),
         ]
     return [(name, value) for name, value in facts if value]
-
-
-def _writes(spec: TaskSpec) -> str:
-    target = describe_bands(spec.target)
-    return f"{target}; or one band of {len(spec.palette)} classes" if spec.palette else target
 
 
 def _network(arch: str, args: Mapping[str, Any]) -> str:
@@ -155,7 +85,7 @@ def _scores(spec: TaskSpec) -> str:
         (
             f"{name}{f', {s.better} is better' if s.better else ''}",
             s.split,
-            f"**{describe_score(s)}**",
+            f"**{s}**",
             "; ".join(f"{other} {value:.3g}" for other, value in s.baselines.items()),
         )
         for name, s in spec.metrics.items()

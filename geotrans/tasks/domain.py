@@ -12,8 +12,8 @@ import numpy.typing as npt
 from geotrans.errors import DomainError
 from geotrans.grid import Window, gsd_m
 from geotrans.scene import Patch, Scene
-from geotrans.scene.classes import ClassScene, class_names
 from geotrans.scene.radiometry import foreign_values
+from geotrans.scene.views.classes import ClassScene, class_names
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
 # Resolutions are given in round numbers.

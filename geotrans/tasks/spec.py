@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from geotrans.grid import Coordinate
+
+if TYPE_CHECKING:
+    from geotrans.html.page import Html
+
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +57,19 @@ class BandSpec(_Frozen):
         if self.dtype != "source":
             _check_dtype(self.name, self.dtype)
         return self
+
+
+def describe_bands(bands: Iterable[BandSpec]) -> str:
+    """`red, green, blue`, with the type and range where it is not plain 8 bit."""
+    words = []
+    for band in bands:
+        low, high = band.value_range
+        plain = (band.dtype, low, high, band.units) == ("uint8", 0, 255, "dn")
+        units = "" if band.units == "dn" else f" {band.units}"
+        words.append(
+            band.name if plain else f"{band.name} ({band.dtype}, {low:g} to {high:g}{units})"
+        )
+    return ", ".join(words)
 
 
 class GeneratorSpec(_Frozen):
@@ -102,6 +120,12 @@ class Score(_Frozen):
     better: Literal["higher", "lower"] | None = None
     baselines: dict[str, _Finite] = Field(default_factory=dict)
     split: str = ""
+
+    def __str__(self) -> str:
+        """`0.66 (0.61 to 0.70)`; the interval only where it is known."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3g}"
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 def _as_score(value: Any) -> Any:
@@ -196,9 +220,47 @@ class TaskSpec(_Frozen):
         return self
 
     def _repr_html_(self) -> str:
-        from geotrans.tasks.card import render_html
+        return self.render_html()
 
-        return render_html(self)
+    def render_html(
+        self, *, more: Sequence[tuple[str, object]] = (), figure: Html | None = None
+    ) -> str:
+        """A small card, as a notebook shows it.
+
+        Args:
+            more: Further facts, such as those of a bundle's file.
+            figure: Picture below them.
+        """
+        from geotrans.html.card import card
+
+        facts: list[tuple[str, object]] = [
+            ("reads", self.describe_source() + (", and noise" if self.noise else "")),
+            ("writes", self.describe_target()),
+            ("pixel", self.describe_gsd()),
+            ("place", self.place),
+            ("licence", self.licence),
+            *self.metrics.items(),
+            *more,
+        ]
+        return card(self.name, self.title, facts, figure=figure)
+
+    def describe_source(self) -> str:
+        """What the task reads: its bands, or how many classes."""
+        if self.source_classes:
+            return f"one band of {len(self.source_classes)} classes"
+        return describe_bands(self.source)
+
+    def describe_target(self) -> str:
+        """What the task writes: its bands, or also one band of classes."""
+        bands = describe_bands(self.target)
+        return f"{bands}; or one band of {len(self.palette)} classes" if self.palette else bands
+
+    def describe_gsd(self) -> str:
+        """`0.6 m`, `0.5 to 1 m` or `any`."""
+        if self.gsd_m is None:
+            return "any"
+        low, high = self.gsd_m
+        return f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
 
     @property
     def channels_in(self) -> int:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from geotrans.training.config import AugmentConfig, JitterConfig
+
 
 class DiffAugment:
     """One draw of the policies, applied alike to real and generated pairs."""
@@ -92,3 +94,49 @@ class DiffAugment:
             return source * keep, target * keep
 
         return step
+
+
+def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
+    """Sources on [-1, 1] with random colour changes, each patch its own."""
+    n, channels = source.shape[:2]
+
+    def draw(largest: float, size: tuple[int, ...]) -> Tensor:
+        values = rng.uniform(-largest, largest, size).astype(np.float32)
+        return torch.from_numpy(values).to(source.device)
+
+    if jitter.gamma:
+        exponent = torch.exp(draw(jitter.gamma, (n, 1, 1, 1)))
+        source = 2 * ((source + 1) / 2).clamp(0, 1) ** exponent - 1
+    if jitter.contrast:
+        mean = source.mean(dim=(1, 2, 3), keepdim=True)
+        source = mean + (source - mean) * (1 + draw(jitter.contrast, (n, 1, 1, 1)))
+    if jitter.band:
+        source = source + 2 * draw(jitter.band, (n, channels, 1, 1))
+    if jitter.brightness:
+        source = source + 2 * draw(jitter.brightness, (n, 1, 1, 1))
+    return source.clamp(-1, 1)
+
+
+def sampling_grids(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Random turns and changes of scale about the middle, `(N, 2, 3)`, as `affine_grid` reads."""
+    angles = np.radians(rng.uniform(-augment.rotate, augment.rotate, n))
+    scales = np.exp(rng.uniform(-1, 1, n) * np.log1p(augment.zoom))
+    cos, sin, none = np.cos(angles) * scales, np.sin(angles) * scales, np.zeros(n)
+    rows = np.stack([np.stack([cos, -sin, none], 1), np.stack([sin, cos, none], 1)], 1)
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def warped(
+    x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
+) -> Tensor:
+    """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
+    if not x.numel():  # no channel: nothing to place
+        return x
+    grid = F.affine_grid(places.to(x.device), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
+
+
+def turned(x: Tensor, turn: int) -> Tensor:
+    """One of the eight ways to lay a square down."""
+    x = torch.rot90(x, turn % 4, dims=(-2, -1))
+    return x.flip(-1) if turn >= 4 else x

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from geotrans.errors import OutputError
 from geotrans.grid import Coordinate
-from geotrans.sampling.config import DataConfig, read_sections, validated
+from geotrans.runtime.config import read_sections, validated
+from geotrans.sampling.config import DataConfig
 
 
 class _Strict(BaseModel):

@@ -7,21 +7,30 @@ sees exactly what the unbroken one would have seen, and nothing about the sample
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from affine import Affine
 from torch import Tensor
 from torch.nn import functional as F
 
 from geotrans.errors import ConfigError, SamplingError, nearest
-from geotrans.grid import Window, ground_coordinates, ground_noise, make_geobox, reflected
-from geotrans.sampling.cache import PatchCache, PatchRecord, PatchSet, SideRecord
-from geotrans.training.config import AugmentConfig, JitterConfig, TaskConfig, TrainConfig
+from geotrans.grid import Window, ground_noise, reflected
+from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
+from geotrans.training.augment import jittered, sampling_grids, turned, warped
+from geotrans.training.channels import (
+    band_indices,
+    coordinates_of,
+    dtype_range,
+    laid_out,
+    noise_fields,
+    normalized,
+    resident,
+    value_range,
+)
+from geotrans.training.config import JitterConfig, TaskConfig, TrainConfig
 
 Palette = tuple[tuple[str, tuple[int, int, int]], ...]
 
@@ -59,21 +68,6 @@ def inner(x: Tensor, margin: int) -> Tensor:
 def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
     """The random source of one step."""
     return np.random.default_rng(np.random.Philox(key=(seed, (rank << 40) + step)))
-
-
-def band_indices(side: SideRecord, wanted: tuple[str, ...] | None, *, where: str) -> list[int]:
-    """Position of each wanted band in a side of the cache.
-
-    Raises:
-        ConfigError: If a band is missing.
-    """
-    if wanted is None:
-        return list(range(len(side.bands)))
-    for name in wanted:
-        if name not in side.bands:
-            found = ", ".join(side.bands)
-            raise ConfigError(f"{where} asks for band '{name}'; the data has {found}")
-    return [side.bands.index(name) for name in wanted]
 
 
 def class_values(side: SideRecord, config: TrainConfig) -> tuple[int, ...] | None:
@@ -240,7 +234,7 @@ class ResidentPatches:
         """What a product of this type would hold of what a generator wrote."""
         values: npt.NDArray[Any] = self.denormalized(output).cpu().numpy()
         if np.issubdtype(dtype, np.integer):
-            values = np.clip(np.rint(values), *_dtype_range(dtype))
+            values = np.clip(np.rint(values), *dtype_range(dtype))
         return values.astype(dtype)
 
     @property
@@ -280,27 +274,6 @@ class ResidentPatches:
         return (jittered(source, own, rng) if jitter.band else source), target
 
 
-def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
-    """Sources on [-1, 1] with random colour changes, each patch its own."""
-    n, channels = source.shape[:2]
-
-    def draw(largest: float, size: tuple[int, ...]) -> Tensor:
-        values = rng.uniform(-largest, largest, size).astype(np.float32)
-        return torch.from_numpy(values).to(source.device)
-
-    if jitter.gamma:
-        exponent = torch.exp(draw(jitter.gamma, (n, 1, 1, 1)))
-        source = 2 * ((source + 1) / 2).clamp(0, 1) ** exponent - 1
-    if jitter.contrast:
-        mean = source.mean(dim=(1, 2, 3), keepdim=True)
-        source = mean + (source - mean) * (1 + draw(jitter.contrast, (n, 1, 1, 1)))
-    if jitter.band:
-        source = source + 2 * draw(jitter.band, (n, channels, 1, 1))
-    if jitter.brightness:
-        source = source + 2 * draw(jitter.brightness, (n, 1, 1, 1))
-    return source.clamp(-1, 1)
-
-
 def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[int]]:
     """Classes that count as one together, as indices in the palette.
 
@@ -318,86 +291,6 @@ def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[in
                     f"the style has {', '.join(names)}"
                 )
     return {group: [names.index(n) for n in members] for group, members in task.iou_groups.items()}
-
-
-def sampling_grids(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Random turns and changes of scale about the middle, `(N, 2, 3)`, as `affine_grid` reads."""
-    angles = np.radians(rng.uniform(-augment.rotate, augment.rotate, n))
-    scales = np.exp(rng.uniform(-1, 1, n) * np.log1p(augment.zoom))
-    cos, sin, none = np.cos(angles) * scales, np.sin(angles) * scales, np.zeros(n)
-    rows = np.stack([np.stack([cos, -sin, none], 1), np.stack([sin, cos, none], 1)], 1)
-    return torch.from_numpy(rows.astype(np.float32))
-
-
-def warped(
-    x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
-) -> Tensor:
-    """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
-    if not x.numel():  # no channel: nothing to place
-        return x
-    grid = F.affine_grid(places.to(x.device), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
-
-
-def normalized(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Stored values on [-1, 1], where the range becomes -1 and 1."""
-    low, high = value_range
-    return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
-
-
-def noise_fields(rng: np.random.Generator, shape: torch.Size, scales: Sequence[int]) -> Tensor:
-    """Noise channels for patches `(N, C, H, W)`, each from a place of its own on the ground."""
-    window = Window(0, 0, shape[-1], shape[-2])
-    fields = [
-        ground_noise(
-            window,
-            anchor=(int(rng.integers(2**20)), int(rng.integers(2**20))),
-            scales=tuple(scales),
-            seed=int(rng.integers(2**31)),
-        )
-        for _ in range(shape[0])
-    ]
-    return torch.from_numpy(np.stack(fields))
-
-
-def coordinates_of(
-    record: PatchRecord, window: Window, names: tuple[str, ...]
-) -> npt.NDArray[np.float32]:
-    """Coordinate channels around a patch `(K, H, W)`, the window counted from its first pixel."""
-    if not names:
-        return np.empty((0, *window.shape), np.float32)
-    geobox = make_geobox(record.shape, Affine(*record.transform), record.crs)
-    return ground_coordinates(geobox, window, names)
-
-
-def turned(x: Tensor, turn: int) -> Tensor:
-    """One of the eight ways to lay a square down."""
-    x = torch.rot90(x, turn % 4, dims=(-2, -1))
-    return x.flip(-1) if turn >= 4 else x
-
-
-def laid_out(x: Tensor) -> Tensor:
-    """The same tensor, channels last in memory."""
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Stored values on a device, in a type torch can turn."""
-    if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
-        array = array.astype(np.int32 if array.itemsize == 2 else np.int64)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-
-def value_range(side: SideRecord) -> tuple[float, float]:
-    """Values that become -1 and 1: those said, or the whole range of an integer type, or these."""
-    return side.value_range or _dtype_range(np.dtype(side.dtype))
-
-
-def _dtype_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    if not np.issubdtype(dtype, np.integer):
-        return -1.0, 1.0
-    info = np.iinfo(dtype)
-    return float(info.min), float(info.max)
 
 
 def _shares(groups: list[str], wanted: dict[str, float]) -> npt.NDArray[np.float64]:
@@ -432,7 +325,7 @@ def _like_group(
         gain = (std / np.maximum(own_std, 1e-6))[:, None, None]
         moved = (values - own_mean[:, None, None]) * gain + mean[:, None, None]
         if np.issubdtype(target.dtype, np.integer):
-            low, high = _dtype_range(target.dtype)
+            low, high = dtype_range(target.dtype)
             moved = np.clip(np.rint(moved), low, high)
         out[here] = moved.astype(target.dtype)
     return out

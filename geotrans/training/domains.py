@@ -15,20 +15,17 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window
 from geotrans.sampling.cache import PatchCache, PatchRecord
 from geotrans.tasks.spec import BandSpec
-from geotrans.training.config import JitterConfig, TrainConfig
-from geotrans.training.data import (
+from geotrans.training.augment import jittered, sampling_grids, turned, warped
+from geotrans.training.channels import (
     band_indices,
     coordinates_of,
-    jittered,
     laid_out,
     noise_fields,
     normalized,
     resident,
-    sampling_grids,
-    step_rng,
-    turned,
-    warped,
 )
+from geotrans.training.config import JitterConfig, TrainConfig
+from geotrans.training.data import step_rng
 from geotrans.training.export import bands
 
 

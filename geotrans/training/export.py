@@ -21,8 +21,8 @@ from geotrans.tasks.spec import (
     SourceClass,
     TaskSpec,
 )
+from geotrans.training.channels import value_range
 from geotrans.training.config import TrainConfig, resolved
-from geotrans.training.data import value_range
 
 _COMMON_NAMES = ("red", "green", "blue", "nir", "rededge", "swir16", "swir22", "pan", "coastal")
 # Which way the scores of `training.evaluation` are better.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from geotrans.errors import ConfigError, nearest
 from geotrans.models import Residual
 from geotrans.models.residual import LUMA, with_luminance
-from geotrans.sampling.config import validated
+from geotrans.runtime.config import validated
 from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import Batch, ResidentPatches, inner

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.averaging import AveragedWeights, freeze_norms, recompute_norms
 from geotrans.training.config import TrainConfig
-from geotrans.training.loop import Loop
 from geotrans.training.pool import PatchPool
 
 # Batches that the statistics of norms are taken from, and where their draws begin: no step's.
@@ -26,8 +25,7 @@ class Method(ABC):
     Args:
         config: The run.
         cache: Patches with splits `train` and `val`.
-        out: Folder of the run.
-        quiet: Whether to show no progress.
+        fabric: Devices it trains on, launched.
 
     Attributes:
         networks: What is trained, by name; `"generator"` is scored and exported.
@@ -39,20 +37,15 @@ class Method(ABC):
 
     Raises:
         ConfigError: If configuration and patches do not fit each other.
-        DeviceError: If the device asked for is not there.
     """
 
     align: int
     halo: int
     generator_args: dict[str, Any]
 
-    def __init__(
-        self, config: TrainConfig, cache: PatchCache, out: Path, *, quiet: bool = False
-    ) -> None:
+    def __init__(self, config: TrainConfig, cache: PatchCache, fabric: Fabric) -> None:
         self.config, self.settings, self.weights = config, config.training, config.loss.weights
-        self.cache, self.out = cache, out
-        self.loop = Loop(config, cache, out, quiet=quiet)
-        self.fabric = self.loop.fabric
+        self.cache, self.fabric = cache, fabric
         self.networks: dict[str, Any] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.averages: dict[str, AveragedWeights] = {}
@@ -87,21 +80,6 @@ class Method(ABC):
     @abstractmethod
     def _read(self, generator: str, draw: int) -> Tensor:
         """What a generator reads in a draw, `(N, C, H, W)`."""
-
-    def run(self, *, resume: bool = True) -> dict[str, Any]:
-        """Train until the steps or minutes are over.
-
-        Args:
-            resume: Whether to go on from the checkpoint in the folder, if there is one.
-
-        Returns:
-            The best held-out scores, the step they belong to, and the generators' weights.
-
-        Raises:
-            TrainingError: If a loss or a weight is no number any more.
-            KeyboardInterrupt: With a word about where the same run would go on.
-        """
-        return self.loop.run(self, resume=resume)
 
     @property
     def rates(self) -> list[tuple[torch.optim.Optimizer, float]]:

@@ -77,7 +77,7 @@ class Pix2Pix(Method):
             critic = models.PatchGAN(self.channels_seen, **config.critic.model_dump())
             self._train("critic", critic, lr=settings.lr_critic)
         if "perceptual" in self.weights:
-            from geotrans.training.vgg import FeatureCritic, VGGFeatures
+            from geotrans.models.vgg import FeatureCritic, VGGFeatures
 
             self.rgb = rgb_channels(config.task.target or self.cache.manifest.target.bands)
             feature_critic = FeatureCritic(self.patches.n_source)
@@ -142,7 +142,7 @@ class Pix2Pix(Method):
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], rng: Any
     ) -> dict[str, Tensor]:
         """The same for the critic that looks through a pretrained network."""
-        from geotrans.training.vgg import random_view, viewed
+        from geotrans.models.vgg import random_view, viewed
 
         critic, kind = self.networks["feature_critic"], "hinge"
         view = random_view(rng, self.settings.crop)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geotrans.errors import ConfigError, OutputError, SamplingError
 from geotrans.sampling.cache import PatchCache
@@ -19,6 +19,9 @@ from geotrans.training.config import TrainConfig, load_config, save_config
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+
+    from geotrans.training.loop import Loop
+    from geotrans.training.method import Method
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +111,13 @@ def train(
         return _trained_members(
             config, cache, folder, resume=resume, quiet=quiet, reproduce=command
         )
-    run = method_of(config, cache, folder, quiet=quiet)
-    with _reported(run.fabric, folder, cache):
-        trained = _trained(run, config, cache, folder, resume=resume, reproduce=command)
-    run.fabric.barrier()
+    from geotrans.training.loop import Loop
+
+    loop = Loop(config, cache, folder, quiet=quiet)
+    method = open_method(config, cache, loop.fabric)
+    with _reported(loop.fabric, folder, cache):
+        trained = _trained(loop, method, resume=resume, reproduce=command)
+    loop.fabric.barrier()
     return trained
 
 
@@ -133,13 +139,12 @@ def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]
             log.info("wrote %s", write_report(folder))
 
 
-def _trained(
-    run: Any, config: TrainConfig, cache: PatchCache, folder: Path, *, resume: bool, reproduce: str
-) -> TrainedTask:
+def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
     """Train, and export the best weights."""
     from geotrans.training.export import export_bundle
 
-    best = run.run(resume=resume)
+    config, folder = loop.config, loop.out
+    best = loop.run(method, resume=resume)
     trained = TrainedTask(
         folder=folder,
         bundle=folder / f"{config.task.name}.safetensors",
@@ -148,20 +153,20 @@ def _trained(
         steps=best["steps"],
         seconds=best["seconds"],
     )
-    if run.fabric.is_global_zero:
+    if loop.fabric.is_global_zero:
         export_bundle(
             trained.bundle,
             config,
-            cache.manifest,
+            loop.cache.manifest,
             best["weights"],
             scores=trained.scores,
-            generator_args=run.generator_args,
-            halo=run.halo,
-            align=run.align,
+            generator_args=method.generator_args,
+            halo=method.halo,
+            align=method.align,
             reproduce=reproduce,
             fit=best["fit"],
             inverse=best.get("inverse") if config.task.inverse else None,
-            inverse_args=run.inverse_args,
+            inverse_args=method.inverse_args,
         )
         _sum_up(trained)
     return trained
@@ -216,19 +221,19 @@ def _trained_members(
     return trained
 
 
-def method_of(config: TrainConfig, cache: PatchCache, folder: Path, *, quiet: bool) -> Any:
+def open_method(config: TrainConfig, cache: PatchCache, fabric: Fabric) -> Method:
     """The method that a configuration names, set up."""
     if config.training.method == "cyclegan":
         from geotrans.training.cyclegan import CycleGAN
 
-        return CycleGAN(config, cache, folder, quiet=quiet)
+        return CycleGAN(config, cache, fabric)
     if config.training.method == "cut":
         from geotrans.training.cut import CUT
 
-        return CUT(config, cache, folder, quiet=quiet)
+        return CUT(config, cache, fabric)
     from geotrans.training.pix2pix import Pix2Pix
 
-    return Pix2Pix(config, cache, folder, quiet=quiet)
+    return Pix2Pix(config, cache, fabric)
 
 
 def _prepare(folder: Path, *, resume: bool) -> None:

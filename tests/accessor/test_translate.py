@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import geotrans
 from geotrans.errors import BandError, DomainError, SceneError, UsageError
-from geotrans.mosaicking import lazy
-from geotrans.mosaicking.budget import resident_bytes
+from geotrans.runtime.memory import resident_bytes
+from geotrans.translation import lazy
 from tests.helpers.bundles import identity_bundle, instance_bundle
 from tests.helpers.scenes import coded
 

@@ -18,10 +18,10 @@ import pytest
 import geotrans
 from geotrans.archive import Status
 from geotrans.archive.inputs import Entry
-from geotrans.archive.work import Order, SceneWork, Setup, translate_scene
+from geotrans.archive.scene_task import Order, SceneWork, Setup, translate_scene
 from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
-from geotrans.mosaicking import losses
-from geotrans.mosaicking.connecting import connect
+from geotrans.execution import health as losses
+from geotrans.execution.connect import connect
 from geotrans.tasks import open_bundle
 from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster

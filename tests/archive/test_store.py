@@ -15,12 +15,11 @@ import pystac
 import pytest
 
 import geotrans
-from geotrans import pipeline
-from geotrans.archive import Status, read_status
+from geotrans.archive import Status, read_status, scene_task
 from geotrans.archive.inputs import Entry
-from geotrans.archive.work import Order, SceneWork, Setup
+from geotrans.archive.scene_task import Order, SceneWork, Setup
 from geotrans.errors import GeotransError, OutputError, UsageError
-from geotrans.product.target import Target
+from geotrans.product.upload import Target
 from geotrans.tasks import open_bundle
 from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
@@ -182,13 +181,13 @@ def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
     assert _batch(tmp_path, bundle).n_new == 0, "it rests until asked for"
 
     made: list[str] = []
-    translate = pipeline.translate
+    translate = scene_task.translate
 
     def watched(scene: Any, **options: Any) -> Any:
         made.append(Path(options["out"]).name)
         return translate(scene, **options)
 
-    monkeypatch.setattr(pipeline, "translate", watched)
+    monkeypatch.setattr(scene_task, "translate", watched)
     bucket.refuse()
     assert _batch(tmp_path, bundle, retry_failed=True).is_complete
     assert not made, "it was whole, and only had to be sent"
@@ -318,7 +317,7 @@ def test_what_cannot_be_written_to_is_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes(1)
-    monkeypatch.setattr(pipeline, "translate", lambda *words, **options: pytest.fail("work"))
+    monkeypatch.setattr(scene_task, "translate", lambda *words, **options: pytest.fail("work"))
 
     def price(tmp_path: Path, bundle: Path, **options: Any) -> Any:
         return geotrans.archive.price(tmp_path / "scenes", bundle, **options)
@@ -352,17 +351,17 @@ def test_a_key_without_rights_is_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes(1)
-    translate = pipeline.translate
+    translate = scene_task.translate
 
     def refused() -> None:
         bucket.refuse("*")
-        monkeypatch.setattr(pipeline, "translate", lambda *words, **options: pytest.fail("work"))
+        monkeypatch.setattr(scene_task, "translate", lambda *words, **options: pytest.fail("work"))
         with pytest.raises(
             OutputError, match=rf"{URL}/models/\S+ cannot be written: .*403"
         ) as told:
             _batch(tmp_path, bundle)
         assert "\n" not in str(told.value)
-        monkeypatch.setattr(pipeline, "translate", translate)
+        monkeypatch.setattr(scene_task, "translate", translate)
 
     refused()
     assert not bucket.keys()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from geotrans.cli.main import COMMANDS
-from geotrans.scene.recipe import list_recipes
-from geotrans.scene.style import list_styles
+from geotrans.labelling.recipe import list_recipes
+from geotrans.maps.style import list_styles
 from geotrans.tasks import shipped_bundles
 
 # What bash does when Tab is pressed behind a line: words so far, then the function.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geotrans.cli.main import run
-from geotrans.pipeline import translate
+from geotrans.translation.translate import translate
 from tests.helpers.bundles import instance_bundle, random_bundle
 from tests.helpers.scenes import write_scene
 

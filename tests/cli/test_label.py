@@ -7,8 +7,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from geotrans.cli.main import run
-from geotrans.scene import label
-from tests.scene.test_labels import RGBN, _photograph
+from geotrans.labelling import label
+from tests.labelling.test_scene import RGBN, _photograph
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from geotrans.evaluation.places import Places, drawn
 from geotrans.evaluation.products import Made, relabelled
 from geotrans.evaluation.scores import Judge
 from geotrans.grid import ground_anchor, plan_tiles
+from geotrans.labelling.recipe import load_recipe
 from geotrans.metrics.image import chroma_error, psnr, ssim
 from geotrans.metrics.mapping import class_counts, nearest_class, road_iou
 from geotrans.metrics.seams import seam_ratio
 from geotrans.metrics.spectral import ergas, sam
-from geotrans.scene.recipe import load_recipe
 from geotrans.tasks import BandSpec, PaletteClass, save_bundle
 from geotrans.training.config import resolved
 from tests.helpers.bundles import CLASSES, class_bundle, identity_bundle, random_bundle

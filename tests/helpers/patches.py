@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geotrans.runtime.config import validated
 from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, SideRecord
-from geotrans.sampling.config import validated
 from geotrans.sampling.writing import CachedPatch, CachedWindow, write_cache
 from geotrans.training.config import TrainConfig
 

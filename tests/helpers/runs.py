@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from geotrans.training.loop import CHECKPOINT
+from geotrans.sampling.cache import PatchCache
+from geotrans.training.config import TrainConfig
+from geotrans.training.loop import CHECKPOINT, Loop
+from geotrans.training.run import open_method
+
+
+class TrainingRun:
+    """A method and the loop it runs in; whatever else is asked for is the method's."""
+
+    def __init__(
+        self, config: TrainConfig, cache: PatchCache, out: Path, *, quiet: bool = False
+    ) -> None:
+        self.out, self.loop = out, Loop(config, cache, out, quiet=quiet)
+        self.method = open_method(config, cache, self.loop.fabric)
+
+    def run(self, *, resume: bool = True) -> dict[str, Any]:
+        return self.loop.run(self.method, resume=resume)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.method, name)
 
 
 def read_losses(run: Any) -> list[dict[str, str]]:

@@ -12,13 +12,13 @@ import pytest
 import rasterio
 
 from geotrans.archive import Status
-from geotrans.archive import batch as translate_all
+from geotrans.archive.batch import batch as translate_all
 from geotrans.errors import OutputError
-from geotrans.pipeline import translate
-from geotrans.product import target as targets
-from geotrans.product.target import Target
-from geotrans.scene.identity import SourceIdentity
-from geotrans.scene.store import identify_object, open_store
+from geotrans.product import upload as targets
+from geotrans.product.upload import Target
+from geotrans.scene.access.identity import SourceIdentity
+from geotrans.scene.access.stores import identify_object, open_store
+from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle
 from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket, serve_azure, serve_store

@@ -9,10 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from geotrans import __version__
-from geotrans.pipeline import plan_job
-from geotrans.product.tags import product_tags, xmp_packet
+from geotrans.product.tags import xmp_packet
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
+from geotrans.translation.plan import plan_job
+from geotrans.translation.tags import product_tags
 from tests.helpers.bundles import identity_bundle
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from geotrans.errors import ConfigError, SamplingError
 from geotrans.grid import Window
-from geotrans.sampling.config import DataConfig, DerivedSide, validated
+from geotrans.labelling import label
+from geotrans.labelling.scene import LabelScene
+from geotrans.runtime.config import validated
+from geotrans.sampling.config import DataConfig, DerivedSide
 from geotrans.sampling.tiling import fingerprint, tile
-from geotrans.scene import label, open_scene
-from geotrans.scene.classes import CLASSES_TAG
-from geotrans.scene.labels import LabelScene
-from tests.scene.test_labels import RGBN, _photograph
+from geotrans.scene import open_scene
+from geotrans.scene.views.classes import CLASSES_TAG
+from tests.labelling.test_scene import RGBN, _photograph
 
 
 @pytest.fixture

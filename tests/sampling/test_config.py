@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from geotrans.errors import ConfigError, SamplingError
+from geotrans.runtime.config import validated
 from geotrans.sampling.config import (
     BlockSplits,
     BoxSplits,
@@ -11,7 +12,6 @@ from geotrans.sampling.config import (
     PolygonSplits,
     data_root,
     load_data_config,
-    validated,
 )
 
 PAIRED = {

@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 
 from geotrans.errors import BandError, SamplingError
 from geotrans.grid import Window
+from geotrans.maps.renderer import MapRenderer
 from geotrans.sampling import DataConfig, GridWindows, PairedScenes, RandomWindows
-from geotrans.scene.raster_map import MapRenderer
 from tests.helpers.scenes import coded
 from tests.sampling.conftest import ORIGIN
 

@@ -5,8 +5,9 @@ import pytest
 import rasterio
 
 from geotrans.errors import BandError, ConfigError, SamplingError
+from geotrans.runtime.config import validated
 from geotrans.sampling.cache import PatchCache
-from geotrans.sampling.config import DataConfig, validated
+from geotrans.sampling.config import DataConfig
 from geotrans.sampling.domains import _dealt, open_domains
 from geotrans.sampling.tiling import ensure_cache, tile
 from tests.helpers.scenes import coded

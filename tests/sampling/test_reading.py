@@ -6,9 +6,9 @@ from rasterio.warp import reproject
 
 from geotrans.errors import BandError, SceneError
 from geotrans.grid import Window
+from geotrans.maps.renderer import MapRenderer
 from geotrans.sampling.reading import DrawnSide, PairReader, SceneSide, inside
 from geotrans.scene import open_scene
-from geotrans.scene.raster_map import MapRenderer
 from tests.helpers.scenes import coded
 from tests.sampling.conftest import ORIGIN
 

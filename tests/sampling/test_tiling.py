@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from geotrans.errors import ConfigError, OutputError, SamplingError
+from geotrans.maps.renderer import MapRenderer
+from geotrans.runtime.config import validated
 from geotrans.sampling.cache import PatchCache
-from geotrans.sampling.config import DataConfig, validated
+from geotrans.sampling.config import DataConfig
 from geotrans.sampling.tiling import ensure_cache, fingerprint, tile
-from geotrans.scene.raster_map import MapRenderer
-from geotrans.scene.source import open_scene
+from geotrans.scene.open import open_scene
 from tests.helpers.scenes import coded
 from tests.sampling.conftest import ORIGIN
 

@@ -1,26 +1,20 @@
 """Sample scenes: drawn once, in the task's style, from vectors as an OSM editor would draw them."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
+import rasterio
 
+from benchmarks.samples.draw import PLACES, draw
 from geotrans.errors import SceneError
 from geotrans.grid import Window, gsd_m
+from geotrans.maps.renderer import MapRenderer
+from geotrans.maps.style import load_style, palette
 from geotrans.scene import open_scene
-from geotrans.scene.raster_map import MapRenderer
 from geotrans.scene.samples import list_samples, open_sample, sample_files
-from geotrans.scene.style import load_style, palette
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
 
 
 def test_the_town_is_a_scene_like_any_other() -> None:
@@ -57,21 +51,20 @@ def test_samples_show_what_the_style_knows(name: str) -> None:
     assert map_file.stat().st_size < 500_000
 
 
-def test_a_sample_is_drawn_once(cache: Path) -> None:
-    first, _ = sample_files("town")
-    written = first.stat().st_mtime_ns
-    assert sample_files("town")[0] == first
-    assert first.stat().st_mtime_ns == written
-    assert cache in first.parents
-    assert not [p for p in first.parent.parent.iterdir() if p.name.startswith(".")]
-
-
-def test_a_read_only_cache_is_no_obstacle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert tmp_path in sample_files("suburb")[0].parents
+@pytest.mark.parametrize("name", list_samples())
+def test_a_fresh_drawing_equals_the_shipped_one(name: str, tmp_path: Path) -> None:
+    drawn = draw(PLACES[name](), tmp_path)
+    assert PLACES[name]().title == list_samples()[name]
+    with rasterio.open(drawn[0]) as fresh, rasterio.open(sample_files(name)[0]) as shipped:
+        assert (fresh.read() == shipped.read()).all()
+        assert (fresh.transform, fresh.crs) == (shipped.transform, shipped.crs)
+        assert fresh.tags()["GEOTRANS_PALETTE"] == shipped.tags()["GEOTRANS_PALETTE"]
+    for layer in pyogrio.list_layers(drawn[1])[:, 0]:
+        fresh, shipped = (pyogrio.raw.read(files[1], layer=layer) for files in
+                          (drawn, sample_files(name)))  # fmt: skip
+        assert list(fresh[2]) == list(shipped[2])
+        for a, b in zip(fresh[3], shipped[3], strict=True):
+            assert list(a) == list(b)
 
 
 def test_an_unknown_sample_names_the_nearest() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from geotrans.errors import DomainError
 from geotrans.grid import Window
-from geotrans.scene import load_style, open_scene
+from geotrans.maps import load_style
+from geotrans.scene import open_scene
 from geotrans.tasks import PaletteClass, TaskSpec
 from geotrans.tasks.domain import check_domain, palette_shares
 

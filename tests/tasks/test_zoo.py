@@ -7,10 +7,11 @@ import pytest
 import rasterio
 
 from geotrans.grid import Window
+from geotrans.labelling import label
 from geotrans.metrics.mapping import class_iou, road_iou
-from geotrans.pipeline import translate
-from geotrans.scene import label, open_scene, pair
+from geotrans.scene import open_scene, pair
 from geotrans.tasks import shipped_bundles
+from geotrans.translation.translate import translate
 
 
 def _shipped(task: str) -> str:

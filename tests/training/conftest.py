@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from geotrans.sampling.cache import PatchCache
-from geotrans.training.pix2pix import Pix2Pix
-from geotrans.training.run import method_of
 from tests.helpers.patches import toy_cache, toy_config, toy_domains
+from tests.helpers.runs import TrainingRun
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +37,12 @@ def start(make_cache: Callable[..., PatchCache], tmp_path: Path) -> Callable[...
         *,
         cache: dict[str, Any] | None = None,
         **overrides: Any,
-    ) -> Pix2Pix:
+    ) -> TrainingRun:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         config = toy_config(changes, **overrides)
         margin = {"margin": config.training.margin} if config.training.margin else {}
-        return Pix2Pix(config, make_cache(**(cache or margin)), folder)
+        return TrainingRun(config, make_cache(**(cache or margin)), folder)
 
     return make
 
@@ -78,6 +77,6 @@ def start_unpaired(make_domains: Callable[..., PatchCache], tmp_path: Path) -> C
         folder.mkdir(exist_ok=True)
         without = ["loss", *(["generator"] if "generator" in overrides else [])]
         config = toy_config(changes, without=without, training__method=method, **overrides)
-        return method_of(config, make_domains(**(cache or {})), folder, quiet=True)
+        return TrainingRun(config, make_domains(**(cache or {})), folder, quiet=True)
 
     return make

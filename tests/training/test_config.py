@@ -6,9 +6,10 @@ import yaml
 import geotrans
 from geotrans import models
 from geotrans.errors import ConfigError, OutputError
-from geotrans.sampling.config import DerivedSide, validated
-from geotrans.scene.recipe import load_recipe
-from geotrans.scene.style import load_style, palette
+from geotrans.labelling.recipe import load_recipe
+from geotrans.maps.style import load_style, palette
+from geotrans.runtime.config import validated
+from geotrans.sampling.config import DerivedSide
 from geotrans.tasks.spec import BandSpec
 from geotrans.training import load_config
 from geotrans.training.config import TrainConfig, resolved, save_config

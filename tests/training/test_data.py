@@ -5,8 +5,10 @@ import torch
 from geotrans.errors import ConfigError, SamplingError
 from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
 from geotrans.sampling.writing import CachedPatch, write_cache
+from geotrans.training.augment import jittered
+from geotrans.training.channels import value_range
 from geotrans.training.config import JitterConfig
-from geotrans.training.data import ResidentPatches, inner, jittered, step_rng, value_range
+from geotrans.training.data import ResidentPatches, inner, step_rng
 from tests.helpers.networks import noise
 from tests.helpers.patches import PALETTE, toy_config
 

@@ -8,8 +8,8 @@ from geotrans.cli.main import run
 from geotrans.errors import TrainingError
 from geotrans.training import train
 from geotrans.training.report import N_SHEETS, record_places, write_report
-from geotrans.training.run import method_of
 from tests.helpers.patches import BASE, toy_cache, toy_config, toy_data, toy_domains
+from tests.helpers.runs import TrainingRun
 from tests.html.test_page import check
 
 
@@ -85,7 +85,7 @@ def test_domains_have_places_of_their_own(tmp_path):
 
 def test_a_run_of_long_ago_or_one_that_just_began_has_a_page(tmp_path, capsys):
     cache = toy_cache(tmp_path / "cache")
-    method_of(toy_config(training__steps=16), cache, tmp_path, quiet=True).run()
+    TrainingRun(toy_config(training__steps=16), cache, tmp_path, quiet=True).run()
     (tmp_path / "timing.csv").unlink()
     assert run(["report", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"

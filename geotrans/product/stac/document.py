@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from geotrans.files import write_whole
+from geotrans.runtime.files import write_whole
 
 VERSION = "1.1.0"
 

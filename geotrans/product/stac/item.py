@@ -259,7 +259,7 @@ def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
 
 def _statistics(product: Scene) -> list[dict[str, float]]:
     """Exact statistics of the valid pixels of each band, read block by block."""
-    from geotrans.scene.writing import windows
+    from geotrans.output import windows
 
     count, n_px = 0, 0
     lows, highs = [], []

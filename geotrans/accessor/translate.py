@@ -1,0 +1,244 @@
+"""From an array to its product: dimensions, coordinates, attributes, one step at a time."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from geotrans.accessor.datasets import is_masked, stack, variable_with_bands, variables_of
+from geotrans.accessor.tasks import fit_tasks
+from geotrans.errors import BandError, DomainError, SceneError, UsageError, nearest
+from geotrans.parts import Layout
+from geotrans.runtime.gdal import quiet_gdal
+from geotrans.scene import parse_mapping
+from geotrans.scene.array import ArrayScene, array_of
+from geotrans.scene.axes import spatial_dims, step_dims
+from geotrans.tasks import Bundle, open_bundle
+from geotrans.translation import Job
+from geotrans.translation.lazy import Allowances, eager_product, lazy_product
+from geotrans.translation.plan import plan_job, plan_same
+from geotrans.translation.tags import product_tags
+
+Task = str | os.PathLike[str] | Bundle
+
+# What `geotrans.translate` takes that says nothing about files, processes or runs before.
+_OPTIONS = [
+    name
+    for name in inspect.signature(plan_job).parameters
+    if name not in ("source", "bundle", "workers", "cluster", "recorded", "reads")
+]
+
+# What a file tells of the moment it was written, and an array does not.
+_OF_FILES = ("GEOTRANS_CREATED", "GEOTRANS_NORM_STATS")
+
+
+def translate_array(array: xr.DataArray, task: Task, options: Mapping[str, Any]) -> xr.DataArray:
+    """What `array.geotrans.translate` does."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise UsageError(
+                f"an array is translated with the options {', '.join(_OPTIONS)}, not '{name}'"
+                f"{nearest(name, _OPTIONS)}"
+            )
+    _check_valid(array)
+    bundle = open_bundle(task)
+    steps = _Steps(bundle, dict(options))
+    with quiet_gdal():
+        try:
+            product = _step_by_step(array, step_dims(array), steps)
+        except (BandError, DomainError) as error:
+            raise type(error)(_in_python(str(error)) + _others(array, bundle)) from error
+    if steps.is_empty:
+        raise SceneError(f"{array.name or 'array'} holds no valid pixel; nothing to translate")
+    return product
+
+
+def translate_dataset(dataset: xr.Dataset, task: Task, options: Mapping[str, Any]) -> xr.Dataset:
+    """What `dataset.geotrans.translate` does."""
+    bundle = open_bundle(task)
+    whole = variable_with_bands(dataset)
+    if whole is not None:
+        return translate_array(dataset[whole], bundle, options).to_dataset(name=whole)
+    wanted = options.get("bands")
+    mapping = parse_mapping(wanted, bundle.spec.source) if isinstance(wanted, str) else wanted
+    try:
+        names = variables_of(dataset, bundle.spec, mapping)
+    except BandError as error:
+        raise BandError(_in_python(str(error)) + _others(dataset, bundle)) from error
+    positions = {band.name: i for i, band in enumerate(bundle.spec.source, 1)}
+    array = stack(dataset, names)
+    product = translate_array(array, bundle, {**options, "bands": positions})
+    attrs = {k: v for k, v in product.attrs.items() if k != "long_name"}
+    made = product.assign_attrs(attrs).to_dataset("band")
+    for name, variable in made.data_vars.items():
+        variable.attrs = {**attrs, "long_name": name}
+    return made
+
+
+def _check_valid(array: xr.DataArray) -> None:
+    """Refuse what a task would not see: pixels that only a coordinate marks as invalid."""
+    if is_masked(array) and array.rio.nodata is None:
+        raise SceneError(
+            f"{array.name or 'array'} has a coordinate 'valid' and no nodata value, and a task "
+            "sees only the latter; mark invalid pixels by .where(array.valid, 0)"
+            ".rio.write_nodata(0), or take all of them with .drop_vars('valid')"
+        )
+
+
+class _Steps:
+    """Translates the steps of an array, which share everything but their pixels."""
+
+    def __init__(self, bundle: Bundle, options: dict[str, Any]) -> None:
+        self._bundle, self._options = bundle, options
+        self._job: Job | None = None
+        self.is_empty = True
+
+    def __call__(self, array: xr.DataArray) -> xr.DataArray:
+        scene = ArrayScene(array)
+        reads = array.chunks is None
+        if self._job is None:
+            self._job = plan_job(scene, self._bundle, reads=reads, **self._options)
+        else:
+            names = ("any_values", "any_style", "norm_stats")
+            given = {name: self._options[name] for name in names if name in self._options}
+            self._job = plan_same(self._job, scene, reads=reads, **given)
+        data, valid = self._pixels(self._job, reads=reads)
+        return _dressed(array_of(scene), self._job, data, valid)
+
+    def _pixels(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
+        with_valid = job.scene.maskable and job.layout.nodata is None
+        if reads:
+            data, valid = eager_product(job)
+            self.is_empty &= not valid.any()
+            return data, valid if with_valid else None
+        self.is_empty = False  # Nobody knows before it is computed.
+        asked = self._options.get("norm_stats")
+        allowances = Allowances(
+            bool(self._options.get("any_values")),
+            bool(self._options.get("any_style")),
+            None if asked is None else os.fspath(asked),
+        )
+        return lazy_product(job, allowances, with_valid=with_valid)
+
+
+def _step_by_step(
+    array: xr.DataArray, dims: tuple[str, ...], run: Callable[[xr.DataArray], xr.DataArray]
+) -> xr.DataArray:
+    """One product for each position along the dimensions that are left, one after another."""
+    if not dims:
+        return run(array)
+    dim, rest = dims[0], dims[1:]
+    along = [name for name, coord in array.coords.items() if dim in coord.dims]
+    made = [
+        _step_by_step(array.isel({dim: i}).drop_vars(along), rest, run)
+        for i in range(array.sizes[dim])
+    ]
+    product: xr.DataArray = xr.concat(
+        made, dim, coords=[name for name in made[0].coords if name == "valid"],
+        compat="override", combine_attrs="override", join="override",
+    )  # fmt: skip
+    kept = {name: array.coords[name] for name in along if set(array[name].dims) <= {*product.dims}}
+    return product.assign_coords(kept)
+
+
+def _dressed(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
+    """Pixels with names, coordinates and attributes, as rioxarray gives them to a file."""
+    y_dim, x_dim = spatial_dims(source)
+    bands = [band.name for band in job.layout.bands]
+    product: xr.DataArray = xr.DataArray(
+        data,
+        dims=("band", y_dim, x_dim),
+        coords={**_coords(source, job), "band": bands},
+        name=job.spec.name,
+        attrs=_attrs(job),
+    )
+    if valid is not None:
+        product = product.assign_coords(valid=((y_dim, x_dim), valid))
+    product.rio.write_transform(job.geobox.affine, inplace=True)
+    if job.scene.crs_wkt:
+        product.rio.write_crs(job.scene.crs_wkt, inplace=True)
+    if job.layout.nodata is not None:
+        product.rio.write_nodata(job.layout.nodata, inplace=True)
+    return product
+
+
+def _coords(source: xr.DataArray, job: Job) -> dict[str, Any]:
+    """The source's own where the grid is the same: new ones could differ in the last bit."""
+    y_dim, x_dim = spatial_dims(source)
+    rows, cols = job.plan.area.slices
+    cut = source.isel({y_dim: rows, x_dim: cols})
+    inner = {y_dim, x_dim} if job.layout.scale == 1 else set()
+    kept = {
+        str(name): coord
+        for name, coord in cut.coords.items()
+        if set(coord.dims) <= inner and name != source.dims[0]
+    }
+    affine = job.geobox.affine
+    if job.layout.scale > 1 and x_dim in source.coords and not (affine.b or affine.d):
+        height, width = job.geobox.shape
+        kept[y_dim] = (y_dim, affine.f + affine.e * (np.arange(height) + 0.5))
+        kept[x_dim] = (x_dim, affine.c + affine.a * (np.arange(width) + 0.5))
+    return kept
+
+
+def _attrs(job: Job) -> dict[str, Any]:
+    """The tags of a product, and what rioxarray makes of a file's bands."""
+    kind = job.scene.identity.kind.upper()
+    tags = {
+        name: value
+        for name, value in product_tags(job).items()
+        # The token of an array tells how it was made, down to its chunks, and not what it holds.
+        if name not in (*_OF_FILES, f"GEOTRANS_SOURCE_{kind}")
+    }
+    return {**tags, **_band_attrs(job.layout)}
+
+
+def _band_attrs(layout: Layout) -> dict[str, Any]:
+    bands = layout.bands
+    scales, offsets = tuple(b.scale for b in bands), tuple(b.offset for b in bands)
+    names, units = tuple(b.name for b in bands), tuple(b.units or "" for b in bands)
+    attrs: dict[str, Any] = {
+        "scale_factor" if len({*scales}) == 1 else "scales": _one(scales),
+        "add_offset" if len({*offsets}) == 1 else "offsets": _one(offsets),
+        "long_name": _one(names),
+    }
+    if any(units):
+        attrs["units"] = units if len(units) > 1 else units[0]
+    if layout.classes is not None:  # As CF writes classes and GDAL reads them.
+        attrs["flag_values"] = list(range(len(layout.classes)))
+        attrs["flag_meanings"] = " ".join(one.name.replace(" ", "_") for one in layout.classes)
+        attrs["flag_colors"] = " ".join(
+            "#{:02x}{:02x}{:02x}".format(*one.color) for one in layout.classes
+        )
+    return attrs
+
+
+def _one(values: tuple[Any, ...]) -> Any:
+    """The value that all share, else all of them."""
+    return values[0] if len({*values}) == 1 else values
+
+
+def _in_python(message: str) -> str:
+    """A message in the words of Python: `--any-gsd` is `any_gsd=True` here."""
+    message = re.sub(r"--bands (\S*\w)", r'bands="\1"', message)
+    return re.sub(
+        r"--(any-\w+)", lambda found: f"{found[1].replace('-', '_')}=True", message
+    ).replace("--", "")
+
+
+def _others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
+    """What else could be done with the array."""
+    fits = fit_tasks(array)
+    names = [fit.name for fit in fits if fit.fits and fit.name != bundle.spec.name]
+    told = (
+        f"tasks that fit this array: {', '.join(names)}"
+        if names
+        else "no shipped task fits as it is"
+    )
+    return f"; {told}; .geotrans.tasks() says why others do not"

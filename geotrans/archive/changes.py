@@ -1,0 +1,65 @@
+"""What tells whether a source has changed since it was translated, without reading it again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from geotrans.archive.inputs import Entry
+from geotrans.archive.journal import Row
+from geotrans.scene.access.identity import identify_url
+from geotrans.scene.access.stores import identify_object, is_object
+from geotrans.scene.access.urls import is_url, without_secrets
+
+# Questions to servers at a time.
+_AT_ONCE = 16
+
+
+def take_witness(files: Iterable[str]) -> str:
+    """Size and time of local files, etag of remote ones and of objects in stores, as JSON.
+
+    Names are kept without signatures, which differ from day to day.
+    """
+    return json.dumps({without_secrets(file): _mark(file) for file in files}, sort_keys=True)
+
+
+def changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
+    """Keys of scenes that are done or failed and whose files are no longer what they were."""
+    settled = [
+        (entry, row)
+        for entry in entries
+        if (row := rows.get(entry.key)) and row.state in ("done", "failed") and row.witness
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        same = pool.map(lambda one: _is_same(*one), settled)
+        return {entry.key for (entry, _), is_same in zip(settled, same, strict=True) if not is_same}
+
+
+def _is_same(entry: Entry, row: Row) -> bool:
+    signed = {without_secrets(uri): uri for uri in entry.hrefs}
+    for file, before in json.loads(row.witness or "{}").items():
+        now = _mark(signed.get(file, file))
+        # A server that does not say is no sign of a change, and one that did not say once is none
+        # of what was made then.
+        is_told = not now.startswith("uri") and not (
+            row.state == "done" and before.startswith("uri")
+        )
+        if is_told and now != before:
+            return False
+    return True
+
+
+def _mark(file: str) -> str:
+    if file.startswith(("http://", "https://", "/vsicurl/")):
+        return str(identify_url(file.removeprefix("/vsicurl/")))
+    if is_object(file):
+        return str(identify_object(file))
+    if is_url(file):
+        return "uri"
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return "missing"
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -1,0 +1,244 @@
+"""What an archive will cost, before it is begun: from the headers, and a few of its scenes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from geotrans.archive.catalogue import describe_product
+from geotrans.archive.inputs import Bands, Entry, select_entries
+from geotrans.archive.location import Place
+from geotrans.archive.status import duration
+from geotrans.errors import ClusterError, GeotransError
+from geotrans.execution.cluster import Cluster
+from geotrans.execution.connect import reach
+from geotrans.product.cog.driver import cog_options
+from geotrans.product.destination import megabytes
+from geotrans.scene import Scene, match_bands, parse_mapping
+from geotrans.scene.stac import Mask, parse_mask
+from geotrans.tasks import Bundle, TaskSpec, open_bundle
+from geotrans.tasks.domain import as_task_classes, check_domain
+from geotrans.translation.plan import plan_job
+from geotrans.translation.survey import Survey, survey_job
+from geotrans.translation.translate import translate
+
+_SEARCH = ("stac_api", "collection", "bbox", "datetime")
+
+# Headers read at a time.
+_AT_ONCE = 16
+
+# Scenes that are measured, one for each part of the archive by size; and pixels up to which all of
+# a scene is made: of a small one most of the cost is not in its pixels.
+_SAMPLES, _WHOLE_PX = 5, 2**20
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an archive will cost.
+
+    Attributes:
+        task: The task.
+        out: Folder of the products, or the URL that theirs begin with.
+        n_scenes: Scenes that can be opened and have the bands of the task.
+        n_px: Pixels of their products.
+        refused: Reason why a scene cannot be translated, by the scene.
+        seconds: Time it takes, measured on small scenes and on tiles of large ones: in one process,
+            or on all workers of a cluster.
+        output_bytes: Size of the products, measured on the same.
+        memory_bytes: Largest memory of all processes.
+        workers: Processes that would translate. Those of one machine share its cores, so that they
+            save time where scenes are read slowly or are small, and little where the network works.
+        probe: What was found on the scene of middle size; None if there is none.
+    """
+
+    task: str
+    out: str
+    n_scenes: int
+    n_px: int
+    refused: dict[str, str]
+    seconds: float
+    output_bytes: int
+    memory_bytes: int
+    workers: int
+    probe: Survey | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """A line for each thing a user wants to know."""
+        lines = {
+            "scenes": f"{self.n_scenes} of {self.n_px / 1e6:.1f} Mpx"
+            + (f", and {len(self.refused)} that would fail" if self.refused else ""),
+            "task": self.task,
+        }
+        if self.probe is not None:
+            plural = "es" * (self.workers > 1)
+            lines |= {
+                "time": f"about {duration(self.seconds)}",
+                "memory": f"about {megabytes(self.memory_bytes)} in {self.workers} process{plural}",
+                "output": f"{self.out}: about {megabytes(self.output_bytes)}",
+            }
+        told = [f"{name:<8}{text}" for name, text in lines.items()]
+        return "\n".join([*told, *(f"refused  {key}: {why}" for key, why in self.refused.items())])
+
+
+def price(
+    inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    task: str | os.PathLike[str] | Bundle,
+    *,
+    out: str | os.PathLike[str],
+    workers: int = 1,
+    cluster: str | os.PathLike[str] | Cluster | None = None,
+    **choices: Any,
+) -> Price:
+    """Say what `batch` would cost with the same arguments, and write nothing.
+
+    Raises:
+        GeotransError: What concerns all scenes.
+    """
+    bundle = open_bundle(task)
+    spec, place = bundle.spec, Place.of(out)
+    place.check()
+    search = {name: choices.pop(name, None) for name in _SEARCH}
+    mask = parse_mask(choices.pop("mask_asset", None), choices.pop("mask_values", None))
+    bands = choices.pop("bands", None)
+    bands = parse_mapping(bands, spec.source) if isinstance(bands, str) else bands
+
+    def look(entry: Entry) -> int | str:
+        return _look(entry, spec, bands, mask, any_gsd=choices.get("any_gsd", False))
+
+    with reach(cluster, workers=workers) as crew:
+        entries = select_entries(inputs, outside=place.folder, **search)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = dict(zip(entries, pool.map(look, entries), strict=True))
+        sizes = {entry: n for entry, n in found.items() if isinstance(n, int)}
+        refused = {entry.key: why for entry, why in found.items() if isinstance(why, str)}
+        n_workers = workers if crew is None else len(crew.workers)
+        costs: list[tuple[float, _Cost]] = []
+        for part in _parts(sizes):
+            for entry in _from_the_middle(part):
+                try:
+                    with entry.open(spec, bands, mask) as scene:
+                        asked = {**choices, "bands": entry.left_of(bands)}
+                        measure = partial(
+                            _measure, entry, scene, bundle, place.folder, n_workers, asked
+                        )
+                        cost = measure() if crew is None else _there(crew, measure)
+                    costs.append((sum(part.values()) / part[entry], cost))
+                    break
+                except ClusterError:
+                    raise
+                except GeotransError as error:  # Its values, say; the next may do.
+                    refused[entry.key] = str(error)
+                    del sizes[entry], part[entry]
+    seconds = sum(share * cost.seconds for share, cost in costs)
+    return Price(
+        task=bundle.spec.name,
+        out=str(place),
+        n_scenes=len(sizes),
+        n_px=sum(sizes.values()) * bundle.spec.scale**2,
+        refused=refused,
+        seconds=seconds if crew is None else seconds / n_workers,
+        output_bytes=round(sum(share * cost.n_bytes for share, cost in costs)),
+        memory_bytes=max((cost.survey.memory_bytes for _, cost in costs), default=0),
+        workers=n_workers,
+        probe=costs[len(costs) // 2][1].survey if costs else None,
+    )
+
+
+def _look(
+    entry: Entry, spec: TaskSpec, bands: Bands, mask: Mask | None, *, any_gsd: bool
+) -> int | str:
+    """Pixels of a scene, or why it cannot be translated, as far as its header tells."""
+    try:
+        with entry.open(spec, bands, mask) as scene:
+            found = match_bands(
+                as_task_classes(spec, scene), spec.source, entry.left_of(bands), task=spec.name
+            )
+            if spec.source_classes is None:  # Classes are known by their pixels alone.
+                check_domain(spec, scene, found, any_gsd=any_gsd, any_values=True, any_style=True)
+            return scene.shape[0] * scene.shape[1]
+    except GeotransError as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a scene costs: time, s, and bytes of its product."""
+
+    survey: Survey
+    seconds: float
+    n_bytes: int
+
+
+def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
+    """Scenes in a few parts, from the smallest to the largest."""
+    ordered = sorted(sizes, key=lambda entry: sizes[entry])
+    n, n_parts = len(ordered), min(_SAMPLES, len(ordered))
+    cuts = [i * n // n_parts for i in range(n_parts)]
+    return [
+        {entry: sizes[entry] for entry in ordered[first:last]}
+        for first, last in zip(cuts, [*cuts[1:], n], strict=True)
+    ]
+
+
+def _from_the_middle(sizes: dict[Entry, int]) -> list[Entry]:
+    """Scenes, those of middle size first."""
+    ordered = sorted(sizes.values())
+    return sorted(sizes, key=lambda entry: abs(sizes[entry] - ordered[len(ordered) // 2]))
+
+
+def _there(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
+    """What is measured on a worker, whose network has as many threads as it has itself."""
+    worker, threads = next(iter(crew.workers.items()))
+    return crew.ask(partial(measure, threads=threads), workers=[worker])[worker]
+
+
+def _measure(
+    entry: Entry,
+    scene: Scene,
+    bundle: Bundle,
+    folder: Path,
+    workers: int,
+    choices: Mapping[str, Any],
+    *,
+    threads: int | None = None,
+) -> _Cost:
+    """What one scene costs.
+
+    Args:
+        entry: The scene.
+        scene: The same, open.
+        bundle: The task.
+        folder: Where its product would be.
+        workers: Processes that would translate, one scene each.
+        choices: Arguments of `plan_job`, and creation options.
+        threads: Threads of the network; its share of this machine's cores unless given.
+    """
+    given = dict(choices)
+    asked = given.pop("creation_options", None)
+    job = plan_job(scene, bundle, workers=workers, **given)
+    if threads is not None:
+        job = replace(job, threads=threads)
+    path = folder / f"{scene.name}_{bundle.spec.name}.tif"
+    options = cog_options(job.layout, asked)
+    probe = survey_job(job, path=path, options=options, workers=workers)
+    started = time.perf_counter()  # The network is loaded by now, as for most scenes.
+    if math.prod(probe.shape) > _WHOLE_PX:
+        plan_job(scene, bundle, workers=workers, **given)
+        return _Cost(probe, probe.seconds + time.perf_counter() - started, probe.output_bytes)
+    with TemporaryDirectory() as name:
+        whole = Path(name) / path.name
+        translate(scene, bundle, out=whole, creation_options=asked, **given)
+        describe_product(whole, bundle, entry, scene)
+        return _Cost(probe, time.perf_counter() - started, whole.stat().st_size)

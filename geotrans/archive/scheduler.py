@@ -1,0 +1,181 @@
+"""One run over an archive: which scene is next, who gets it, and what is written down of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from geotrans.archive.catalogue import write_model
+from geotrans.archive.inputs import Entry
+from geotrans.archive.journal import Journal
+from geotrans.archive.location import Place, belongings, product_name
+from geotrans.archive.scene_task import Order, Outcome, Setup
+from geotrans.archive.workers import hired, settle
+from geotrans.errors import OutputError
+from geotrans.execution.cluster import Cluster
+from geotrans.execution.local import local_cluster
+from geotrans.runtime.memory import resident_bytes
+from geotrans.runtime.process import n_cores
+from geotrans.runtime.progress import Progress
+
+_log = logging.getLogger(__name__)
+
+# How often to look what those with whom work is shared have done, s.
+_LOOK_S = 1.0
+
+# What workers of a cluster are told lies in a file of this name and the number of the run.
+_ERRAND = ".errand-"
+
+
+class Run:
+    """The scenes of one run on their way through a crew.
+
+    Args:
+        journal: Where it is written down.
+        setup: What all scenes have in common.
+        place: Where products go.
+        entries: The scenes.
+        names: What was there at the start.
+        max_retries: How often a scene is tried again.
+        overwrite: Whether what is not of our making is replaced.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        setup: Setup,
+        place: Place,
+        entries: Collection[Entry],
+        *,
+        names: Collection[str],
+        max_retries: int,
+        overwrite: bool,
+    ) -> None:
+        self._journal, self._setup, self._place = journal, setup, place
+        self._folder, self._names = place.folder.absolute(), names
+        self._entries = {entry.key: entry for entry in entries}
+        self._max_retries, self._overwrite = max_retries, overwrite
+        self._pending: deque[str] = deque()
+        self._advance: Callable[[int], None] = lambda done: None
+        self._free()
+
+    def waiting(self) -> list[str]:
+        """Keys of the scenes that nobody has begun, in the order given."""
+        rows = self._journal.rows()
+        return [key for key in self._entries if rows[key].state == "waiting"]
+
+    def is_unfinished(self) -> bool:
+        """Whether a scene waits, or is being translated where work is shared."""
+        counts = self._journal.counts(self._entries)
+        return counts["waiting"] > 0 or counts["running"] > 0
+
+    def finish(
+        self, workers: int, cluster: Cluster | None, memory: int | None, progress: Progress | None
+    ) -> None:
+        """Work until every scene is done or has failed, here or where work is shared."""
+        progress = progress or (lambda label, total: nullcontext(lambda done: None))
+        self._pending.extend(self.waiting())
+        if self._place.target is not None:
+            with self._journal.alone():
+                write_model(self._place, self._setup.bundle)
+            if told := self._place.trouble():
+                raise OutputError(f"{told}; choose another -o")
+        with ExitStack() as stack:
+            n_workers, threads = min(workers, len(self._pending)), None
+            if cluster is None and n_workers > 1:
+                cluster = stack.enter_context(
+                    local_cluster(n_workers, imports=["geotrans.inference"])
+                )
+                threads = max(1, n_cores() // n_workers)
+            self._advance = stack.enter_context(progress("scenes", len(self._pending)))
+            setup = self._settled(replace(self._setup, threads=threads), cluster, memory)
+            name = f"{_ERRAND}{self._journal.run}"
+            work = stack.enter_context(
+                hired(setup, cluster, folder=self._folder, name=name, sample=self._sample())
+            )
+            while True:
+                work(self._take, self._done)
+                if not self.is_unfinished():
+                    return
+                time.sleep(_LOOK_S)
+                self._free()
+                self._pending.extend(self.waiting())
+
+    def _settled(self, setup: Setup, cluster: Cluster | None, memory: int | None) -> Setup:
+        """The setup with a process's share of memory, and the precision of the first run."""
+        if memory is not None and cluster is not None:
+            memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
+        precision = asked = setup.choices["precision"]
+        if asked == "auto":
+            precision = self._journal.terms().get("runs in", asked)
+        choices = {**setup.choices, "precision": precision}
+        setup = settle(replace(setup, choices=choices, memory=memory), cluster)
+        if precision == "auto" and setup.choices["precision"] != "auto":
+            # Which is faster is found by a clock: asked again, it might say the other.
+            self._journal.remember("runs in", setup.choices["precision"])
+        return setup
+
+    def _sample(self) -> str | None:
+        """A file on this machine that is to be translated, if there is one."""
+        files = (self._entries[key].uri for key in self._pending if not self._entries[key].item)
+        return next((file for file in files if Path(file).is_file()), None)
+
+    def _free(self) -> None:
+        """Take back what runs that have died had begun, and say so to workers they may have."""
+        alive = self._journal.free()
+        for errand in self._folder.glob(f"{_ERRAND}*"):
+            number = errand.name.removeprefix(_ERRAND).partition("-")[0]
+            if number.isdigit() and int(number) not in alive:
+                errand.unlink(missing_ok=True)
+
+    def _take(self) -> Order | None:
+        """The next scene, written down as begun."""
+        while self._pending:
+            key = self._pending.popleft()
+            row = self._journal.claim(key)
+            if row is None:
+                continue
+            is_ours = bool(row.ours) or self._overwrite
+            product = product_name(row.name, self._setup.bundle.spec.name)
+            if not is_ours and (there := self._others(product)):
+                told = f"{there} exists and is not of this job; move it away or give --overwrite"
+                self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
+                self._advance(1)
+                continue
+            return Order(self._entries[key], self._folder / product, tries=row.tries + 1)
+        return None
+
+    def _others(self, product: str) -> str | None:
+        """What is where a product would be, or something that belongs to it."""
+        for name in belongings(product):
+            if name in self._names:
+                return f"{self._place}/{name}"
+            if (self._folder / name).exists():
+                return str(self._folder / name)
+        return None
+
+    def _done(self, order: Order, outcome: Outcome) -> None:
+        """Write down what became of a scene; try it again if that may help."""
+        key = order.entry.key
+        for note in outcome.notes:
+            _log.warning("%s", note)
+        if outcome.kind == "OutputError" and (told := self._place.trouble(outcome.reason)):
+            self._journal.settle(key, "waiting")
+            raise OutputError(f"{told}; make room or rights, and the same command goes on")
+        if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
+            _log.info("%s: %s; it is tried again", order.entry.name, outcome.reason)
+            self._journal.settle(key, "waiting", witness=outcome.witness)
+            self._pending.append(key)
+            return
+        self._journal.settle(
+            key, outcome.state, witness=outcome.witness, kind=outcome.kind,
+            reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
+            facts=outcome.facts,
+        )  # fmt: skip
+        _log.info("%s: %s", order.entry.name, outcome.reason or "done")
+        self._advance(1)

@@ -1,0 +1,148 @@
+"""What a Dask cluster loses while it works: workers, all of them, or its scheduler."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from geotrans.errors import ClusterError, GeotransError
+from geotrans.runtime.threads import aside
+
+_log = logging.getLogger(__name__)
+
+# How often workers are counted, s.
+_COUNT_S = 5.0
+
+# How long to wait for a worker once all are lost, s, unless Dask's configuration says it.
+_ALONE_S = 60.0
+_ALONE_KEY = "distributed.scheduler.no-workers-timeout"
+
+# How long a scheduler may say nothing, s. One that is stopped, or behind a line that is cut without
+# a word, Dask itself waits for without end.
+_SILENT_S = 60.0
+
+
+class Roll:
+    """The workers of a cluster, as of a few seconds ago.
+
+    Args:
+        client: Connection to its scheduler.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._n_threads: dict[str, int] = {}
+        self._counted = -_COUNT_S
+        self._alone_since: float | None = None
+
+    def call(self) -> dict[str, int]:
+        """Threads of each worker by its address.
+
+        Raises:
+            ClusterError: If there has been none for too long, or the scheduler is gone or silent.
+        """
+        if time.monotonic() - self._counted >= _COUNT_S:
+            try:
+                found = dict(answer(self._client, self._client.nthreads))
+            except GeotransError:
+                raise
+            except Exception as error:
+                raise _gone(self._client) from error
+            self._counted = time.monotonic()
+            self._look(found)
+            self._n_threads = found
+        return self._n_threads
+
+    def _look(self, found: dict[str, int]) -> None:
+        where, patience_s = address_of(self._client), patience_s_or(_ALONE_S)
+        if found:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = time.monotonic()
+            _log.warning(
+                "the cluster at %s has lost all its workers; waiting up to %.0f s for new ones",
+                where, patience_s,
+            )  # fmt: skip
+        elif time.monotonic() - self._alone_since >= patience_s:
+            raise ClusterError(
+                f"the cluster at {where} has lost all its workers, and none came within "
+                f"{patience_s:.0f} s; start some"
+            )
+
+
+def answer[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) -> T:
+    """What a scheduler answers.
+
+    Args:
+        client: Connection to it.
+        function: What asks it.
+        beside_s: How long that may take of itself, s.
+
+    Raises:
+        ClusterError: If it says nothing for a minute.
+    """
+    called, limit_s = aside(function), _SILENT_S + beside_s
+    try:
+        return called.result(limit_s)
+    except TimeoutError as error:
+        if called.done():
+            raise
+        raise ClusterError(
+            f"the scheduler at {address_of(client)} has said nothing for {limit_s:.0f} s; see that "
+            "it runs and can be reached"
+        ) from error
+
+
+def patience_s_or(default: float) -> float:
+    """How long Dask's configuration says to wait for a worker, or `default` if it does not, s."""
+    import dask
+    from dask.utils import parse_timedelta
+
+    asked = dask.config.get(_ALONE_KEY, None)
+    return default if asked is None else float(parse_timedelta(asked))
+
+
+@contextmanager
+def told(client: Any) -> Iterator[None]:
+    """Whatever Dask raises when it has lost something, as an error that says what.
+
+    Raises:
+        ClusterError: If the scheduler is gone, has cancelled the work, or has no worker for it.
+    """
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except GeotransError:
+        raise
+    except KilledWorker as error:
+        raise ClusterError(
+            "worker processes were killed one after another, most likely for want of memory; "
+            "give fewer workers or a smaller --memory"
+        ) from error
+    except (FutureCancelledError, CommClosedError) as error:
+        raise _gone(client) from error
+    except Exception as error:
+        if type(error).__name__ == "NoWorkerError":  # Of a scheduler that has that patience itself.
+            raise ClusterError(
+                f"the cluster at {address_of(client)} has lost all its workers; start some"
+            ) from error
+        if client.status != "running":
+            raise _gone(client) from error
+        raise
+
+
+def _gone(client: Any) -> ClusterError:
+    return ClusterError(
+        f"the scheduler at {address_of(client)} is gone, or somebody cancelled what it was given"
+    )
+
+
+def address_of(client: Any) -> str:
+    """Address of a client's scheduler."""
+    return str(client.scheduler.address)

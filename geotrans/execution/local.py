@@ -1,0 +1,95 @@
+"""Dask workers that are processes of this machine."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from geotrans.execution.cluster import Cluster
+from geotrans.runtime.process import n_cores
+from geotrans.runtime.threads import aside, heard
+
+
+@contextmanager
+def staff(
+    cluster: Cluster | None, n_workers: int, *, imports: Sequence[str] = ()
+) -> Iterator[Callable[[], Cluster | None]]:
+    """Those who do the work of a run, on their way while it is planned.
+
+    Args:
+        cluster: Whose workers do it, if there is one.
+        n_workers: Processes of this machine that do it otherwise; 1 leaves it to our threads.
+        imports: Modules they will need, which takes a second or two.
+
+    Yields:
+        What waits for them and gives their cluster, or None.
+    """
+    if cluster is not None and imports:
+        # What goes wrong goes wrong again when they are shown the work, and is told then.
+        aside(partial(cluster.ask, _bring_in, imports), name="staff")
+    if cluster is not None or n_workers <= 1:
+        yield lambda: cluster
+        return
+    with ExitStack() as stack:
+        local = local_cluster(n_workers, imports=imports)
+        coming = aside(lambda: stack.enter_context(local), name="staff")
+        try:
+            yield lambda: heard(coming)
+        finally:
+            wait([coming])  # Nobody can be sent home before he has come.
+
+
+@contextmanager
+def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cluster]:
+    """Worker processes of one thread each that share the cores for the network's arithmetic."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    environ = {
+        "OMP_NUM_THREADS": str(max(1, n_cores() // n_workers)),
+        # Their threads are there before the network: pools of their own have no room for its
+        # layers, and take and return each with a system call.
+        "MALLOC_ARENA_MAX": "1",
+    }
+    settings = {
+        "distributed.nanny.pre-spawn-environ": environ,
+        "distributed.worker.memory.terminate": False,
+        "distributed.worker.preload": list(imports),
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",  # Any free port: two runs may share a machine.
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.run(_quieten)
+        yield Cluster(client)
+
+
+def _bring_in(modules: Sequence[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
+
+
+def _quieten() -> None:
+    """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
+    warnings.simplefilter("ignore")
+    atexit.register(gc.freeze)  # Else a process that ends looks for garbage in all of torch.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

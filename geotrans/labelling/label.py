@@ -1,0 +1,125 @@
+"""From a photograph to a class raster on disk, window by window."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.windows import Window as RasterioWindow
+
+from geotrans import __version__
+from geotrans.errors import OutputError
+from geotrans.grid import Window, bbox_window, window_geobox
+from geotrans.labelling.recipe import Recipe
+from geotrans.labelling.scene import LabelScene
+from geotrans.maps.style import BLANK
+from geotrans.output import check_out, whole, windows
+from geotrans.scene.base import Scene
+from geotrans.scene.open import open_scene
+from geotrans.scene.views.classes import CLASSES_TAG, write_category_names
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Begins a count of px; what it yields is called with each number of px done.
+Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
+
+_BLOCK = 512
+# GDAL's own cache would take a twentieth of the machine.
+_CACHE_MB = 64
+
+
+def label(
+    scene: str | os.PathLike[str] | xr.DataArray | Scene,
+    out: str | os.PathLike[str],
+    *,
+    recipe: str | os.PathLike[str] | Mapping[str, Any] | Recipe = "landcover",
+    bands: Mapping[str, int | str] | None = None,
+    vectors: str | os.PathLike[str] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    any_gsd: bool = False,
+    any_values: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Sort the pixels of a photograph into classes.
+
+    The file is a tiled GeoTIFF of one band with colour table, class names, overviews, and 255 where
+    the photograph holds nothing.
+
+    Args:
+        scene: Path, URL, `DataArray` or open scene.
+        out: File to write; it appears whole or not at all.
+        recipe: Name of a shipped recipe, a YAML file, or the mapping such a file holds.
+        bands: Position or description in the scene of a band the recipe reads, by its name there.
+        vectors: Vector file of what the recipe paints over the rest, such as roads.
+        bbox: `xmin, ymin, xmax, ymax` of the part to label, lon-lat degrees.
+        any_gsd: Take pixels of a size the recipe is not meant for.
+        any_values: Take values the recipe is not meant for.
+        overwrite: Whether an existing file may be replaced.
+        progress: Called as `progress(label, total=px)`.
+
+    Returns:
+        The file.
+
+    Raises:
+        BandError: If the scene lacks a band.
+        ConfigError: If the recipe cannot be read, or asks for what the vectors lack.
+        DomainError: If pixels or values are not those the recipe is meant for.
+        SceneError: If scene or vectors are missing, damaged or without CRS.
+        OutputError: If the file cannot be written.
+    """
+    path = check_out(Path(out), overwrite=overwrite, inputs=(scene, vectors), what="class raster")
+    labels = LabelScene(
+        open_scene(scene), recipe, bands=bands, vectors=vectors,
+        any_gsd=any_gsd, any_values=any_values,
+    )  # fmt: skip
+    area = Window.whole(labels.shape) if bbox is None else bbox_window(labels.geobox, bbox)
+    begin = progress or (lambda label, total: nullcontext(lambda done: None))
+    n_px = area.width * area.height
+    with begin("labelling", total=n_px) as advance, whole(path) as partial:
+        _write(labels, area, partial, advance=advance)
+    write_category_names(path, [one.name for one in labels.classes])
+    return path
+
+
+def _write(labels: LabelScene, area: Window, path: Path, *, advance: Callable[[int], None]) -> None:
+    geobox = window_geobox(labels.geobox, area)
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": area.height,
+        "width": area.width, "crs": labels.crs_wkt, "nodata": BLANK,
+        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate",
+        "photometric": "PALETTE", "bigtiff": "IF_SAFER",
+    }  # fmt: skip
+    if not geobox.affine.is_identity:
+        profile["transform"] = geobox.affine
+    smallest = max(area.width, area.height) // _BLOCK
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path, "w", **profile) as file:
+        file.write_colormap(1, dict(labels.colormap or {}))
+        file.set_band_description(1, "class")
+        file.update_tags(
+            GEOTRANS_VERSION=__version__,
+            GEOTRANS_RECIPE=labels.recipe.name,
+            GEOTRANS_SOURCE=labels.public_uri,
+            **{CLASSES_TAG: json.dumps([one.name for one in labels.classes])},
+        )
+        sums = []
+        for window in windows(area.height, area.width):
+            classes = labels.read(window.shifted(rows=area.row_off, cols=area.col_off)).data
+            part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+            file.write(classes, window=part)
+            sums.append((part, int(classes.sum(dtype="int64"))))
+            advance(window.width * window.height)
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path, "r+") as file:
+        for part, expected in sums:  # GDAL does not report what fails while a file is closed.
+            if int(file.read(window=part).sum(dtype="int64")) != expected:
+                raise OutputError(f"{path.parent} does not keep what is written to it")
+        factors = [2**i for i in range(1, smallest.bit_length() + 1)] if smallest else []
+        if factors:
+            file.build_overviews(factors, Resampling.mode)

@@ -1,0 +1,191 @@
+"""From vectors to a map raster on disk, window by window."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window as RasterioWindow
+
+from geotrans import __version__
+from geotrans.errors import OutputError, UsageError
+from geotrans.grid import Window, window_geobox
+from geotrans.maps.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
+from geotrans.maps.osm import open_vectors
+from geotrans.maps.renderer import MapRenderer
+from geotrans.maps.style import Style, load_style
+from geotrans.maps.vectors import Bounds
+from geotrans.output import check_out, whole, windows
+from geotrans.scene.views.classes import PALETTE_TAG
+
+# Begins a count of px; what it yields is called with each number of px done.
+Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
+
+_BLOCK = 512
+# GDAL's own cache would take a twentieth of the machine.
+_CACHE_MB = 64
+_BANDS = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
+
+
+def render_map(
+    vectors: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    style: str | os.PathLike[str] | Mapping[str, Any] | Style = "plain",
+    gsd_m: float | None = None,
+    bbox: Bounds | None = None,
+    bbox_crs: Any = None,
+    crs: Any = None,
+    like: Any = None,
+    geobox: GeoBox | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Draw vectors as a map raster: tiled RGB GeoTIFF, with a mask where the map leaves blanks.
+
+    Args:
+        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads.
+        out: File to write; it appears whole or not at all.
+        style: Name of a shipped style, a YAML file, or the mapping such a file holds.
+        gsd_m: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
+            at the origin of its CRS, so that neighbouring maps fit.
+        bbox: `xmin, ymin, xmax, ymax` of the place; all of the vectors unless given.
+        bbox_crs: CRS of the bbox; lon-lat degrees unless given.
+        crs: CRS of the map; that of the vectors unless given, or UTM if theirs is in degrees.
+        like: Raster on whose grid to draw, instead of `gsd_m`, `bbox` and `crs`.
+        geobox: Grid to draw on, instead of all these.
+        overwrite: Whether an existing file may be replaced.
+        progress: Called as `progress(label, total=px)`.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: If the arguments do not name one grid, or nothing lies on it.
+        ConfigError: If the style cannot be read, or asks for what the vectors lack.
+        SceneError: If the vectors or the raster are missing, damaged or without CRS.
+        OutputError: If the file cannot be written.
+
+    Examples:
+        >>> import geotrans
+        >>> from geotrans.scene.samples import sample_files
+        >>> _, vectors = sample_files("suburb")
+        >>> str(geotrans.render_map(vectors, "suburb_map.tif", gsd_m=2))
+        'suburb_map.tif'
+    """
+    style = load_style(style)
+    check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
+    path = check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    source, mapping = open_vectors(vectors, style)
+    if like is not None:
+        geobox, map_crs = grid_like(like)
+    elif geobox is None:
+        map_crs = choose_crs(source, source.find_layer(mapping.layers[0].layer), crs)
+    elif geobox.crs is None:
+        raise UsageError("the grid to draw on has no CRS")
+    else:
+        map_crs = str(geobox.crs)
+    renderer = MapRenderer(source, style, map_crs)
+    if geobox is None:
+        assert gsd_m is not None
+        place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
+        geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
+    begin = progress or (lambda label, total: nullcontext(lambda done: None))
+    with begin("drawing", total=math.prod(geobox.shape)) as advance, whole(path) as partial:
+        _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
+    return path
+
+
+def _write(
+    renderer: MapRenderer,
+    geobox: GeoBox,
+    crs: str,
+    path: Path,
+    *,
+    advance: Callable[[int], None],
+    name: str,
+) -> None:
+    height, width = geobox.shape
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": 3, "height": height, "width": width,
+        "crs": CRS.from_user_input(crs), "transform": geobox.affine,
+        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate",
+        "photometric": "RGB", "bigtiff": "IF_SAFER",
+    }  # fmt: skip
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_CACHE_MB),
+        rasterio.open(path, "w", **profile) as file,
+    ):
+        file.descriptions = tuple(_BANDS)
+        file.colorinterp = tuple(_BANDS.values())
+        file.update_tags(
+            GEOTRANS_VERSION=__version__,
+            GEOTRANS_STYLE=renderer.style.name,
+            **{PALETTE_TAG: json.dumps(dict(renderer.palette))},
+            GEOTRANS_VECTORS=name,
+        )
+        mask, sums = _Mask(file), []
+        is_painted = False
+        for window in windows(height, width):
+            drawing = renderer.draw(window_geobox(geobox, window))
+            is_painted |= drawing.is_painted
+            part = RasterioWindow(*_fields(window))
+            file.write(drawing.image, window=part)
+            mask.write(drawing.valid, part)
+            sums.append((part, _sum(drawing.image, drawing.valid)))
+            advance(window.width * window.height)
+    _check_written(path, sums)
+    if not is_painted:
+        raise UsageError(
+            f"style '{renderer.style.name}' finds nothing to draw there; "
+            "give another place, or a style for these vectors"
+        )
+
+
+def _check_written(path: Path, sums: list[tuple[RasterioWindow, int]]) -> None:
+    """Read a file again: GDAL does not report what fails while a file is closed."""
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path) as file:
+        for window, expected in sums:
+            valid = file.dataset_mask(window=window) > 0
+            if _sum(file.read(window=window), valid) != expected:
+                raise OutputError(f"{path.parent} does not keep what is written to it")
+
+
+def _sum(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> int:
+    return zlib.crc32(np.packbits(valid).tobytes(), zlib.crc32(image.tobytes()))
+
+
+class _Mask:
+    """The mask of a file, made when the first pixel is not valid."""
+
+    def __init__(self, file: DatasetWriter) -> None:
+        self._file = file
+        self._valid_so_far: list[RasterioWindow] | None = []
+
+    def write(self, valid: npt.NDArray[np.bool_], window: RasterioWindow) -> None:
+        if self._valid_so_far is not None:
+            if valid.all():
+                self._valid_so_far.append(window)
+                return
+            for done in self._valid_so_far:
+                shape = int(done.height), int(done.width)
+                self._file.write_mask(np.full(shape, 255, np.uint8), window=done)
+            self._valid_so_far = None
+        self._file.write_mask(valid.astype(np.uint8) * 255, window=window)
+
+
+def _fields(window: Window) -> tuple[int, int, int, int]:
+    return window.col_off, window.row_off, window.width, window.height

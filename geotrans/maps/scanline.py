@@ -1,0 +1,216 @@
+"""Painting areas along scan lines: exact in x, sampled in y, the same for every window.
+
+Each row of pixels is cut into `LINES` scan lines. Along a line an area begins and ends where its
+outline crosses, to `STEPS` of a pixel, and covers what lies between (nonzero winding, so that
+shapes of one coat may overlap and need not be valid). A later coat covers an earlier one. All sums
+are over integers counted from the origin of the lattice: a pixel does not depend on the window it
+is painted in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.maps.outlines import Edges, Ints, ranges
+from geotrans.maps.style import BLANK
+
+# Scan lines per row of pixels, and positions per pixel along a line.
+LINES = 4
+STEPS = 64
+_WHOLE = LINES * STEPS
+_SHIFT = _WHOLE.bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Coat:
+    """What one layer of a style paints on a window.
+
+    Attributes:
+        edges: Outline of its areas.
+        value: Class it paints.
+        over: Classes it may cover; None for all.
+    """
+
+    edges: Edges
+    value: int
+    over: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """The scan lines of a window, cut where the class changes.
+
+    Attributes:
+        shape: `(height, width)` of the window, px.
+        line: Scan line of each stretch, counted from the top.
+        start: Where it begins, steps from the left.
+        value: Its class.
+        before: Class to the left of it; `BLANK` at the beginning of a line.
+        is_painted: Whether any coat covers anything.
+    """
+
+    shape: tuple[int, int]
+    line: Ints
+    start: Ints
+    value: npt.NDArray[np.uint8]
+    before: npt.NDArray[np.uint8]
+    is_painted: bool
+
+    def spread(self, gain: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Sum over each pixel of a value that changes by `gain` where a stretch begins.
+
+        Differences wrap around; sums are counted in `STEPS` of each line.
+        """
+        height, width = self.shape
+        keep = np.flatnonzero(gain)
+        cell = self.line[keep] // LINES * (width + 1) + self.start[keep] // STEPS
+        part = (self.start[keep] % STEPS).astype(np.uint64)
+        sums = np.zeros(height * (width + 1), np.uint64)
+        np.add.at(sums, cell, gain[keep] * (np.uint64(STEPS) - part))
+        np.add.at(sums, cell + 1, gain[keep] * part)
+        rows = sums.reshape(height, width + 1)[:, :width]
+        return np.cumsum(rows, axis=1, out=rows)
+
+
+def scan(
+    coats: Sequence[Coat], background: int, *, top: int, left: int, shape: tuple[int, int]
+) -> Stretches:
+    """Paint a window.
+
+    Args:
+        coats: From the first to the last.
+        background: Class of what no coat covers.
+        top: First row of the window on the lattice.
+        left: First column of the window on the lattice.
+        shape: `(height, width)` of the window, px.
+    """
+    height, width = shape
+    n_lines, end = height * LINES, width * STEPS
+    borders = [_borders(coat.edges, top * LINES, n_lines, left * STEPS, end) for coat in coats]
+    # Every line begins with an event of no coat.
+    key = np.concatenate([np.arange(n_lines, dtype=np.int32) * end, *(own for own, _ in borders)])
+    order = np.argsort(key)
+    key = key[order]
+    rank = np.empty(len(order), np.intp)
+    rank[order] = np.arange(len(order))
+    value = np.full(len(key), background, np.uint8)
+    is_painted = False
+    first = n_lines
+    for coat, (own, turn) in zip(coats, borders, strict=True):
+        turns = np.zeros(len(key), np.int8)
+        turns[rank[first : first + len(own)]] = turn
+        first += len(own)
+        inside = np.cumsum(turns, dtype=np.int8) > 0
+        if coat.over is not None:
+            inside &= np.isin(np.arange(256), coat.over)[value]
+        value[inside] = coat.value
+        is_painted |= bool(inside.any())
+    last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
+    key, value = key[last], value[last]
+    line, start = key // end, key % end
+    before = np.append(np.uint8(BLANK), value[:-1])
+    before[start == 0] = BLANK
+    keep = (value != before) | (start == 0)
+    return Stretches(shape, line[keep], start[keep], value[keep], before[keep], is_painted)
+
+
+def mean_color(
+    stretches: Stretches, colors: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Mean colour of what is shown in each pixel, and where that is at least half of it.
+
+    Args:
+        stretches: A painted window.
+        colors: Colour of each class, shape `(256, 3)`.
+
+    Returns:
+        RGB `(3, H, W)`, 0 where less than half a pixel is shown, and bool `(H, W)`.
+    """
+    # Red, green, blue and cover side by side in one number: each sum is at most 255 * _WHOLE, so
+    # that none reaches its neighbour, and differences may wrap on the way.
+    fields = np.concatenate([colors, np.ones((256, 1))], axis=1).astype(np.uint64)
+    fields[BLANK] = 0
+    packed = (fields << np.arange(0, 64, 16, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+    sums = stretches.spread(packed[stretches.value] - packed[stretches.before])
+    red, green, blue, cover = (
+        (sums >> np.uint64(shift)).astype(np.uint16) for shift in range(0, 64, 16)
+    )
+    image = np.stack([((c + _WHOLE // 2) >> _SHIFT).astype(np.uint8) for c in (red, green, blue)])
+    valid = 2 * cover >= _WHOLE
+    partly = np.nonzero(valid & (cover < _WHOLE))
+    part = cover[partly].astype(np.uint32)
+    for channel, sum_ in zip(image, (red, green, blue), strict=True):
+        channel[~valid] = 0
+        channel[partly] = (sum_[partly] + part // 2) // part
+    return image, valid
+
+
+def majority(stretches: Stretches) -> npt.NDArray[np.uint8]:
+    """Class that covers most of each pixel, `BLANK` where less than half of it is shown."""
+    best = np.full(stretches.shape, BLANK, np.uint8)
+    most = np.zeros(stretches.shape, np.uint64)
+    shown = np.zeros(stretches.shape, np.uint64)
+    for value in np.unique(stretches.value[stretches.value != BLANK]):
+        gain = (stretches.value == value).astype(np.uint64) - (stretches.before == value)
+        cover = stretches.spread(gain)
+        shown += cover
+        wins = cover > most
+        best[wins] = value
+        most[wins] = cover[wins]
+    best[2 * shown < _WHOLE] = BLANK
+    return best
+
+
+def _crossings(
+    edges: Edges, top: int, n_lines: int, left: int, end: int
+) -> tuple[Ints, npt.NDArray[np.int8]]:
+    """Where sides cross the lines of a window, `line * end + step`, and their change of winding.
+
+    Sides left of the window count at its left edge; those right of it are left out.
+    """
+    # A side crosses the lines whose middle it spans, its lower end included.
+    begin = np.ceil(edges.y * LINES - 0.5).astype(np.int64)
+    stop = np.ceil(edges.y_end * LINES - 0.5).astype(np.int64)
+    begin, stop = np.maximum(begin, top), np.minimum(stop, top + n_lines)
+    sides = np.flatnonzero(begin < stop)
+    count = (stop - begin)[sides]
+    line = ranges(begin[sides], stop[sides])
+    side = np.repeat(sides, count)
+    x = edges.x[side] + ((line + 0.5) / LINES - edges.y[side]) * edges.slope[side]
+    step = np.maximum(np.floor(x * STEPS + 0.5).astype(np.int64) - left, 0)
+    keep = np.flatnonzero(step < end)
+    return (line[keep] - top) * end + step[keep], edges.sign[side[keep]]
+
+
+def _borders(
+    edges: Edges, top: int, n_lines: int, left: int, end: int
+) -> tuple[Ints, npt.NDArray[np.int8]]:
+    """Where the union of areas begins (1) and ends (-1) along the lines of a window."""
+    key, sign = _crossings(edges, top, n_lines, left, end)
+    key = key.astype(np.int32)
+    order = np.argsort(key)
+    key = key[order]
+    winding = np.cumsum(sign[order], dtype=np.int32)
+    last = np.flatnonzero(np.append(key[1:] != key[:-1], True)[: len(key)])
+    key, winding = key[last], winding[last]
+    # Sides beyond the window are left out, so a line may end with a winding that is not its own
+    # successor's to begin with.
+    n_before = np.searchsorted(key, np.arange(n_lines + 1) * end)
+    totals = np.append(0, winding)[n_before]
+    line = key // end
+    inside = winding != totals[line]
+    was_inside = np.append(False, inside[:-1])
+    was_inside[n_before[line] == np.arange(len(line))] = False
+    changes = np.flatnonzero(inside != was_inside)
+    # What reaches the right edge ends where the next line begins.
+    open_lines = np.flatnonzero(totals[1:-1] != totals[:-2])
+    return (
+        np.concatenate([key[changes], (open_lines + 1) * end]),
+        np.concatenate([np.where(inside[changes], 1, -1), np.full(len(open_lines), -1)]).astype(
+            np.int8
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Layers rewritten so that a window's pixels never depend on the window's size."""

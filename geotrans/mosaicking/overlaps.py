@@ -1,0 +1,110 @@
+"""What is read of the overlaps of a mosaic: differences to balance by, and seams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geotrans.errors import OutputError
+from geotrans.grid import Window
+from geotrans.mosaicking.balance import Overlaps
+from geotrans.mosaicking.seams import Seam, cut, save_seam, seam_path
+
+if TYPE_CHECKING:
+    from geotrans.mosaicking.scene import JoinedScene
+
+
+# Longer edge at which an overlap is looked at, and the fewest pixels that say something, px.
+_SEEN_PX = 256
+
+
+_FEWEST = 32
+
+
+def measure_overlaps(
+    scene: JoinedScene, *, advance: Callable[[int], None] | None = None
+) -> Overlaps:
+    """Look at every overlap of a mosaic, decimated.
+
+    Args:
+        scene: The mosaic.
+        advance: Called with 1 for each tile.
+    """
+    tiles, weights, means, spreads = [], [], [], []
+    for one, tile in enumerate(scene.placed):
+        for other in scene.tiles_in(tile.place):
+            if other <= one:
+                continue
+            window = tile.place.intersection(scene.placed[other].place)
+            factor = max(1.0, max(window.shape) / _SEEN_PX)
+            shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
+            pair = [scene.read_tile(i, window, scene.bands, out_shape=shape) for i in (one, other)]
+            both = pair[0].valid & pair[1].valid
+            if both.sum() < _FEWEST:
+                continue
+            values = [patch.data[:, both].astype(np.float64) for patch in pair]
+            tiles.append((one, other))
+            weights.append(float(both.mean()) * window.height * window.width)
+            means.append([v.mean(axis=1) for v in values])
+            spreads.append([v.std(axis=1) for v in values])
+        if advance:
+            advance(1)
+    n_bands = len(scene.bands)
+    return Overlaps(
+        np.array(tiles, np.intp).reshape(-1, 2),
+        np.array(weights, np.float64),
+        np.array(means, np.float64).reshape(-1, 2, n_bands),
+        np.array(spreads, np.float64).reshape(-1, 2, n_bands),
+    )
+
+
+# Larger overlaps are looked at in cells of several pixels, so that memory stays bounded.
+_MOST_CELLS = 4 * 2**20
+
+
+def draw_seams(
+    scene: JoinedScene, folder: Path, *, advance: Callable[[int], None] | None = None
+) -> None:
+    """Decide for every tile, in their order, where it covers those before it.
+
+    Args:
+        scene: The mosaic; it reads along the seams from then on.
+        folder: Where they are kept; those that lie there already are not drawn again.
+        advance: Called with 1 for each tile.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scene.seams = folder
+        for number in range(len(scene.placed)):
+            if not seam_path(folder, number).exists():
+                save_seam(_draw(scene, number), seam_path(folder, number))
+            if advance:
+                advance(1)
+    except OSError as error:
+        if isinstance(error, OutputError) or error.filename is None:
+            raise
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _draw(scene: JoinedScene, number: int) -> Seam | None:
+    place = scene.placed[number].place
+    below = [i for i in scene.tiles_in(place) if i < number]
+    if not below:
+        return None
+    shared = [scene.placed[i].place.intersection(place) for i in below]
+    left, top = min(w.col_off for w in shared), min(w.row_off for w in shared)
+    right, bottom = max(w.col_end for w in shared), max(w.row_end for w in shared)
+    window = Window(left, top, right - left, bottom - top)
+    cell = int(np.ceil(np.sqrt(window.height * window.width / _MOST_CELLS)))
+    # Around the overlap, where only one of both is.
+    window = window.grown(cell).intersection(Window.whole(scene.shape))
+    shape = (-(-window.height // cell), -(-window.width // cell))
+    here = scene.paint(window, shape, [number])
+    there = scene.paint(window, shape, [i for i in scene.tiles_in(window) if i < number])
+    return Seam(window, cut(there, here, of_classes=scene.colormap is not None))

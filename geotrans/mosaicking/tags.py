@@ -1,0 +1,42 @@
+"""What a mosaic says of itself: what it was made of and how, and whether it is synthetic."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from geotrans import __version__
+from geotrans.mosaicking.job import MosaicJob
+from geotrans.mosaicking.sources import Sources
+from geotrans.scene.access.urls import without_secrets
+from geotrans.scene.views.classes import CLASSES_TAG
+
+# Sources that a mosaic names; of more it tells how many, and their digest.
+_NAMED = 256
+
+
+def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
+    """Tags of a mosaic's default domain: what it was made of and how.
+
+    It is synthetic if any of its tiles says so of itself, and names the task if they share one.
+    """
+    items = sources.items
+    names = [without_secrets(one.path) for one in items[:_NAMED]]
+    tags = {
+        "GEOTRANS_VERSION": __version__,
+        "GEOTRANS_SOURCES": json.dumps(names, ensure_ascii=False),
+        "GEOTRANS_N_SOURCES": str(len(items)),
+        "GEOTRANS_SOURCES_STAT": sources.digest(),
+        "GEOTRANS_PARAMS": json.dumps(job.scene.choices, separators=(",", ":")),
+        "GEOTRANS_CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
+        "AREA_OR_POINT": job.scene.tags.get("AREA_OR_POINT", "Area"),
+    }
+    if sources.n_synthetic:
+        tags["GEOTRANS_SYNTHETIC"] = "YES"
+        tags["GEOTRANS_N_SYNTHETIC"] = str(sources.n_synthetic)
+    tasks = {one.task for one in items}
+    if len(tasks) == 1 and (task := tasks.pop()):
+        tags["GEOTRANS_TASK"], tags["GEOTRANS_WEIGHTS_SHA256"] = task
+    if any(one.name for one in job.layout.classes or ()):
+        tags[CLASSES_TAG] = json.dumps([one.name for one in job.layout.classes or ()])
+    return tags

@@ -1,0 +1,292 @@
+"""Finished tiles on disk: what lets a killed run go on, and workers be independent of one writer.
+
+`scene_task.tif.parts/` holds `run.json`, which says what the tiles are tiles of, and a small
+GeoTIFF for every finished tile, or an empty file where nothing was valid. A tile appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+
+from geotrans.errors import OutputError
+from geotrans.grid import Tile, TilePlan, window_geobox
+from geotrans.parts.canvas import Canvas
+from geotrans.scene import Patch
+
+_RUN, _SCRATCH = "run.json", "whole-"
+
+# How often to try, and how long to wait in between, s, to remove a folder.
+_TRIES, _PAUSE_S = 20, 0.1
+
+# Edge of the blocks of a part, px, as in the product.
+_BLOCK_PX = 512
+
+# Scratch, where fast beats small: what a network paints is noise to a codec, which takes a tenth
+# off it; maps shrink to a hundredth.
+# GDAL would take the fourth of four bands for alpha.
+_PROFILE = {
+    "driver": "GTiff",
+    "tiled": True,
+    "interleave": "pixel",
+    "photometric": "MINISBLACK",
+    "alpha": "NO",
+}
+_FLAT = {"compress": "zstd", "zstd_level": 1}
+
+
+# While a file is there whose absence says the same to all parts of a process.
+_claim: ContextVar[Path | None] = ContextVar("claim", default=None)
+
+
+@contextmanager
+def wanted_while(claim: Path | None) -> Iterator[None]:
+    """Products are begun for a run that wants them while this file is there; see `Parts`."""
+    token = _claim.set(claim)
+    try:
+        yield
+    finally:
+        _claim.reset(token)
+
+
+class Parts:
+    """The folder of finished tiles beside a product.
+
+    Args:
+        folder: Where they lie.
+        claim: File whose absence says that nobody wants more of them: a worker that lost its
+            scheduler must not write into a later run.
+    """
+
+    def __init__(self, folder: Path, *, claim: Path | None = None) -> None:
+        self.folder = folder
+        self._claim = claim
+
+    @classmethod
+    def beside(cls, product: Path) -> Parts:
+        """The parts of a product."""
+        return cls(product.with_name(f"{product.name}.parts"), claim=_claim.get())
+
+    def recorded(self) -> dict[str, Any] | None:
+        """Fingerprint of the run whose parts lie here, if there is one."""
+        try:
+            found = json.loads((self.folder / _RUN).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, canvas: Canvas, *, overwrite: bool) -> None:
+        """Make the folder ready for a run: a new one, or one that holds parts of the same run.
+
+        Args:
+            canvas: What is going to be written.
+            overwrite: Discard parts of another run.
+
+        Raises:
+            OutputError: If parts of another run lie there, or the folder cannot be written.
+        """
+        asked, found = canvas.fingerprint(), self.recorded()
+        if found is None and self.folder.exists() and any(self.folder.iterdir()):
+            found = {}
+        if found is not None and found != asked:
+            if not overwrite:
+                raise OutputError(
+                    f"{self.folder} holds parts of another run ({_difference(found, asked)}); "
+                    "finish that one with its own options, or discard them with --overwrite"
+                )
+            self.discard()
+        try:
+            self.folder.mkdir(exist_ok=True)
+            for old in self.folder.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(old, ignore_errors=True)
+            self._replace(_RUN, json.dumps(asked, indent=1).encode())
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder.parent} cannot be written: {error.strerror}; choose another -o"
+            ) from error
+
+    def path(self, tile: Tile) -> Path:
+        """File of a tile that holds something valid."""
+        return self.folder / f"r{tile.row:05d}_c{tile.col:05d}.tif"
+
+    def write(self, canvas: Canvas, tile: Tile, patch: Patch | None) -> None:
+        """Write a finished tile.
+
+        Args:
+            canvas: What it is a tile of.
+            tile: Which one.
+            patch: Its core as the product stores it; None if nothing in it is valid.
+
+        Raises:
+            OutputError: If the disk is full or gone.
+        """
+        path = self.path(tile)
+        try:
+            if patch is None:
+                self._replace(path.with_suffix(".empty").name, b"")
+            else:
+                self._replace(path.name, _encode(canvas, tile, patch))
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
+
+    def finished(self, canvas: Canvas) -> set[tuple[int, int]]:
+        """Cells of the plan whose tiles are here and whole."""
+        return {
+            (tile.row, tile.col)
+            for tile in canvas.plan
+            if self.is_empty(tile) or _is_whole(self.path(tile), canvas.place(tile).shape)
+        }
+
+    def is_empty(self, tile: Tile) -> bool:
+        """Whether a tile is finished and holds nothing valid."""
+        return self.path(tile).with_suffix(".empty").exists()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for whoever puts them together, removed afterwards.
+
+        One each: a worker that is thought dead may still be at it.
+        """
+        with TemporaryDirectory(
+            prefix=_SCRATCH, dir=self.folder, ignore_cleanup_errors=True
+        ) as made:
+            yield Path(made)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the run that wanted them is not over."""
+        return self._claim is None or self._claim.exists()
+
+    def check_wanted(self) -> None:
+        """Raise an OutputError if nobody wants more of them."""
+        if not self.is_wanted:
+            raise OutputError(f"the run that wanted {self.folder} is over")
+
+    def discard(self) -> None:
+        """Remove the folder and everything in it."""
+        for _ in range(_TRIES):  # A worker may be writing its last tile, which nobody wants.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(_PAUSE_S)
+        raise OutputError(f"{self.folder} cannot be removed")
+
+    def _replace(self, name: str, content: bytes) -> None:
+        # Workers on two machines may have one number and, when one seems dead, one tile.
+        temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            temporary.write_bytes(content)
+            self.check_wanted()
+            temporary.replace(self.folder / name)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
+    """The tile plan of a recorded run; None if it cannot be read."""
+    try:
+        return TilePlan.from_json(json.dumps(recorded["tiles"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _encode(canvas: Canvas, tile: Tile, patch: Patch) -> bytes:
+    """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
+    geobox = window_geobox(canvas.geobox, canvas.place(tile))
+    height, width = geobox.shape
+    profile = {
+        **_PROFILE,
+        **(_FLAT if canvas.is_flat else {}),
+        "height": height,
+        "width": width,
+        "blockxsize": block_px(width),
+        "blockysize": block_px(height),
+        "count": len(patch.data),
+        "dtype": canvas.layout.dtype,
+        "crs": canvas.scene.crs_wkt,
+        "transform": geobox.affine,
+        "nodata": canvas.layout.nodata,
+    }
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), MemoryFile() as memory:
+        with memory.open(**profile) as part:
+            part.write(patch.data)
+            if canvas.layout.nodata is None and not patch.valid.all():
+                part.write_mask(patch.valid)
+        return bytes(memory.getbuffer())
+
+
+def block_px(size: int) -> int:
+    """Edge of the blocks of a part, px: TIFF wants multiples of 16."""
+    return min(_BLOCK_PX, -(-size // 16) * 16)
+
+
+def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a part has its size and ends where it should."""
+    if not path.exists():
+        return False
+    try:
+        with rasterio.open(path) as part:
+            last = list(part.block_windows(1))[-1][1]
+            part.read(window=last)
+            part.read_masks(1, window=last)
+            return bool(part.shape == shape)
+    except RasterioError:
+        return False
+
+
+def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What tells two runs apart, in one line."""
+    if not found:
+        return "its run.json cannot be read"
+    told = []
+    for key in {**asked, **found}:
+        before, now = found.get(key), asked.get(key)
+        if before == now:
+            continue
+        if key == "tiles":
+            before, now = (_tiles(v) for v in (before, now))
+        if key == "norm":
+            before, now = (_mode(v) for v in (before, now))
+        if key == "layout" or before == now:
+            told.append(f"another {key}")
+        else:
+            told.append(f"{key} {_short(before)}, now {_short(now)}")
+    return "; ".join(told)
+
+
+def _tiles(plan: Any) -> str:
+    try:
+        area, window = plan["area"], plan["window_shape"]
+        return f"{area['width']} x {area['height']} px in windows of {window[1]} x {window[0]} px"
+    except (KeyError, TypeError, IndexError):
+        return "unknown"
+
+
+def _mode(norm: Any) -> str:
+    return str(norm.get("mode")) if isinstance(norm, dict) else "of the weights"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 48 else f"{text[:20]}…"

@@ -1,0 +1,1 @@
+"""Cloud-optimised GeoTIFFs: written by GDAL's driver, or encoded while tiles come."""

@@ -1,0 +1,212 @@
+"""Cloud-optimised GeoTIFFs by GDAL's COG driver."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.io import MemoryFile
+
+from geotrans.errors import OutputError, UsageError, nearest
+from geotrans.parts import Layout
+from geotrans.runtime.threads import aside, heard
+from geotrans.scene import Patch
+from geotrans.scene.views.classes import write_category_names
+
+# Options of GDAL's COG driver that make sense on a product's own grid.
+_KNOWN = (
+    "BIGTIFF",
+    "BLOCKSIZE",
+    "COMPRESS",
+    "GEOTIFF_VERSION",
+    "INTERLEAVE",
+    "JXL_DISTANCE",
+    "JXL_EFFORT",
+    "JXL_LOSSLESS",
+    "LEVEL",
+    "MAX_Z_ERROR",
+    "MAX_Z_ERROR_OVERVIEW",
+    "NBITS",
+    "NUM_THREADS",
+    "OVERVIEWS",
+    "OVERVIEW_COMPRESS",
+    "OVERVIEW_COUNT",
+    "OVERVIEW_PREDICTOR",
+    "OVERVIEW_QUALITY",
+    "OVERVIEW_RESAMPLING",
+    "PREDICTOR",
+    "QUALITY",
+    "RESAMPLING",
+    "SPARSE_OK",
+    "STATISTICS",
+)
+
+# A disk with less than this is what stopped GDAL, whatever it says.
+_FULL_BYTES = 2**20
+
+
+def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Creation options of a product.
+
+    Args:
+        layout: What its pixels are.
+        asked: Options that replace or join the defaults, as `--co` gives them.
+
+    Raises:
+        UsageError: If the driver knows no such option, or refuses a value.
+    """
+    classes = layout.classes is not None
+    options = {
+        "BLOCKSIZE": "512",
+        "COMPRESS": "DEFLATE",
+        # With a predictor the fastest level is also the smallest on photographs; classes are runs
+        # of equal values, where a predictor only costs.
+        "LEVEL": "6" if classes else "1",
+        "PREDICTOR": "NO" if classes else "YES",
+        "OVERVIEWS": "AUTO",
+        "OVERVIEW_RESAMPLING": "MODE" if classes else "AVERAGE",
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": "ALL_CPUS",
+    }
+    given = {key.upper(): str(value) for key, value in (asked or {}).items()}
+    for key in given:
+        if key not in _KNOWN:
+            raise UsageError(f"GDAL's COG driver has no option '{key}'{nearest(key, _KNOWN)}")
+    size = given.get("BLOCKSIZE", "512")
+    if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
+        raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
+    if "COMPRESS" in given:  # Another codec counts its levels otherwise, or has no predictor.
+        options = {k: v for k, v in options.items() if k not in {"LEVEL", "PREDICTOR"}}
+    options |= given
+    if given:
+        _try(layout, options)
+    return options
+
+
+def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
+    """Write a raster, virtual or not, as a cloud-optimised GeoTIFF.
+
+    Args:
+        raster: What to write.
+        path: File to write.
+        options: Creation options of the COG driver.
+
+    Raises:
+        OutputError: If it cannot be written to the end.
+    """
+
+    def copy() -> None:
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_TIFF_INTERNAL_MASK="YES"):
+            rasterio.shutil.copy(raster, path, driver="COG", **options)
+
+    try:
+        heard(aside(copy, name="cog"))  # GDAL works without looking up.
+        _check_end(path)
+    except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
+        failure = told(error, path)  # Before what is half written makes room again.
+        for rest in path.parent.glob(f"{path.name}*"):
+            rest.unlink()
+        raise failure from error
+
+
+def write_class_names(path: Path, layout: Layout) -> None:
+    """Write the names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
+    if not any(one.name for one in layout.classes or ()):
+        return
+    write_category_names(path, [one.name for one in layout.classes or ()])
+
+
+def publish(whole: Path, path: Path) -> None:
+    """Give a finished product its name, in one step.
+
+    Args:
+        whole: The finished file, on the same disk.
+        path: Its name; an existing file is replaced.
+    """
+    try:
+        # GDAL keeps class names beside the file, for want of room in it.
+        names, old = (p.with_name(f"{p.name}.aux.xml") for p in (whole, path))
+        old.unlink(missing_ok=True)
+        if names.exists():
+            names.replace(old)
+        whole.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check_end(path: Path) -> None:
+    """Read the last block of every band: GDAL does not report what fails while a file is closed."""
+    with rasterio.open(path) as product:
+        last = list(product.block_windows(1))[-1][1]
+        product.read(window=last)
+        product.read_masks(1, window=last)
+
+
+def told(error: Exception, path: Path) -> OutputError:
+    """What stopped a file from being written, in words of its own."""
+    folder = path.parent
+    if folder.exists() and shutil.disk_usage(folder).free < _FULL_BYTES:
+        return OutputError(f"{folder} cannot be written: No space left on device")
+    return OutputError(f"{path} cannot be written: {' '.join(str(error).split())}")
+
+
+def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tuple[int, float]:
+    """Size, bytes, and time, s, of a patch as a cloud-optimised GeoTIFF."""
+    started = time.perf_counter()
+    n_bytes = _in_memory(patch.data, layout, options)
+    return n_bytes, time.perf_counter() - started
+
+
+def _try(layout: Layout, options: Mapping[str, str]) -> None:
+    """Write a few pixels with options a user gave: GDAL says now, not at the end, what is wrong."""
+    told: list[str] = []
+    listener = _Listener(told)
+    gdal = logging.getLogger("rasterio._env")
+    gdal.addHandler(listener)
+    try:
+        _in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
+    except Exception as error:
+        told.append(" ".join(str(error).split()))
+    finally:
+        gdal.removeHandler(listener)
+    if told:
+        raise UsageError(f"GDAL's COG driver refuses these --co options: {told[0]}")
+
+
+class _Listener(logging.Handler):
+    """Takes down what GDAL warns of: it passes over values it does not know."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._told.append(record.getMessage().partition(" in ")[2] or record.getMessage())
+
+
+def _in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:
+    """Bytes of some pixels as a cloud-optimised GeoTIFF that is thrown away."""
+    count, height, width = data.shape
+    profile = {
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": count,
+        "dtype": layout.dtype,
+        "transform": Affine(1, 0, 1, 0, -1, 1),
+    }
+    with MemoryFile() as source, MemoryFile() as product:
+        with source.open(**profile) as dataset:
+            dataset.write(data)
+        with source.open() as dataset:
+            rasterio.shutil.copy(dataset, product.name, driver="COG", **options)
+        return len(product.getbuffer())

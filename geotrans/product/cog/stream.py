@@ -1,0 +1,307 @@
+"""A cloud-optimised GeoTIFF that is encoded while its tiles are still being made.
+
+GDAL's COG driver can begin when the last tile is there; it then reads every pixel twice and encodes
+overviews twice. Here a thread follows the tiles: as soon as those of a segment are there, GDAL
+encodes its blocks and those of the first overview. The second overview is a raster of its own, a
+sixteenth of the pixels, that is followed in the same way, and so on. What is left at the end is the
+last segment of each, and the moving of bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterioWindow
+
+from geotrans.errors import GeotransError
+from geotrans.grid import Window
+from geotrans.parts import Canvas, Parts
+from geotrans.parts.assemble import read_parts, tiles_meeting
+from geotrans.product.cog.driver import told, write_class_names
+from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
+from geotrans.product.cog.tiff import Block, Image, Level, Tag, write_levels
+from geotrans.scene import Patch
+
+# Blocks are made in groups whose second overview is made of their own pixels alone.
+_GROUP_PX = 2 * BLOCK_PX
+_FACTORS = (2, 4)
+
+# Pixels of a segment, bytes, and how many are encoded at a time.
+_SEGMENT_BYTES, _AT_ONCE = 8 * 2**20, 2
+
+# What a directory says it is: of lower resolution, a mask.
+_REDUCED, _MASK = 1, 4
+
+
+class CogStream:
+    """Encodes a product behind the tiles that are being made.
+
+    Args:
+        canvas: What is being made.
+        parts: Where its tiles appear.
+        options: Creation options, as `cog_options` gives them.
+        scratch: Folder for what is encoded, of this one alone.
+    """
+
+    def __init__(
+        self, canvas: Canvas, parts: Parts, options: Mapping[str, str], scratch: Path
+    ) -> None:
+        self._canvas, self._parts, self._options = canvas, parts, options
+        self._scratch = scratch
+        self._profile = encoding(canvas.layout, options)
+        self._resampling = options["OVERVIEW_RESAMPLING"].upper()
+        self._shapes = _pyramid((canvas.geobox.shape[0], canvas.geobox.shape[1]))
+        # Every second overview: its pixels as they come, and the segments that wait for them.
+        step = len(_FACTORS)
+        self._files: dict[int, Any] = {}
+        self._waiting = {n: deque(self._segments(n)) for n in range(step, len(self._shapes), step)}
+        # Encoded blocks by level, whether of the mask, row and column.
+        self._blocks: dict[tuple[int, bool, int, int], Block] = {}
+        self._has_gaps = False
+        self._missing = {(tile.row, tile.col) for tile in canvas.plan}
+        self._failure: Exception | None = None
+        self._is_stopped = False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._follow, name="cog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._store: BinaryIO = (self._scratch / "blocks.bin").open("w+b")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._change:
+            self._is_stopped = True
+            self._change.notify()
+        self._thread.join()
+        self._store.close()
+
+    def feed(self, row: int, col: int) -> None:
+        """Say that the tile of this cell of the plan is finished.
+
+        Raises:
+            OutputError: If encoding has failed, the disk being full, say.
+        """
+        with self._change:
+            self._missing.discard((row, col))
+            self._change.notify()
+        self._raise_failure()
+
+    def finish(self, path: Path, *, tags: Mapping[str, str], xmp: str) -> None:
+        """Wait for the last block and put the file together.
+
+        Args:
+            path: File to write.
+            tags: Tags of its default domain.
+            xmp: Its XMP packet.
+
+        Raises:
+            OutputError: If it cannot be written to the end.
+        """
+        while self._thread.is_alive():  # With a timeout, so that Ctrl-C is heard.
+            self._thread.join(timeout=0.2)
+        self._raise_failure()
+        head = head_tags(
+            self._canvas,
+            self._profile,
+            tags=tags,
+            xmp=xmp,
+            resampling=self._resampling if len(self._shapes) > 1 else None,
+        )
+        try:
+            levels = [self._level(number, head) for number in range(len(self._shapes))]
+            is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
+            write_levels(path, levels, is_big=is_big)
+            write_class_names(path, self._canvas.layout)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise told(error, path) from error
+
+    def _raise_failure(self) -> None:
+        if isinstance(self._failure, GeotransError):
+            raise self._failure
+        if self._failure is not None:
+            raise told(self._failure, self._parts.folder) from self._failure
+
+    def _follow(self) -> None:
+        """What the thread does."""
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"))
+                self._files = {n: stack.enter_context(self._overview(n)) for n in self._waiting}
+                pool = stack.enter_context(ThreadPoolExecutor(_AT_ONCE, "encode"))
+                ahead: deque[tuple[Window, Future[Encoded]]] = deque()
+                for window in self._segments(0):
+                    if not self._wait_for(window):
+                        return
+                    ahead.append((window, pool.submit(self._made, window)))
+                    if len(ahead) == _AT_ONCE:
+                        self._take(0, *_next(ahead))
+                while ahead:
+                    self._take(0, *_next(ahead))
+            self._store.flush()
+        except Exception as error:  # Raised again where the tiles are made.
+            self._failure = error
+
+    def _wait_for(self, window: Window) -> bool:
+        """Wait until a part of the product is whole; False if the run ended before."""
+        cells = {(tile.row, tile.col) for tile in tiles_meeting(self._canvas, window)}
+        with self._change:
+            self._change.wait_for(lambda: self._is_stopped or cells.isdisjoint(self._missing))
+            return not self._is_stopped
+
+    def _segments(self, level: int) -> Iterator[Window]:
+        """Windows of whole groups, as wide as memory allows, from the first to the last."""
+        height, width = self._shapes[level]
+        group_bytes = _GROUP_PX**2 * self._canvas.layout.bytes_per_px
+        step = max(1, _SEGMENT_BYTES // group_bytes) * _GROUP_PX
+        for top, left in product(range(0, height, _GROUP_PX), range(0, width, step)):
+            yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
+
+    def _made(self, window: Window) -> Encoded:
+        """A segment of full resolution, out of the tiles."""
+        patch = read_parts(self._canvas, self._parts, window)
+        if not patch.valid.all():
+            self._has_gaps = True
+        return self._encode(patch, factors=self._factors(0))
+
+    def _take(self, level: int, window: Window, encoded: Encoded) -> None:
+        """Keep a segment of a level, and encode what of smaller levels is whole by then."""
+        row, col = window.row_off // BLOCK_PX, window.col_off // BLOCK_PX
+        self._keep(encoded, level=level, row=row, col=col)
+        smaller = level + len(_FACTORS)
+        if smaller not in self._files:
+            return
+        place = Window(
+            window.col_off // _FACTORS[-1],
+            window.row_off // _FACTORS[-1],
+            encoded.reduced.valid.shape[1],
+            encoded.reduced.valid.shape[0],
+        )
+        self._put(smaller, place, encoded.reduced)
+        # Segments come row by row: this may have been the last one of its row.
+        is_last = place.col_end == self._shapes[smaller][1]
+        n_rows = place.row_end if is_last else place.row_off
+        segments = self._waiting[smaller]
+        while segments and segments[0].row_end <= n_rows:
+            segment = segments.popleft()
+            patch = self._get(smaller, segment)
+            self._take(smaller, segment, self._encode(patch, factors=self._factors(smaller)))
+
+    def _put(self, level: int, window: Window, patch: Patch) -> None:
+        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        self._files[level].write(patch.data, window=at)
+        if self._is_maskable:
+            self._files[level].write_mask(patch.valid, window=at)
+
+    def _get(self, level: int, window: Window) -> Patch:
+        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        valid = np.ones(window.shape, bool)
+        if self._is_maskable:
+            valid = self._files[level].read_masks(1, window=at) != 0
+        return Patch(self._files[level].read(window=at), valid)
+
+    def _factors(self, level: int) -> tuple[int, ...]:
+        return _FACTORS[: len(self._shapes) - 1 - level]
+
+    def _encode(self, patch: Patch, *, factors: tuple[int, ...]) -> Encoded:
+        return encode(patch, self._profile, factors=factors, resampling=self._resampling)
+
+    def _keep(self, encoded: Encoded, *, level: int, row: int, col: int) -> None:
+        """Move the blocks of a segment whose first block is `(row, col)` to the store."""
+        for is_mask, images in ((False, encoded.images), (True, encoded.masks)):
+            for number, factor in enumerate((1, 2), start=level):
+                if (image := images.get(factor)) is None:
+                    continue
+                n_cols = -(-image.shape[1] // BLOCK_PX)
+                for i, block in enumerate(image.blocks):
+                    down, right = divmod(i, n_cols)
+                    place = row // factor + down, col // factor + right
+                    self._blocks[number, is_mask, *place] = self._stored(block)
+
+    def _stored(self, block: Block) -> Block:
+        offset = self._store.tell()
+        self._store.write(block.read())
+        return Block(self._store, offset, block.size)
+
+    @property
+    def _is_maskable(self) -> bool:
+        return self._canvas.layout.nodata is None and self._canvas.scene.maskable
+
+    def _overview(self, level: int) -> Any:
+        """A raster for the pixels of an overview, as they come."""
+        height, width = self._shapes[level]
+        return rasterio.open(
+            self._scratch / f"overview{level}.tif",
+            "w+",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=len(self._canvas.layout.bands),
+            dtype=self._canvas.layout.dtype,
+            nodata=self._canvas.layout.nodata,
+            photometric=self._profile["photometric"],
+            alpha="NO",
+            tiled=True,
+            interleave="pixel",
+            bigtiff="IF_SAFER",
+        )
+
+    def _level(self, number: int, head: Mapping[int, Tag]) -> Level:
+        """Full resolution or an overview, out of the blocks that were kept."""
+        shape = self._shapes[number]
+        n_rows, n_cols = (-(-n // BLOCK_PX) for n in shape)
+        cells = [(row, col) for row in range(n_rows) for col in range(n_cols)]
+        image = Image(head, [self._blocks[number, False, *cell] for cell in cells])
+        if number:
+            image = replace(image, tags=image.kin(shape, subfile=_REDUCED))
+        if not self._has_gaps:
+            return Level(image)
+        # Blocks without gaps were kept without a mask: one that says so serves them all.
+        whole = self._whole_mask
+        blocks = [self._blocks.get((number, True, *cell), whole.blocks[0]) for cell in cells]
+        tags = whole.kin(shape, subfile=_MASK | (_REDUCED if number else 0))
+        return Level(image, Image(tags, blocks))
+
+    @cached_property
+    def _whole_mask(self) -> Image:
+        """A mask whose first block says that every pixel is valid."""
+        shape = (BLOCK_PX, 2 * BLOCK_PX)
+        valid = np.ones(shape, bool)
+        valid[:, BLOCK_PX:] = False
+        data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
+        made = self._encode(Patch(data, valid), factors=()).masks[1]
+        return replace(made, blocks=[self._stored(block) for block in made.blocks])
+
+
+def _next(ahead: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
+    window, encoded = ahead.popleft()
+    return window, encoded.result()
+
+
+def _pyramid(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Shapes of all resolutions as GDAL's COG driver chooses them: until one block holds all."""
+    shapes = [shape]
+    rest = max(shape)
+    while rest > BLOCK_PX:
+        rest //= 2
+        height, width = shapes[-1]
+        shapes.append((-(-height // 2), -(-width // 2)))
+    return shapes

@@ -1,0 +1,136 @@
+"""Tiles made, encoded while they come, and published: the same for every kind of product."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from geotrans.errors import GeotransError, SceneError
+from geotrans.execution.cluster import Cluster
+from geotrans.execution.run import run_cells
+from geotrans.parts import Canvas, Parts
+from geotrans.parts.assemble import has_gaps, write_vrt
+from geotrans.parts.writer import Receipt, Writer
+from geotrans.product.cog.driver import publish, write_cog
+from geotrans.product.cog.encode import can_follow
+from geotrans.product.cog.stream import CogStream
+from geotrans.runtime.progress import Progress
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the tiles of a product came about.
+
+    Attributes:
+        n_resumed: Tiles a run before had finished.
+        network_s: Time a network worked, s; added up over processes.
+    """
+
+    n_resumed: int
+    network_s: float
+
+
+def make_product(
+    work: Writer,
+    path: Path,
+    options: Mapping[str, str],
+    *,
+    tags: Mapping[str, str],
+    xmp: str,
+    label: str,
+    staff: Callable[[], Cluster | None],
+    progress: Progress,
+    when_made: Callable[[], object] | None = None,
+    deliver: Callable[[Path], None] | None = None,
+) -> Done:
+    """Make the tiles that are not there yet, and the product.
+
+    Args:
+        work: What makes the tiles; the folder of their parts is ready.
+        path: File of the product.
+        options: Its creation options, as `cog_options` gives them.
+        tags: Tags of the product's default domain.
+        xmp: Its XMP packet.
+        label: What is going on, for `progress`.
+        staff: Gives the cluster whose workers make tiles; None leaves them to our threads.
+        progress: How to tell how far it is.
+        when_made: Called when all tiles are there, before they become one file.
+        deliver: What to do with the finished file instead of naming it `path`.
+    """
+    canvas, parts = work.canvas, work.parts
+    with parts.scratch() as scratch:
+        whole = scratch / "product.tif"
+        following = can_follow(options)
+        with CogStream(canvas, parts, options, scratch) if following else nullcontext() as stream:
+            done = _make_tiles(work, stream, label=label, staff=staff, progress=progress)
+            if when_made is not None:
+                when_made()
+            if stream is not None:
+                stream.finish(whole, tags=tags, xmp=xmp)
+            else:
+                is_masked = canvas.layout.nodata is None and has_gaps(canvas, parts)
+                virtual = write_vrt(canvas, parts, tags=tags, xmp=xmp, is_masked=is_masked)
+                write_cog(virtual, whole, options)
+        parts.check_wanted()
+        if deliver is None:
+            publish(whole, path)
+        else:
+            deliver(whole)
+    return done
+
+
+def _make_tiles(
+    work: Writer,
+    stream: CogStream | None,
+    *,
+    label: str,
+    staff: Callable[[], Cluster | None],
+    progress: Progress,
+) -> Done:
+    canvas, parts = work.canvas, work.parts
+    finished = parts.finished(canvas)
+    if finished:
+        _log.info("%d of %d tiles were finished before", len(finished), len(canvas.plan))
+    if stream:
+        for cell in finished:
+            stream.feed(*cell)
+    missing = [tile for tile in canvas.plan if (tile.row, tile.col) not in finished]
+    n_px = sum(canvas.place(tile).width * canvas.place(tile).height for tile in missing)
+
+    network_s: dict[str, float] = {}
+
+    def done(receipt: Receipt) -> None:
+        advance(receipt.n_px)
+        network_s[receipt.process] = max(receipt.network_s, network_s.get(receipt.process, 0.0))
+        if stream:
+            stream.feed(receipt.row, receipt.col)
+
+    cluster = staff() if missing else None
+    with progress(label, n_px) as advance:
+        run_cells(work, [(tile.row, tile.col) for tile in missing], cluster=cluster, done=done)
+    if all(parts.is_empty(tile) for tile in canvas.plan):
+        raise SceneError(f"{canvas.scene.name} holds no valid pixel there; nothing to write")
+    return Done(len(finished), sum(network_s.values()))
+
+
+@contextmanager
+def keeping(parts: Parts, canvas: Canvas) -> Iterator[None]:
+    """Say what is kept when a run ends early, and keep nothing where there is nothing."""
+    try:
+        yield
+    except (GeotransError, KeyboardInterrupt) as error:
+        n_kept = len(parts.finished(canvas)) if any(parts.folder.glob("r*.tif")) else 0
+        if n_kept == 0:
+            if parts.is_wanted:  # Else a later run may just have begun there.
+                parts.discard()
+            raise
+        said = str(error) or "interrupted"
+        raise type(error)(
+            f"{said}; {n_kept} of {len(canvas.plan)} tiles are kept in {parts.folder}, and the "
+            "same command goes on from there"
+        ) from error

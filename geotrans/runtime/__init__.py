@@ -1,0 +1,1 @@
+"""The process itself: files written whole, threads, memory, GDAL's settings, configuration."""

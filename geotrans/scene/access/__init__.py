@@ -1,0 +1,1 @@
+"""How the bytes of a scene are reached: URLs, stores, open datasets, identities."""

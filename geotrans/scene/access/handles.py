@@ -1,0 +1,77 @@
+"""Open files: a few for each thread, because a GDAL dataset serves one thread at a time."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from geotrans.runtime.caches import clears_cache
+
+# A collection may hold thousands of scenes; the oldest handles of a thread make way.
+LARGEST_OPEN = 32
+
+
+class _Shelf:
+    """The open datasets of one thread, least recently used first."""
+
+    def __init__(self) -> None:
+        self.datasets: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+_local = threading.local()
+_shelves: weakref.WeakSet[_Shelf] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def borrow(key: Hashable, opener: Callable[[], Any]) -> Any:
+    """The calling thread's dataset for `key`, opened if it is not yet."""
+    datasets = _own_shelf().datasets
+    if key in datasets:
+        datasets.move_to_end(key)
+        return datasets[key]
+    dataset = datasets[key] = opener()
+    while len(datasets) > LARGEST_OPEN:
+        datasets.popitem(last=False)[1].close()
+    return dataset
+
+
+def discard(key: Hashable) -> None:
+    """Close the calling thread's dataset for `key`."""
+    dataset = _own_shelf().datasets.pop(key, None)
+    if dataset is not None:
+        dataset.close()
+
+
+def release(key: Hashable) -> None:
+    """Close the datasets of every thread for `key`; no thread may be reading them."""
+    with _lock:
+        shelves = list(_shelves)
+    for shelf in shelves:
+        dataset = shelf.datasets.pop(key, None)
+        if dataset is not None:
+            dataset.close()
+
+
+@atexit.register
+@clears_cache
+def close_all() -> None:
+    """Close what is open; at the latest before the interpreter takes rasterio apart."""
+    for shelf in list(_shelves):
+        while shelf.datasets:
+            shelf.datasets.popitem()[1].close()
+
+
+def _own_shelf() -> _Shelf:
+    # A forked process must not share the file positions of its parent: it opens its own.
+    if getattr(_local, "pid", None) != os.getpid():
+        shelf = _Shelf()
+        _local.pid, _local.shelf = os.getpid(), shelf
+        with _lock:
+            _shelves.add(shelf)
+    own: _Shelf = _local.shelf
+    return own

@@ -1,0 +1,1 @@
+"""Scenes seen otherwise: on another grid, in colours, as classes, side by side."""

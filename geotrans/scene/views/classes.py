@@ -1,0 +1,164 @@
+"""Class rasters: one band whose values are names of something."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.errors import DomainError
+from geotrans.grid import Window
+from geotrans.scene.access.identity import SourceIdentity
+from geotrans.scene.base import Band, Patch, Scene
+
+# Names of the classes by value, JSON: what products and labels of ours carry.
+CLASSES_TAG = "GEOTRANS_CLASSES"
+# Colours of the classes by name, JSON: what rendered maps carry.
+PALETTE_TAG = "GEOTRANS_PALETTE"
+
+
+@dataclass(frozen=True)
+class ClassValue:
+    """One class of a raster.
+
+    Attributes:
+        value: Stored value.
+        name: What it is called; its value as text where the file gives no names.
+        color: Red, green, blue it is drawn in; a grey by its value where the file gives none.
+    """
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+
+def class_names(scene: Scene) -> dict[int, str] | None:
+    """Names of the classes of a one-band scene by value; None where it carries none.
+
+    They are found in our own tag, else in the category names that GDAL keeps beside a file.
+    """
+    if len(scene.bands) != 1:
+        return None
+    names = _tagged(scene.tags.get(CLASSES_TAG, "")) or _beside(scene.uri)
+    return {value: name for value, name in enumerate(names) if name} or None
+
+
+def class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
+    """Classes of a one-band scene, by value; None where it carries neither names nor colours."""
+    names, colors = class_names(scene), scene.colormap if len(scene.bands) == 1 else None
+    if names is None and colors is None:
+        return None
+    values = names if names is not None else colors or {}
+    return tuple(
+        ClassValue(
+            value,
+            str(value) if names is None else names[value],
+            _color(value, None if colors is None else colors.get(value)),
+        )
+        for value in sorted(values)
+    )
+
+
+class ClassScene(Scene):
+    """A class raster in the values and colours of a task.
+
+    Args:
+        scene: The class raster, one band.
+        values: Value in the task of each value of the raster that the task knows.
+        colors: Colour of each value in the task.
+        names: Names of the raster's values, for messages.
+        task: Name of the task, for messages.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        values: Mapping[int, int],
+        *,
+        colors: Mapping[int, tuple[int, int, int]],
+        names: Mapping[int, str],
+        task: str,
+    ) -> None:
+        colormap = {value: (*color, 255) for value, color in colors.items()}
+        dtype = np.dtype(np.uint8) if max(colors) < 256 else scene.dtype
+        band = replace(scene.bands[0], name="class", dtype=dtype)
+        super().__init__(replace(scene.info, bands=(band,), dtype=dtype, colormap=colormap))
+        self.scene = copy.copy(scene)
+        # A scene that has a colour table is never averaged for an overview.
+        self.scene.info = replace(scene.info, colormap=colormap)
+        self._values, self._names, self._task = dict(values), dict(names), task
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Identity of the class raster."""
+        return self.scene.identity
+
+    def close(self) -> None:
+        """Close the class raster."""
+        self.scene.close()
+
+    def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
+        patch = self.scene._read(window, self.scene.bands, out_shape)
+        data = np.zeros((len(bands), *out_shape), self.dtype)
+        for value in found_values(patch.data[0], patch.valid):
+            if value not in self._values:
+                raise DomainError(self._complaint(patch, window))
+            data[:, patch.data[0] == value] = self._values[value]
+        return Patch(data, patch.valid)
+
+    def _complaint(self, patch: Patch, window: Window) -> str:
+        foreign = [v for v in found_values(patch.data[0], patch.valid) if v not in self._values]
+        told = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in foreign[:8])
+        known = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in sorted(self._values))
+        return (
+            f"task '{self._task}' knows the classes {known} of {self.name}, which also holds "
+            f"{told} at column {window.col_off}, row {window.row_off}; give those pixels a class "
+            "it knows, or make them nodata"
+        )
+
+
+def found_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
+    """Values a class raster holds where it is valid, in order."""
+    return [int(value) for value in np.unique(data[..., valid])]
+
+
+def write_category_names(path: Path, names: Sequence[str]) -> None:
+    """Write names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
+    root = ET.Element("PAMDataset")
+    categories = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    for name in names:
+        ET.SubElement(categories, "Category").text = name
+    path.with_name(f"{path.name}.aux.xml").write_text(ET.tostring(root, encoding="unicode"))
+
+
+def _tagged(text: str) -> list[str]:
+    try:
+        names = json.loads(text) if text else []
+    except ValueError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _beside(uri: str) -> list[str]:
+    path = Path(f"{uri}.aux.xml")
+    try:
+        root = ET.fromstring(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ET.ParseError, UnicodeDecodeError):
+        return []
+    if root is None:
+        return []
+    return [one.text or "" for one in root.iterfind("PAMRasterBand/CategoryNames/Category")]
+
+
+def _color(value: int, color: tuple[int, int, int, int] | None) -> tuple[int, int, int]:
+    if color is None:
+        grey = value % 256
+        return grey, grey, grey
+    return color[0], color[1], color[2]

@@ -1,0 +1,65 @@
+"""One-band palette rasters seen as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.errors import BandError
+from geotrans.grid import Window
+from geotrans.scene.access.identity import SourceIdentity
+from geotrans.scene.base import Band, Patch, Scene
+
+_COLORS = ("red", "green", "blue")
+
+
+def expand_palette(scene: Scene) -> Scene:
+    """A palette raster as bands red, green and blue; any other scene as it is."""
+    return scene if scene.colormap is None else PaletteScene(scene)
+
+
+class PaletteScene(Scene):
+    """A palette raster whose pixels are read as colours."""
+
+    def __init__(self, scene: Scene) -> None:
+        if scene.colormap is None:
+            raise BandError(f"{scene.name} has no palette")
+        uint8 = np.dtype(np.uint8)
+        bands = tuple(Band(i, c, c, c, uint8) for i, c in enumerate(_COLORS, 1))
+        # The nodata value is an index; no colour means it.
+        super().__init__(replace(scene.info, bands=bands, dtype=uint8, nodata=None, colormap=None))
+        self.scene = scene
+        self._lookup = _lookup(scene.colormap)
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Identity of the palette raster."""
+        return self.scene.identity
+
+    def close(self) -> None:
+        """Close the palette raster."""
+        self.scene.close()
+
+    def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
+        indices = self.scene._read(window, self.scene.bands, out_shape)
+        values = indices.data[0].astype(np.intp).clip(-1, len(self._lookup) - 1)
+        colors = self._lookup[values]  # (H, W) -> (H, W, 3)
+        channels = [band.index - 1 for band in bands]
+        return Patch(np.ascontiguousarray(np.moveaxis(colors, -1, 0)[channels]), indices.valid)
+
+
+def _lookup(colormap: Any) -> npt.NDArray[np.uint8]:
+    """Colours by value, shape `(n, 3)`; values without one, and the last of all, are black."""
+    table = np.zeros((max(colormap) + 2, 3), np.uint8)
+    for value, color in colormap.items():
+        table[value] = _first_three(color)
+    return table
+
+
+def _first_three(color: Sequence[int]) -> tuple[int, int, int]:
+    red, green, blue = color[:3]
+    return red, green, blue

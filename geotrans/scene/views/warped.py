@@ -1,0 +1,209 @@
+"""A scene on another grid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geotrans.errors import SceneError, UsageError, nearest
+from geotrans.grid import Window, window_geobox
+from geotrans.scene.access.identity import SourceIdentity
+from geotrans.scene.base import Band, Patch, Scene, SceneInfo
+
+# Px of the finer grid that a kernel of each kind reaches to one side.
+_REACH = {"nearest": 1, "bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3, "average": 1}
+
+# Any CRS, the same on both sides, where neither grid has one: GDAL insists.
+_SAME = "EPSG:3857"
+
+
+def on_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Scene:
+    """A scene as it looks on another grid; the scene itself if the grid is its own.
+
+    Raises:
+        UsageError: If the resampling is unknown.
+        SceneError: If one of both grids has a CRS and the other has none.
+    """
+    if resampling not in _REACH:
+        raise UsageError(
+            f"resampling '{resampling}' is none of {', '.join(_REACH)}{nearest(resampling, _REACH)}"
+        )
+    if _same_grid(scene.geobox, geobox):
+        return scene
+    return WarpedScene(scene, geobox, resampling=resampling)
+
+
+class WarpedScene(Scene):
+    """A scene resampled window by window.
+
+    The kernel, the transformer and the weights of valid pixels are those of the whole grid, so
+    that windows agree where they overlap. A pixel is valid if at least half of what its kernel
+    gathered is.
+    """
+
+    def __init__(self, scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> None:
+        if (scene.geobox.crs is None) != (geobox.crs is None):
+            which = "the scene" if scene.geobox.crs is None else "the grid"
+            raise SceneError(f"{scene.name} cannot be put on another grid: {which} has no CRS")
+        info = scene.info
+        super().__init__(
+            SceneInfo(
+                uri=info.uri,
+                name=info.name,
+                geobox=geobox,
+                bands=info.bands,
+                dtype=info.dtype,
+                nodata=info.nodata,
+                maskable=True,
+                colormap=info.colormap,
+                tags=info.tags,
+                crs_wkt=geobox.crs.to_wkt() if geobox.crs is not None else None,
+                notes=info.notes,
+            )
+        )
+        self.scene = scene
+        # Values that are names of something must not be mixed.
+        self.resampling = "nearest" if info.colormap is not None else resampling
+        self._scale = _scale(scene.geobox, geobox)
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Identity of the scene beneath, and the grid it is seen on."""
+        below = self.scene.identity
+        height, width = self.shape
+        grid = f"{self.geobox.crs} {tuple(self.geobox.affine)[:6]} {height}x{width}"
+        return SourceIdentity("token", f"{below} on {grid} by {self.resampling}")
+
+    def close(self) -> None:
+        """Close the scene beneath."""
+        self.scene.close()
+
+    def footprint(self) -> Window:
+        """Smallest window of this grid that holds every pixel the scene can reach; may be empty."""
+        corners = project_window(self.scene.geobox, self.geobox, Window.whole(self.scene.shape))
+        whole = Window.whole(self.shape)
+        if corners is None:
+            return Window(0, 0, 0, 0)
+        return corners.grown(1).intersection(whole)
+
+    def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
+        grid = window_geobox(self.geobox, window)
+        if out_shape != window.shape:
+            grid = grid.zoom_to(out_shape)
+        scale = _scale(self.scene.geobox, grid) if out_shape != window.shape else self._scale
+        part = project_window(grid, self.scene.geobox, Window.whole(out_shape))
+        if part is not None:
+            margin = 2 + math.ceil(_REACH[self.resampling] * max(1.0, *scale))
+            part = part.grown(margin).intersection(Window.whole(self.scene.shape))
+        if part is None or part.is_empty:
+            return Patch(
+                np.zeros((len(bands), *out_shape), np.result_type(*(b.dtype for b in bands))),
+                np.zeros(out_shape, bool),
+            )
+        below = self.scene.read(part, [band.index for band in bands])
+        origin = window_geobox(self.scene.geobox, part)
+        return _resample(below, origin, grid, resampling=self.resampling, scale=scale)
+
+
+def _resample(
+    patch: Patch, origin: GeoBox, grid: GeoBox, *, resampling: str, scale: tuple[float, float]
+) -> Patch:
+    from rasterio.enums import Resampling
+    from rasterio.warp import reproject
+
+    dtype = patch.data.dtype
+    exact: Any = np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
+    # Values weighted by validity, and the weights themselves, go through the same kernel.
+    stack = np.zeros((len(patch.data) + 1, *patch.valid.shape), exact)
+    np.copyto(stack[:-1], patch.data, where=patch.valid, casting="unsafe")
+    stack[-1] = patch.valid
+    warped = np.zeros((len(stack), *grid.shape), exact)
+    reproject(
+        stack,
+        warped,
+        src_transform=origin.affine,
+        src_crs=_wkt(origin),
+        dst_transform=grid.affine,
+        dst_crs=_wkt(grid),
+        resampling=Resampling[resampling],
+        tolerance=0,
+        # Left to itself, GDAL derives the kernel's width from each window.
+        XSCALE=f"{1 / scale[0]:.12g}",
+        YSCALE=f"{1 / scale[1]:.12g}",
+    )
+    weight = warped[-1]
+    valid = weight >= 0.5
+    values = np.divide(warped[:-1], weight, out=np.zeros_like(warped[:-1]), where=valid)
+    return Patch(_stored(values, dtype), valid)
+
+
+def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)
+
+
+def _wkt(geobox: GeoBox) -> str:
+    return _SAME if geobox.crs is None else geobox.crs.to_wkt()
+
+
+def _same_grid(one: GeoBox, other: GeoBox) -> bool:
+    """Whether both grids have the same pixels, to a thousandth of one."""
+    if one.shape != other.shape or one.crs != other.crs:
+        return False
+    height, width = one.shape
+    return all(
+        math.dist(~one.affine @ (other.affine @ corner), corner) < 1e-3
+        for corner in ((0, 0), (width, 0), (0, height))
+    )
+
+
+def _scale(scene: GeoBox, grid: GeoBox) -> tuple[float, float]:
+    """Px of the scene per px of the grid, along columns and rows, at the middle of the grid."""
+    height, width = grid.shape
+    middle = Window(width // 2, height // 2, 1, 1)
+    points = _points(window_geobox(grid, middle), scene, np.array([[0, 0], [1, 0], [0, 1]], float))
+    if not np.isfinite(points).all():
+        return 1.0, 1.0
+    (across, down) = points[1] - points[0], points[2] - points[0]
+    return max(abs(across[0]), abs(down[0])), max(abs(across[1]), abs(down[1]))
+
+
+def project_window(grid: GeoBox, other: GeoBox, window: Window) -> Window | None:
+    """Smallest window of `other` that holds a window of `grid`; None if it lies nowhere in it."""
+    n = 21  # An edge of a window bends by far less than a pixel between so many points.
+    across = np.linspace(window.col_off, window.col_end, n)
+    down = np.linspace(window.row_off, window.row_end, n)
+    lattice = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
+    points = _points(grid, other, lattice)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return None
+    (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    return Window(int(left), int(top), int(right - left), int(bottom - top))
+
+
+def _points(
+    grid: GeoBox, other: GeoBox, points: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Pixel positions `(n, 2)` as `(col, row)` of one grid, counted in another."""
+    x, y = _apply(grid.affine, points[:, 0], points[:, 1])
+    if grid.crs is not None and other.crs is not None and grid.crs != other.crs:
+        from pyproj import Transformer
+
+        transformer = Transformer.from_crs(grid.crs.proj, other.crs.proj, always_xy=True)
+        x, y = transformer.transform(x, y)
+    return np.stack(_apply(~other.affine, np.asarray(x), np.asarray(y)), axis=-1)
+
+
+def _apply(
+    affine: Affine, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    a, b, c, d, e, f = tuple(affine)[:6]
+    return a * x + b * y + c, d * x + e * y + f

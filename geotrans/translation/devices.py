@@ -1,0 +1,62 @@
+"""Device and precision of a cluster's workers: alike on all, or tiles would show."""
+
+from __future__ import annotations
+
+from geotrans.errors import ClusterError
+from geotrans.execution.cluster import Cluster
+from geotrans.tasks import Bundle, NormStatistics
+from geotrans.translation.translators import find_bundle
+
+
+def shared_device(cluster: Cluster, asked: str) -> str:
+    """The device every worker of a cluster has.
+
+    Args:
+        cluster: Whose workers.
+        asked: As `pick_device` takes it.
+
+    Raises:
+        ClusterError: If some would take a GPU and some have none.
+        DeviceError: If a worker does not have what was asked for.
+    """
+    found = cluster.ask(_device, asked)
+    kinds = {device.partition(":")[0] for device in found.values()}
+    if len(kinds) > 1:
+        without = next(worker for worker, device in found.items() if device == "cpu")
+        n_without = sum(device == "cpu" for device in found.values())
+        raise ClusterError(
+            f"{n_without} of {len(found)} workers have no GPU ({without}); give --device cpu, or "
+            "a cluster where all have one"
+        )
+    return next(iter(found.values()))
+
+
+def shared_precision(
+    cluster: Cluster, asked: str, *, bundle: Bundle, device: str, norm: NormStatistics | None
+) -> str:
+    """The arithmetic of every worker of a cluster: bfloat16 only where all are faster in it."""
+    if asked != "auto":
+        return asked
+    if not all(cluster.ask(_has_bfloat16, device).values()):
+        return "float32"
+    found = set(cluster.ask(_precision, bundle, device, norm).values())
+    return found.pop() if len(found) == 1 else "float32"
+
+
+def _device(asked: str) -> str:
+    from geotrans.inference import pick_device
+
+    return str(pick_device(asked))
+
+
+def _has_bfloat16(device: str) -> bool:
+    from geotrans.inference import pick_device
+    from geotrans.inference.precision import has_bfloat16
+
+    return has_bfloat16(pick_device(device))
+
+
+def _precision(bundle: Bundle, device: str, norm: NormStatistics | None) -> str:
+    from geotrans.inference import Translator
+
+    return Translator(find_bundle(bundle), device=device, norm=norm).precision

@@ -1,0 +1,197 @@
+"""A scene that is a Dask array, and a task, as another Dask array: one task for each tile.
+
+A task is given the blocks of the source that its window touches, so that a block is made once
+however many tiles look at it, and nothing is made that nobody asked for. `map_overlap` would need
+fifteen tasks a chunk and hold neighbours in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.grid import Tile, Window
+from geotrans.models import hand_back_now_and_then
+from geotrans.scene import reach
+from geotrans.scene.array import array_bands, array_of, with_pixels, without_pixels
+from geotrans.tasks.domain import check_block
+from geotrans.translation.job import Job, translate_tile
+from geotrans.translation.norm_statistics import settle_norms, wants_samples
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+_log = logging.getLogger(__name__)
+
+# Blocks of the source larger than this are cut, or a few of them would fill the memory.
+_MOST_BLOCK_BYTES = 256 * 2**20
+_BLOCK_PX = 1024
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What is taken although the task has not seen it, and whose statistics norms use.
+
+    Attributes:
+        any_values: Any range of values.
+        any_style: A map in any colours.
+        norm_stats: As `translate` takes it; None for what the network wants.
+    """
+
+    any_values: bool = False
+    any_style: bool = False
+    norm_stats: str | None = None
+
+
+def lazy_product(
+    job: Job, allowances: Allowances, *, with_valid: bool
+) -> tuple[da.Array, da.Array | None]:
+    """The product and its `valid`, nothing computed yet; one task per tile makes both.
+
+    Args:
+        job: A translation of a scene over a Dask array, planned without reading.
+        allowances: What was asked for that is looked at when a block is computed.
+        with_valid: Whether to tell which pixels are valid.
+
+    Returns:
+        Stored values `(C, H, W)` in chunks of one tile, and bool `(H, W)`.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.delayed import delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    source = _source(job)
+    token = tokenize(job.fingerprint(), allowances, with_valid)
+    frame = replace(job, scene=without_pixels(job.scene, job.bands))
+    common = delayed(frame, name=f"job-{token}", traverse=False)
+    if wants_samples(job.spec, allowances.norm_stats):
+        # The one task that reads samples all over the scene, when the first tile is asked for.
+        whole = delayed(job, name=f"scene-{token}", traverse=False)
+        common = delayed(_calibrated, traverse=False)(
+            whole, common, allowances.norm_stats, dask_key_name=f"statistics-{token}"
+        )
+    name = f"translate_{job.spec.name.replace('-', '_')}-{token}"
+    edges = [(0, *accumulate(sizes)) for sizes in source.chunks[1:]]
+    tasks = {
+        (name, 0, tile.row, tile.col): (
+            _tile, common.key, allowances, (tile.row, tile.col), with_valid,
+            *_blocks_of(source.name, edges, reach(job.scene, tile.read)),
+        )
+        for tile in job.plan
+    }  # fmt: skip
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source, common])
+    n_bands, scale = len(job.layout.bands) + with_valid, job.layout.scale
+    chunks = ((n_bands,), *(tuple(n * scale for n in sizes) for sizes in job.plan.chunks))
+    stack = da.Array(graph, name, chunks, meta=np.empty((0, 0, 0), job.layout.dtype))
+    return (stack[:-1], stack[-1] != 0) if with_valid else (stack, None)
+
+
+def eager_product(job: Job) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The same at once, of a scene that is in memory."""
+    shape = job.geobox.shape
+    fill = job.layout.nodata or 0
+    data = np.full((len(job.layout.bands), *shape), fill, job.layout.dtype)
+    valid = np.zeros(shape, bool)
+    for tile in job.plan:
+        if (patch := translate_tile(job, tile)) is not None:
+            rows, cols = job.place(tile).slices
+            data[:, rows, cols], valid[rows, cols] = patch.data, patch.valid
+    return data, valid
+
+
+def _source(job: Job) -> da.Array:
+    """The bands that the task reads, one chunk over all of them, in blocks of a decent size."""
+    array = array_of(job.scene).data
+    channels = [band - 1 for band in array_bands(job.scene, job.bands)]
+    if channels != list(range(array.shape[0])):
+        array = array[channels]
+    if array.numblocks[0] > 1:
+        array = array.rechunk({0: -1})
+    largest = max(array.chunks[1]) * max(array.chunks[2]) * len(channels) * array.dtype.itemsize
+    if largest > _MOST_BLOCK_BYTES:
+        _log.warning(
+            "%s has chunks of up to %d x %d px, %.1f GB each: cut into %d px for translating, but "
+            "each is still read as a whole; open it with chunks=%d if you can",
+            job.scene.name, max(array.chunks[2]), max(array.chunks[1]), largest / 1e9,
+            _BLOCK_PX, _BLOCK_PX,
+        )  # fmt: skip
+        array = array.rechunk({1: _BLOCK_PX, 2: _BLOCK_PX})
+    return array
+
+
+def _blocks_of(
+    name: str, edges: list[tuple[int, ...]], window: Window
+) -> tuple[list[list[tuple[object, ...]]], tuple[int, int], Window]:
+    """Keys of the blocks that hold a window, row by row; where the first begins; the window."""
+    ranges = []
+    for axis, part in zip(edges, window.slices, strict=True):
+        first = int(np.searchsorted(axis, part.start, side="right")) - 1
+        last = int(np.searchsorted(axis, part.stop, side="left"))
+        ranges.append(range(first, last))
+    rows, cols = ranges
+    keys: list[list[tuple[object, ...]]] = [[(name, 0, i, j) for j in cols] for i in rows]
+    return keys, (edges[0][rows.start], edges[1][cols.start]), window
+
+
+def _tile(
+    job: Job,
+    allowances: Allowances,
+    cell: tuple[int, int],
+    with_valid: bool,
+    blocks: list[list[npt.NDArray[Any]]],
+    corner: tuple[int, int],
+    window: Window,
+) -> npt.NDArray[Any]:
+    """One chunk of the product; the last channel is `valid`, if it is asked for."""
+    tile = job.plan.tile(*cell)
+    data = _joined(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
+    job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
+    _check(job, allowances, tile)
+    patch = translate_tile(job, tile)
+    shape = job.place(tile).shape
+    n_bands = len(job.layout.bands)
+    stack = np.full((n_bands + with_valid, *shape), job.layout.nodata or 0, job.layout.dtype)
+    if patch is not None:
+        stack[:n_bands] = patch.data
+    if with_valid:
+        stack[-1] = 0 if patch is None else patch.valid
+    hand_back_now_and_then()  # Of what is done with arrays beside, translated or empty.
+    return stack
+
+
+def _check(job: Job, allowances: Allowances, tile: Tile) -> None:
+    core = job.scene.read(tile.core, job.bands)
+    check_block(
+        job.spec, job.scene, job.bands, core,
+        any_values=allowances.any_values, any_style=allowances.any_style,
+    )  # fmt: skip
+
+
+def _joined(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray[Any]:
+    """The part of adjoining blocks `(C, h, w)` that lies in a window counted from the first."""
+    first = np.asarray(blocks[0][0])
+    joined = np.empty((first.shape[0], *window.shape), first.dtype)
+    top = 0
+    for line in blocks:
+        left = 0
+        for block in line:
+            height, width = block.shape[1:]
+            part = Window(left, top, width, height)
+            shared = part.intersection(window)
+            to_rows, to_cols = shared.relative_to(window).slices
+            rows, cols = shared.relative_to(part).slices
+            joined[:, to_rows, to_cols] = block[:, rows, cols]
+            left += width
+        top += line[0].shape[1]
+    return joined
+
+
+def _calibrated(whole: Job, frame: Job, asked: str | None) -> Job:
+    """The job with the statistics that its norms want of the scene."""
+    return replace(frame, norm=settle_norms(whole, asked=asked, memory=None, recorded={}))

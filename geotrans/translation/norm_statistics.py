@@ -1,0 +1,285 @@
+"""Statistics of a scene for networks whose norms want some: decided once, before the first tile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geotrans.errors import SceneError, TilingError, UsageError, nearest
+from geotrans.grid import TilePlan, Window, plan_tiles
+from geotrans.tasks import Bundle, TaskSpec
+from geotrans.tasks.statistics import NORM_MODES, NormStatistics
+from geotrans.translation.job import Job, read_source, window_context
+
+if TYPE_CHECKING:
+    from geotrans.inference import Translator
+    from geotrans.inference.calibration import Sample
+
+_log = logging.getLogger(__name__)
+
+TAG = "GEOTRANS_NORM_STATS"
+
+# A sample of the scene: windows of this edge, px, in the middle of so many strata of each axis.
+_WINDOW_PX, _N_STRATA = 256, 5
+# Places tried in a stratum, the middle first, until half of a window is valid.
+_OFFSETS = (0.0, -0.3, 0.3)
+_ENOUGH_VALID = 0.5
+# The whole scene is read in cores of this edge, px; in one pass if it is no larger than this, px.
+_EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
+
+
+def wants_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+    """Whether pixels of the scene decide what the norms of a network do."""
+    if asked is None:
+        return spec.norm == "instance"
+    return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
+
+
+def settle_norms(
+    job: Job,
+    *,
+    asked: str | os.PathLike[str] | None,
+    memory: int | None,
+    recorded: Mapping[str, Any],
+) -> NormStatistics | None:
+    """Where the norms of a job's network have their statistics from, and what these are.
+
+    Args:
+        job: What is going to be translated; only its scene, bands, bundle, device, seed and the
+            anchor of its plan count.
+        asked: A mode, a product to take the statistics of, or None for what the network wants.
+        memory: Budget of the process, bytes.
+        recorded: Fingerprint of a run that was stopped, whose statistics are taken over.
+
+    Returns:
+        Statistics, or None for a network that has its own.
+
+    Raises:
+        UsageError: If the mode is not known or the network has no norms.
+        SceneError: If the scene has no valid pixel.
+        TilingError: If a sample of the scene does not fit into the budget.
+    """
+    spec = job.spec
+    if asked is None:
+        if spec.norm != "instance":
+            return None
+        asked = "scene"
+    if spec.norm == "none":
+        raise UsageError(f"the network of task '{spec.name}' has no norms; leave out --norm-stats")
+    mode = os.fspath(asked)
+    if mode not in NORM_MODES:
+        if not os.path.exists(mode):
+            raise UsageError(
+                f"--norm-stats {mode} is neither one of {', '.join(NORM_MODES)} nor a product"
+                f"{nearest(mode, NORM_MODES)}"
+            )
+        return statistics_of(mode, job.bundle)
+    if mode == "tile":
+        _log.warning(
+            "--norm-stats tile: each tile is normalised by its own statistics, so that tiles show "
+            "and other tile sizes give other pixels; use scene unless this is what you study"
+        )
+        return NormStatistics("tile")
+    before = NormStatistics.from_dict(recorded.get("norm"))
+    if before is not None and before.mode == mode and _is_same_run(job, recorded):
+        return before
+    return _measure(job, mode, memory)
+
+
+def sample_windows(shape: tuple[int, int], *, align: int, anchor: tuple[int, int]) -> list[Window]:
+    """A fixed sample of a scene: all of it in windows of 256 px, or 25 of them on a grid.
+
+    Args:
+        shape: `(height, width)` of the scene, px.
+        align: Stride of the network, px; windows are made larger if it is larger.
+        anchor: `(row, col)` of the scene's first pixel on the ground lattice.
+    """
+    edge = -(-_WINDOW_PX // align) * align
+    rows, cols = (
+        _starts(size, edge, align, first) for size, first in zip(shape, anchor, strict=True)
+    )
+    return [Window(col, row, edge, edge) for row in rows for col in cols]
+
+
+def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
+    """Statistics in the tags of a product, so that neighbouring scenes agree.
+
+    Args:
+        product: A product of the bundle.
+        bundle: The task and its weights.
+
+    Raises:
+        UsageError: If the file holds none, or those of other weights.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(product) as file:
+            tags = file.tags()
+        found = NormStatistics.from_dict(json.loads(tags.get(TAG, "null")))
+    except (RasterioError, ValueError):
+        tags, found = {}, None
+    if found is None or not found.values:
+        raise UsageError(
+            f"{os.fspath(product)} holds no statistics of norms; give a product of task "
+            f"'{bundle.spec.name}', made with --norm-stats scene or exact"
+        )
+    if tags.get("GEOTRANS_WEIGHTS_SHA256") != bundle.sha256:
+        raise UsageError(
+            f"{os.fspath(product)} was made by other weights than {bundle.path}, whose norms want "
+            "statistics of their own; give one of its products"
+        )
+    return found
+
+
+def _starts(size: int, edge: int, align: int, anchor: int) -> list[int]:
+    """Where windows start on an axis, on the lattice of the network's stride."""
+    first = anchor // align * align - anchor
+    if size - first <= _N_STRATA * edge:
+        return list(range(first, size, edge))
+    centres = ((2 * i + 1) * size // (2 * _N_STRATA) for i in range(_N_STRATA))
+    return [(c - edge // 2 + anchor) // align * align - anchor for c in centres]
+
+
+def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
+    from geotrans.inference import Translator
+    from geotrans.inference.calibration import pool_by_layer, pool_together
+
+    if memory is not None and mode == "scene":
+        n_px = sum(w.width * w.height for w in _windows(job))
+        if (needed := _bytes_at_once(job, n_px)) > memory:
+            raise TilingError(
+                f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
+                f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB, "
+                "or give --norm-stats exact, which takes longer"
+            )
+    # As exact as can be, whatever the tiles are computed in.
+    translator = Translator(
+        job.bundle, device=job.device, precision="float32", seed=job.seed,
+        norm=NormStatistics("tile"),
+    )  # fmt: skip
+    if mode == "scene":
+        samples = [_sample(job, translator, w, counted=w) for w in _chosen(job)]
+        return NormStatistics("scene", pool_together(translator.network, samples))
+    plan = _whole(job)
+
+    def tiles() -> Iterator[Sample]:
+        for tile in plan:
+            sample = _sample(job, translator, tile.read, counted=tile.core)
+            if sample.weight.any():
+                yield sample
+
+    n_px = len(plan) * plan.window_shape[0] * plan.window_shape[1]
+    has_room = memory is None or _bytes_at_once(job, n_px) <= memory
+    if n_px <= _ONE_PASS_PX and has_room:
+        if not (few := list(tiles())):
+            raise _nothing(job)
+        return NormStatistics("exact", pool_together(translator.network, few))
+    if next(tiles(), None) is None:
+        raise _nothing(job)
+    return NormStatistics("exact", pool_by_layer(translator.network, tiles))
+
+
+def _whole(job: Job) -> TilePlan:
+    """All of the scene, in tiles that no choice of the user changes: sums keep their order."""
+    spec = job.spec
+    return plan_tiles(
+        job.scene.shape, tile=max(_EXACT_CORE_PX, spec.align), halo=spec.halo, align=spec.align,
+        anchor=job.plan.anchor,
+    )  # fmt: skip
+
+
+def _sample(job: Job, translator: Translator, window: Window, *, counted: Window) -> Sample:
+    """A window as the network sees it; what lies outside `counted`, the scene or `valid` is not."""
+    import torch
+
+    from geotrans.inference.calibration import Sample
+
+    patch = read_source(job, window)
+    weight = np.zeros(window.shape, np.float32)
+    inner = counted.intersection(Window.whole(job.scene.shape)).relative_to(window).slices
+    weight[inner] = patch.valid[inner]
+    planes = translator.planes(patch.data, **window_context(job, window))
+    return Sample(planes, torch.from_numpy(weight))
+
+
+def _chosen(job: Job) -> list[Window]:
+    """Windows of the sample, moved within their strata to where the scene is valid."""
+    align, anchor = job.spec.align, job.plan.anchor
+    windows = _windows(job)
+    chosen = [_moved(job, window) for window in windows]
+    if found := [window for window, share in chosen if share > 0]:
+        return found
+    # So little is valid that no place tried has any of it.
+    edge = windows[0].width
+    rows, cols = (
+        range(first // align * align - first, size, edge)
+        for size, first in zip(job.scene.shape, anchor, strict=True)
+    )
+    for row in rows:
+        for col in cols:
+            window = Window(col, row, edge, edge)
+            if _valid(job, window).any():
+                found.append(window)
+            if len(found) == _N_STRATA**2:
+                return found
+    if not found:
+        raise _nothing(job)
+    return found
+
+
+def _moved(job: Job, window: Window) -> tuple[Window, float]:
+    """The first place tried where enough of a window is valid, or else the best; and its share."""
+    height, width = (n / _N_STRATA for n in job.scene.shape)
+    align, best, most = job.spec.align, window, -1.0
+    is_whole = max(height, width) <= window.width
+    for down in _OFFSETS:
+        for right in _OFFSETS:
+            moved = window.shifted(
+                rows=int(down * max(0.0, height - window.height)) // align * align,
+                cols=int(right * max(0.0, width - window.width)) // align * align,
+            )
+            share = float(_valid(job, moved).mean())
+            if share > most:
+                best, most = moved, share
+            if is_whole or share >= _ENOUGH_VALID or not job.scene.maskable:
+                return best, most
+    return best, most
+
+
+def _valid(job: Job, window: Window) -> npt.NDArray[np.bool_]:
+    """Where the part of a window that lies in the scene is valid."""
+    inside = window.intersection(Window.whole(job.scene.shape))
+    return job.scene.read(inside, job.bands).valid
+
+
+def _windows(job: Job) -> list[Window]:
+    return sample_windows(job.scene.shape, align=job.spec.align, anchor=job.plan.anchor)
+
+
+def _bytes_at_once(job: Job, n_px: int) -> float:
+    """Memory of this process with so many pixels waiting at one of the network's norms, bytes."""
+    from geotrans.models import largest_layer
+    from geotrans.runtime.gdal import GDAL_CACHE_BYTES
+    from geotrans.runtime.memory import resident_bytes
+
+    # What waits at a norm is what the layer before it made: at most half of the largest layer.
+    per_px = 2 * largest_layer(job.bundle.generator(), job.spec.channels_in)
+    return resident_bytes() + GDAL_CACHE_BYTES + n_px * per_px
+
+
+def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:
+    now = replace(job, norm=None).fingerprint()
+    return all(now[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
+
+
+def _nothing(job: Job) -> SceneError:
+    return SceneError(f"{job.scene.name} holds no valid pixel; nothing to translate")

@@ -1,0 +1,216 @@
+"""What a translation would be, measured on one tile: `geotrans translate --plan`."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geotrans.execution.cluster import Cluster
+from geotrans.execution.connect import reach
+from geotrans.grid import Tile, gsd_m
+from geotrans.parts import Parts
+from geotrans.product.cog.driver import cog_options, measure_cog
+from geotrans.product.destination import destination, megabytes
+from geotrans.product.upload import Target
+from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
+from geotrans.runtime.memory import PeakMemory, resident_bytes
+from geotrans.scene import Scene, open_scene
+from geotrans.tasks import Bundle, open_bundle
+from geotrans.translation import Job
+from geotrans.translation.budget import tile_bytes_per_px
+from geotrans.translation.job import HaloError, translate_tile
+from geotrans.translation.plan import plan_job
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+# Pixels computed per pixel of the product from which on a user is told what else there is.
+_DEAR = 3.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a translation would be.
+
+    Attributes:
+        source: The scene.
+        task: The task.
+        output: The product's file.
+        bands: Position in the scene of each band the task reads.
+        gsd_m: Ground sampling distance, m; None without a CRS.
+        shape: `(height, width)` of the product, px.
+        n_tiles: Tiles to translate.
+        window: `(height, width)` of what the network sees of each, px.
+        halo: Context on each side of a core, px.
+        exact_halo: Context the network sees on each side, px.
+        halo_error: What less context than that costs, measured on one tile; None if it is exact.
+        overhead: Pixels computed per pixel of the product.
+        device: Where the network runs.
+        precision: Arithmetic it runs in.
+        seed: Which of the equally plausible pictures.
+        workers: Processes that translate.
+        raw_bytes: Size of the product's pixels.
+        output_bytes: Size of the product, measured on one tile; overviews included.
+        memory_bytes: Largest memory of all processes, measured on one tile.
+        seconds: Time it takes, measured on one tile.
+    """
+
+    source: str
+    task: str
+    output: str
+    bands: dict[str, int]
+    gsd_m: float | None
+    shape: tuple[int, int]
+    n_tiles: int
+    window: tuple[int, int]
+    halo: int
+    exact_halo: int
+    halo_error: HaloError | None
+    overhead: float
+    device: str
+    precision: str
+    seed: int
+    workers: int
+    raw_bytes: int
+    output_bytes: int
+    memory_bytes: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for JSON."""
+        return asdict(self)
+
+    def _context(self) -> str:
+        """What the halo costs, in pixels or in accuracy."""
+        cost = f"{self.overhead:.2f} px computed per px"
+        if self.halo < self.exact_halo:
+            return f"{cost}; not exact: {self.halo_error or 'not measured'}"
+        if self.overhead > _DEAR:
+            return (
+                f"{cost} to be exact; a larger --tile computes less, or --halo N, whose error is "
+                "then measured"
+            )
+        return cost
+
+    def __str__(self) -> str:
+        """A line for each thing a user wants to know."""
+        height, width = self.shape
+        size = "unknown" if self.gsd_m is None else f"{self.gsd_m:.4g} m"
+        bands = ", ".join(f"{name} = band {index}" for name, index in self.bands.items())
+        window = f"{self.window[1]} x {self.window[0]}"
+        lines = {
+            "scene": f"{self.source}: {width} x {height} px of {size}",
+            "task": f"{self.task}, {self.precision} on {self.device}, seed {self.seed}",
+            "bands": bands,
+            "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
+            f"{self._context()}",
+            "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
+            f"worker{'s' * (self.workers > 1)}",
+            "time": f"about {_duration(self.seconds)}",
+            "output": f"{self.output}: about {megabytes(self.output_bytes)} "
+            f"({megabytes(self.raw_bytes)} of pixels)",
+        }
+        return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
+
+
+def survey_job(
+    job: Job, *, path: Path | str, options: Mapping[str, str], workers: int, is_apart: bool = False
+) -> Survey:
+    """Translate one tile in the middle of the plan, keep nothing of it, and extrapolate.
+
+    Args:
+        job: What would be done.
+        path: File it would make.
+        options: Creation options of the product.
+        workers: Processes that would translate.
+        is_apart: Whether each has cores or a GPU of its own, as on a cluster.
+    """
+    tile = _middle(job)
+    before = resident_bytes()
+    with PeakMemory() as peak:
+        translate_tile(job, tile)  # The first pass also loads kernels.
+        started = time.perf_counter()
+        patch = translate_tile(job, tile)
+        tile_seconds = time.perf_counter() - started
+    place, raw_bytes = job.place(tile), job.n_px * job.layout.bytes_per_px
+    cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
+    share = job.n_px / (place.width * place.height)
+    height, width = job.plan.window_shape
+    per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
+    waiting = per_px * height * width
+    one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
+    return Survey(
+        source=job.scene.public_uri,
+        task=job.spec.name,
+        output=str(path),
+        bands=dict(zip((b.name for b in job.spec.source), job.bands, strict=True)),
+        gsd_m=gsd_m(job.scene.geobox),
+        shape=(job.geobox.shape[0], job.geobox.shape[1]),
+        n_tiles=len(job.plan),
+        window=job.plan.window_shape,
+        halo=job.plan.halo,
+        exact_halo=job.spec.halo,
+        halo_error=job.halo_error,
+        overhead=round(job.plan.overhead, 3),
+        device=job.device,
+        precision=job.precision,
+        seed=job.seed,
+        workers=workers,
+        raw_bytes=raw_bytes,
+        output_bytes=math.ceil(cog_bytes * share),
+        memory_bytes=math.ceil(one_process if workers == 1 else before + workers * one_process),
+        seconds=len(job.plan) * tile_seconds / (workers if is_apart else 1) + share * cog_seconds,
+    )
+
+
+def _middle(job: Job) -> Tile:
+    return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def survey(
+    scene: str | os.PathLike[str] | xr.DataArray | Scene,
+    task: str | os.PathLike[str] | Bundle,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    cluster: str | os.PathLike[str] | Cluster | None = None,
+    overwrite: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+    **choices: Any,
+) -> Survey:
+    """Say what `translate` would do with the same arguments, and write nothing."""
+    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+        bundle, source = open_bundle(task), open_scene(scene)
+        target = Target.of(out)
+        path = destination(
+            source, bundle.spec.name, out if target is None else target.local, overwrite=overwrite
+        )
+        recorded = Parts.beside(path).recorded()
+        job = plan_job(source, bundle, workers=workers, cluster=crew, recorded=recorded, **choices)
+        options = cog_options(job.layout, creation_options)
+        if target is not None:
+            target.check(overwrite=overwrite)
+        where = path if target is None else target.url
+        if crew is None:
+            return survey_job(job, path=where, options=options, workers=workers)
+        worker, threads = next(iter(crew.workers.items()))
+        job = replace(job, threads=threads)
+        measure = partial(
+            survey_job, job, path=where, options=options, workers=len(crew.workers), is_apart=True
+        )
+        return crew.ask(measure, workers=[worker])[worker]

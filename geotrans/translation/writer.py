@@ -1,0 +1,55 @@
+"""A scene and a task as one piece of work per tile, each reading its own window.
+
+A piece has no inputs but the job, and what it leaves behind is a part on disk and a receipt. The
+same as chunks of an array is in `lazy.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from geotrans.grid import Tile
+from geotrans.parts.writer import Writer
+from geotrans.scene import Patch
+from geotrans.translation.budget import in_flight
+from geotrans.translation.job import Job, translate_tile
+from geotrans.translation.translators import get_translator
+
+
+@dataclass(frozen=True)
+class TileWriter(Writer):
+    """Translates the tiles of a job and writes them."""
+
+    canvas: Job
+
+    @property
+    def name(self) -> str:
+        """Task and scene."""
+        return f"{self.canvas.spec.name} {self.canvas.scene.name}"
+
+    @property
+    def at_once(self) -> int:
+        """Tiles read, computed or written at a time in one process."""
+        return in_flight(self.canvas.device, self.canvas.precision)
+
+    @property
+    def network_s(self) -> float:
+        """Time the network has worked in this process, s."""
+        return get_translator(self.canvas.settings).network_s
+
+    def settled(self, n_threads: int, *, claim: Path) -> Self:
+        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        threads = n_threads if self.canvas.threads is None else self.canvas.threads
+        job = replace(self.canvas, threads=threads)
+        return replace(super().settled(n_threads, claim=claim), canvas=job)
+
+    def check(self) -> None:
+        """See that scene and bundle are here, and load the bundle."""
+        super().check()
+        get_translator(self.canvas.settings)
+
+    def make(self, tile: Tile) -> Patch | None:
+        """Translate a tile."""
+        return translate_tile(self.canvas, tile)
