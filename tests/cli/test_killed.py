@@ -91,7 +91,7 @@ def _recorded(out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle and scenes, and what unbroken runs make of them."""
     folder = tmp_path_factory.mktemp("place")
     random_bundle(folder / "noisy.safetensors", noise=(1, 8))
@@ -107,8 +107,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["translate", "batch"])
-def case(request: pytest.FixtureRequest, folder: Path) -> Case:
-    return Case(request.param, folder)
+def case(request: pytest.FixtureRequest, small_archive: Path) -> Case:
+    return Case(request.param, small_archive)
 
 
 @pytest.fixture(scope="module")
