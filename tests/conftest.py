@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from geotrans.runtime.process import n_cores
+from tests.helpers.cluster import RealCluster, real_cluster
 from tests.helpers.store import Bucket, serve_store
 
 # What a shell runs in the background ignores Ctrl-C, and so would every process a test starts.
@@ -123,6 +124,17 @@ def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     }.items():
         monkeypatch.setenv(name, value)
     return Bucket(store)
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """A scheduler and two workers, which a test leaves as they are: it kills `one_more()`.
+
+    What uses it is in `xdist_group("serial")`, as is what measures time or memory: one process runs
+    all of these, one after the other.
+    """
+    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket
 
+pytestmark = pytest.mark.xdist_group("serial")
+
 N_SCENES = 6
 
 # What a run passes on to every scene.
@@ -48,12 +50,6 @@ def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_scene(folder / "in" / f"scene{i}.tif", shape=(160, 200 + 8 * i))
     _batch(folder, folder / "whole")
     return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 def _batch(place: Path, out: Path | str, **options: Any) -> Status:
@@ -96,11 +92,11 @@ def _once(out: Path, n: int, act: Callable[[], Any]) -> threading.Thread:
 
 
 def test_a_cluster_makes_the_same_products_and_leaves_nothing(
-    small_archive: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[Any] = []
     n_open: list[int] = []
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         submit = cluster.client.submit
 
         def watched(*words: Any, **options: Any) -> Any:
@@ -119,21 +115,28 @@ def test_a_cluster_makes_the_same_products_and_leaves_nothing(
     assert _is_whole(small_archive, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_relative_paths_a_scheduler_file_and_a_bad_scene(
-    small_archive: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(small_archive / "in", "in")
     Path("in/bad.tif").write_text("no raster")
     shutil.copy(small_archive / "noisy.safetensors", "noisy.safetensors")
     state = geotrans.batch(
-        "in", "noisy.safetensors", out="out", tile=40, precision="float32", cluster=running.file
+        "in",
+        "noisy.safetensors",
+        out="out",
+        tile=40,
+        precision="float32",
+        cluster=dask_cluster.file,
     )
     assert [failure.name for failure in state.failures] == ["bad"]
     assert state.failures[0].tries == 2
     assert _is_whole(small_archive, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_workers_upload_with_keys_of_their_own(
     small_archive: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,38 +164,40 @@ def test_workers_upload_with_keys_of_their_own(
 
 
 def test_a_plan_is_measured_on_a_worker(
-    small_archive: Path, running: RealCluster, tmp_path: Path
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     price = geotrans.archive.price(
         small_archive / "in",
         small_archive / "noisy.safetensors",
         out=tmp_path / "out",
-        cluster=running.address,
+        cluster=dask_cluster.address,
     )
     assert (price.n_scenes, price.workers, price.refused) == (N_SCENES, 2, {})
     assert price.seconds > 0
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_meant(small_archive: Path, running: RealCluster, tmp_path: Path) -> None:
+def test_what_cannot_be_meant(
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="workers of its own; leave out --workers"):
-        _batch(small_archive, out, cluster=running.address, workers=2)
+        _batch(small_archive, out, cluster=dask_cluster.address, workers=2)
     with pytest.raises(UsageError, match="neither an address"):
         _batch(small_archive, out, cluster="nowhere")
     assert not out.exists()
     with pytest.raises(UsageError, match=r"each process has a share: worker .* too little"):
-        _batch(small_archive, out, cluster=running.address, memory="200MB")
+        _batch(small_archive, out, cluster=dask_cluster.address, memory="200MB")
     assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
 
 
 def test_a_worker_that_dies_gives_its_scene_to_another(
-    small_archive: Path, running: RealCluster, tmp_path: Path
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with running.one_more() as worker:
+    with dask_cluster.one_more() as worker:
         killer = _once(out, 1, worker.kill)
-        state = _batch(small_archive, out, cluster=running.address)
+        state = _batch(small_archive, out, cluster=dask_cluster.address)
         killer.join()
         assert worker.wait() == -signal.SIGKILL
     assert state.is_complete
@@ -202,7 +207,7 @@ def test_a_worker_that_dies_gives_its_scene_to_another(
 
 @pytest.mark.slow
 def test_a_worker_that_does_not_see_products_or_scenes(
-    small_archive: Path, running: RealCluster, tmp_path: Path
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """It runs where another disk is mounted over the folder."""
     out = tmp_path / "here"
@@ -218,18 +223,19 @@ def test_a_worker_that_does_not_see_products_or_scenes(
         if not shutil.which("unshare") or subprocess.run(tried, capture_output=True).returncode:
             pytest.skip("mounting needs root")
         with (
-            running.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
+            dask_cluster.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
             pytest.raises(error, match=told),
         ):
             geotrans.batch(
                 tmp_path / "copy",
                 small_archive / "noisy.safetensors",
                 out=out,
-                cluster=running.address,
+                cluster=dask_cluster.address,
             )
         assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_is_waited_for_a_while(
     small_archive: Path,
     tmp_path: Path,
@@ -265,6 +271,7 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
     assert _is_whole(small_archive, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blow", "told"),
     [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "has said nothing for 3 s")],

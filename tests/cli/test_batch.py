@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from geotrans.archive import read_status
 from geotrans.cli.main import run
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.products import digests
@@ -71,6 +72,14 @@ def _wait_for(process: subprocess.Popen[str], out: Path, n_done: int) -> None:
         if len(done) >= n_done and any(out.glob("*.parts/r*.tif")):
             return
         time.sleep(0.005)
+
+
+def _wait_for_holders(out: Path, n: int) -> None:
+    """Wait until so many runs have written into the journal that they are at work."""
+    until = time.monotonic() + 90
+    while len(read_status(out).held_by) < n:
+        assert time.monotonic() < until, "nobody joined"
+        time.sleep(0.05)
 
 
 def test_how_it_ends(
@@ -160,7 +169,7 @@ def test_a_second_run_says_who_holds_the_folder_or_shares_the_work(
     assert state["counts"]["running"] == 1
     assert f"process {process.pid} " in state["held_by"][0]
     joined = _start(*_words(small_archive, out, "--join", "--json"))
-    time.sleep(0.5)
+    _wait_for_holders(out, 2)
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=120)
     told, err = joined.communicate(timeout=120)
@@ -171,6 +180,7 @@ def test_a_second_run_says_who_holds_the_folder_or_shares_the_work(
     assert digests(out) == digests(small_archive / "whole")
 
 
+@pytest.mark.slow
 def test_who_shares_work_waits_for_what_the_other_has_begun(
     small_archive: Path, tmp_path: Path
 ) -> None:
@@ -181,8 +191,9 @@ def test_who_shares_work_waits_for_what_the_other_has_begun(
     process.send_signal(signal.SIGSTOP)
     assert list(_states(out).values()) == ["running"]
     joined = _start(*words, "--join")
+    _wait_for_holders(out, 2)
     with pytest.raises(subprocess.TimeoutExpired):
-        joined.communicate(timeout=15)  # There is nothing left to take, and it is not done.
+        joined.communicate(timeout=3)  # There is nothing left to take, and it is not done.
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=120)
     _, err = joined.communicate(timeout=120)

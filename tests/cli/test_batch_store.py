@@ -102,6 +102,7 @@ def _is_whole(place: Path, here: Path, bucket: Bucket, saved: Path) -> bool:
     return digests(saved) == digests(place / "whole")
 
 
+@pytest.mark.slow
 def test_two_workers_upload_and_a_plan_does_not(
     small_archive: Path,
     bucket: Bucket,
@@ -124,11 +125,12 @@ def test_two_workers_upload_and_a_plan_does_not(
     assert _is_whole(small_archive, here, bucket, tmp_path / "saved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "blows"),
     [
         (1, [signal.SIGKILL, signal.SIGTERM]),
-        pytest.param(2, [signal.SIGKILL] * 4, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param(2, [signal.SIGKILL] * 4, marks=[pytest.mark.timeout(900)]),
     ],
 )
 def test_killed_and_run_again_is_as_if_unbroken(

@@ -83,6 +83,7 @@ def test_bash_is_offered_commands_options_and_names(home: Path) -> None:
     assert _offered(home, "geotrans translate ") == set(), "files are bash's own"
 
 
+@pytest.mark.slow
 def test_tab_in_a_running_bash(home: Path) -> None:
     """Typed into a terminal, a completed task and a completed file name are used at once."""
     _install(home, "bash")

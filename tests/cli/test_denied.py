@@ -67,6 +67,7 @@ def test_a_folder_that_may_not_be_written(noise_archive: Path) -> None:
     assert list(locked.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_scene_that_may_not_be_read_and_an_archive_only_to_be_looked_at(
     noise_archive: Path,
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
     assert _same(out, holed_scene / "whole.tif")
 
 
+@pytest.mark.slow
 def test_a_run_that_sleeps_for_a_while_goes_on(holed_scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
     process = _start(*_words(holed_scene, out))

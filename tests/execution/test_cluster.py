@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,8 @@ from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
 from tests.helpers.scenes import write_scene
 
+pytestmark = pytest.mark.xdist_group("serial")
+
 SHAPE, TILE, N_TILES = (480, 540), 60, 81
 
 
@@ -61,12 +62,6 @@ def holed_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_scene(folder / "scene.tif", shape=SHAPE, gsd_m=0.6, mask=True, invalid=invalid)
     _make(folder, folder / "whole.tif")
     return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 def _make(place: Path, out: Path, **choices: Any) -> Any:
@@ -108,9 +103,9 @@ def _at(out: Path, n: int, act: Any) -> threading.Thread:
 
 
 def test_a_cluster_makes_the_same_pixels_and_leaves_nothing(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         product = _make(holed_scene, tmp_path / "out.tif", cluster=cluster)
         assert is_left_empty(cluster.client)
     assert product.n_tiles == N_TILES
@@ -119,24 +114,26 @@ def test_a_cluster_makes_the_same_pixels_and_leaves_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]
 
 
+@pytest.mark.slow
 def test_relative_paths_and_a_scheduler_file(
-    holed_scene: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(holed_scene)
     translate(
         "scene.tif", task="noisy.safetensors", out=os.path.relpath(tmp_path / "out.tif"),
-        tile=TILE, precision="float32", cluster=running.file,
+        tile=TILE, precision="float32", cluster=dask_cluster.file,
     )  # fmt: skip
     assert _is_whole(holed_scene, tmp_path / "out.tif")
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_task_and_scene(
-    holed_scene: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dask.utils import key_split
 
     shown, most, on_their_way = set(), 0, 0
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         submit = cluster.client.submit
 
         def watched(*words: Any, key: Any, **options: Any) -> Any:
@@ -159,23 +156,23 @@ def test_the_dashboard_shows_task_and_scene(
 
 
 def test_a_plan_is_measured_on_a_worker(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     found = survey(
         holed_scene / "scene.tif", task=holed_scene / "noisy.safetensors",
-        out=tmp_path / "out.tif", tile=TILE, cluster=running.address,
+        out=tmp_path / "out.tif", tile=TILE, cluster=dask_cluster.address,
     )  # fmt: skip
     assert (found.n_tiles, found.workers, found.device) == (N_TILES, 2, "cpu")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_worker_that_dies_loses_only_its_tiles(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.tif"
-    with running.one_more() as worker:
+    with dask_cluster.one_more() as worker:
         killer = _at(out, 10, worker.kill)
-        product = _make(holed_scene, out, cluster=running.address)
+        product = _make(holed_scene, out, cluster=dask_cluster.address)
         killer.join()
         assert worker.wait() == -signal.SIGKILL
     assert product.n_tiles == N_TILES
@@ -211,6 +208,7 @@ time.sleep({after})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inside", "after"), [(4, 0), (0.5, 4)])
 def test_dask_says_nothing_of_a_scheduler_that_dies(
     tmp_path: Path, inside: float, after: float
@@ -308,6 +306,7 @@ def test_a_command_whose_scheduler_is_stopped_ends_in_one_line(
     assert re.fullmatch(r"error: the scheduler at tcp\S+ has said nothing for 3 s; see .*\n", err)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
     holed_scene: Path,
     tmp_path: Path,
@@ -331,6 +330,7 @@ def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
     assert _is_whole(holed_scene, out)
 
 
+@pytest.mark.slow
 def test_workers_that_come_later_get_no_part_of_a_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -368,6 +368,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         assert set(few.workers) == set(cluster.workers) != set(before)
 
 
+@pytest.mark.slow
 def test_a_result_that_left_with_its_worker_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,13 +389,13 @@ def test_a_result_that_left_with_its_worker_is_not_waited_for(
 
 @pytest.mark.slow
 def test_ctrl_c_takes_back_what_was_handed_out(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.tif"
     words = [
         "translate", holed_scene / "scene.tif", "--task", holed_scene / "noisy.safetensors",
         "-o", out, "--tile", TILE, "--precision", "float32", "--no-preview",
-        "--cluster", running.address,
+        "--cluster", dask_cluster.address,
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "geotrans", *map(str, words)], stderr=subprocess.PIPE, text=True
@@ -402,11 +403,11 @@ def test_ctrl_c_takes_back_what_was_handed_out(
     _at(out, 5, lambda: process.send_signal(signal.SIGINT)).join()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.split(";")[0]) == (130, "interrupted")
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         assert is_left_empty(cluster.client)
         assert len(cluster.workers) == 2
     assert not list(out.parent.rglob("errand-*"))
-    assert _make(holed_scene, out, cluster=running.address).n_resumed >= 5
+    assert _make(holed_scene, out, cluster=dask_cluster.address).n_resumed >= 5
     assert _is_whole(holed_scene, out)
 
 
@@ -428,6 +429,7 @@ def test_an_address_of_something_that_says_nothing(
             _make(holed_scene, tmp_path / "out.tif", cluster=address)
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
@@ -453,21 +455,21 @@ def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_worker_with_another_geotrans_or_none(
-    running: RealCluster, tmp_path: Path, code: str, told: str
+    dask_cluster: RealCluster, tmp_path: Path, code: str, told: str
 ) -> None:
     (tmp_path / "geotrans").mkdir()
     (tmp_path / "geotrans" / "__init__.py").write_text(code)
     with (
-        running.one_more(env={"PYTHONPATH": str(tmp_path)}),
+        dask_cluster.one_more(env={"PYTHONPATH": str(tmp_path)}),
         pytest.raises(ClusterError, match=told),
-        connect(running.address),
+        connect(dask_cluster.address),
     ):
         pass
 
 
 @pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """It runs where another disk is mounted over the product's folder."""
     out = tmp_path / "here" / "out.tif"
@@ -478,15 +480,15 @@ def test_a_worker_that_does_not_see_the_folder(
     if not shutil.which("unshare") or subprocess.run(tried, capture_output=True).returncode:
         pytest.skip("mounting needs root")
     with (
-        running.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
+        dask_cluster.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
         pytest.raises(OutputError, match=r"worker tcp\S* does not see .*out\.tif\.parts"),
     ):
-        _make(holed_scene, out, cluster=running.address)
+        _make(holed_scene, out, cluster=dask_cluster.address)
     assert not list(out.parent.iterdir())
 
 
 def test_a_scene_or_bundle_that_is_another_there(
-    holed_scene: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """What a job was planned with changes before it is sent."""
     for name in ("scene.tif", "noisy.safetensors"):
@@ -495,7 +497,7 @@ def test_a_scene_or_bundle_that_is_another_there(
     parts = Parts.beside(tmp_path / "out.tif")
     parts.begin(job, overwrite=False)
     work = TileWriter(job, parts)
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         random_bundle(tmp_path / "noisy.safetensors", noise=(1, 4), gsd_m=(0.6, 0.6))
         with pytest.raises(BundleError, match=r"worker .*noisy.safetensors changed while"):
             cluster.run(work, [(0, 0)], done=print)
@@ -540,9 +542,9 @@ def test_all_workers_compute_on_one_kind_of_device() -> None:
         shared_device(_Answers(["cuda:0", "cpu", "cuda:0"]), "auto")
 
 
-def test_a_device_a_worker_lacks_is_told(running: RealCluster) -> None:
+def test_a_device_a_worker_lacks_is_told(dask_cluster: RealCluster) -> None:
     with (
-        connect(running.address) as cluster,
+        connect(dask_cluster.address) as cluster,
         pytest.raises(DeviceError, match=r"worker tcp\S* \(and 1 of 2 more\): asked for cuda:7"),
     ):
         shared_device(cluster, "cuda:7")

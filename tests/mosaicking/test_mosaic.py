@@ -404,6 +404,7 @@ def test_workers_make_the_same_mosaic(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read(made.path)[0], data)
 
 
+@pytest.mark.xdist_group("serial")
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
     """As many pixels in 25 tiles and in 2500: the process may grow by their headers alone."""
