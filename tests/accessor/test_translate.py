@@ -16,7 +16,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from dask.utils import key_split
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import geotrans
@@ -25,6 +25,7 @@ from geotrans.runtime.memory import resident_bytes
 from geotrans.translation import lazy
 from tests.helpers.bundles import identity_bundle, instance_bundle
 from tests.helpers.scenes import coded
+from tests.helpers.thorough import examples
 
 # rioxarray multiplies transforms by `*`, which affine 3 is about to deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -89,7 +90,7 @@ def _chunks(n: int) -> st.SearchStrategy[tuple[int, ...]]:
     return cuts.map(lambda at: tuple(np.diff([0, *sorted(at), n]).tolist()))
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(rows=_chunks(70), cols=_chunks(90), bands=st.sampled_from([(3,), (1, 2), (1, 1, 1)]))
 def test_chunks_change_nothing(
     make_array: MakeArray,

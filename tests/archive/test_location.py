@@ -25,6 +25,7 @@ from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
 from tests.helpers.stac import read_valid
 from tests.helpers.store import Bucket
+from tests.helpers.thorough import slow
 
 pytest.importorskip("obstore")
 
@@ -123,6 +124,7 @@ def test_the_catalogue_is_valid_and_its_links_are_right(
         assert {link["href"] for link in links[1:]} == {"./models/same.json", "./collection.json"}
 
 
+@pytest.mark.slow
 def test_what_is_done_costs_a_listing_and_what_is_gone_or_changed_is_made_again(
     scenes: Any,
     same_bundle: Path,
@@ -157,7 +159,7 @@ def test_what_is_done_costs_a_listing_and_what_is_gone_or_changed_is_made_again(
     assert _files(here) == {KEPT, f"{KEPT}/journal.sqlite"}
 
 
-@pytest.mark.parametrize("end", [".png", ".tif", ".json"])
+@pytest.mark.parametrize("end", [slow(".png"), ".tif", slow(".json")])
 def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
     end: str,
     scenes: Any,
@@ -235,6 +237,7 @@ def test_a_store_that_is_lost_ends_the_run_which_then_goes_on(
     assert _files(here) == {KEPT, f"{KEPT}/journal.sqlite"}
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_is_left_alone(
     scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +296,7 @@ def test_a_journal_of_another_store_is_refused(
     assert bucket.keys() == before
 
 
+@pytest.mark.slow
 def test_overwrite_does_all_anew(
     scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:

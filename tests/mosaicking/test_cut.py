@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rio_cogeo.cogeo import cog_validate
 
@@ -23,6 +23,7 @@ from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.mosaicking.tileset import load_tileset
 from tests.helpers.bundles import identity_bundle
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +42,7 @@ def assert_same(made: Path, scene: Path) -> None:
         np.testing.assert_array_equal(one.read()[:, valid], other.read()[:, valid])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     tile=st.integers(4, 40),

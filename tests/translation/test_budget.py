@@ -58,6 +58,7 @@ def test_a_budget_makes_tiles_smaller_down_to_an_error(tmp_path: Path) -> None:
         core(floor)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("serial")
 def test_the_memory_of_a_network_is_about_what_it_takes(tmp_path: Path) -> None:
     # In a process of its own: elsewhere freed memory is taken again before it is asked for.

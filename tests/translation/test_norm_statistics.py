@@ -15,6 +15,7 @@ from geotrans.translation import writer as graph
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, instance_bundle, random_bundle
 from tests.helpers.scenes import write_scene
+from tests.helpers.thorough import slow
 
 SHAPE = (330, 410)
 
@@ -51,7 +52,7 @@ def _stats(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("mode", ["scene", "exact"])
-@pytest.mark.parametrize("choices", [{"tile": 64}, {"tile": 100}, {"tile": 48, "workers": 2}])
+@pytest.mark.parametrize("choices", [{"tile": 64}, {"tile": 100}, slow({"tile": 48, "workers": 2})])
 def test_tilings_and_workers_never_change_a_pixel(
     instance_scene: Path, tmp_path: Path, mode: str, choices: dict[str, Any]
 ) -> None:
@@ -119,7 +120,7 @@ def test_a_bbox_has_the_statistics_of_the_whole_scene(instance_scene: Path, tmp_
     assert np.array_equal(_read(part), expected)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, slow(2)])
 def test_a_stopped_run_goes_on_with_the_same_statistics(
     instance_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo.cogeo import cog_validate
@@ -34,6 +34,7 @@ from geotrans.translation.survey import survey
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 Make = Callable[..., Path]
 
@@ -117,7 +118,7 @@ def test_a_coded_scene_comes_back_bit_for_bit(
     ]
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     tile=st.integers(1, 100),
