@@ -68,6 +68,7 @@ def test_a_scene_is_translated_as_geotrans_does(
         assert own.profile == rios.profile
 
 
+@pytest.mark.slow
 def test_a_failure_keeps_its_exit_code_and_its_line(rio: Rio, tmp_path: Path) -> None:
     done = rio("geotrans", "translate", str(tmp_path / "none.tif"), "--task", "map2aerial")
     assert done.returncode == 1

@@ -21,6 +21,7 @@ import rasterio
 from geotrans.cli.main import run
 from tests.helpers.bundles import random_bundle
 from tests.helpers.scenes import write_scene
+from tests.helpers.thorough import slow
 
 SHAPE, TILE = (320, 360), 40
 N_TILES = 81
@@ -115,7 +116,7 @@ def test_a_plan_is_told_and_nothing_written(
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+    ("number", "said"), [(signal.SIGINT, "interrupted"), slow(signal.SIGTERM, "terminated")]
 )
 def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
     holed_scene: Path, tmp_path: Path, number: int, said: str

@@ -25,6 +25,7 @@ def _workers() -> list[psutil.Process]:
     return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
 
 
+@pytest.mark.slow
 def test_processes_come_with_what_they_need_and_leave() -> None:
     def look() -> tuple[int, bool]:
         return os.getpid(), "geotrans.inference" in sys.modules
