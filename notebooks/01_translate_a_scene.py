@@ -61,7 +61,7 @@ for task in geotrans.list_tasks():
 
 # %% [markdown]
 # What a translation would be is measured on one tile before anything is written; in the shell
-# that is `geotrans translate ... --plan`.
+# that is `geotrans translate ... --dry-run`.
 
 # %%
 plan = survey(scene, task="map2aerial", out=folder / "aerial.tif")

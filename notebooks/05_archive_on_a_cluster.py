@@ -74,7 +74,7 @@ print(*sorted(path.name for path in scenes.iterdir()))
 # ## What will it cost?
 #
 # Headers of all scenes and one tile of one scene tell, before anything is written. In the shell:
-# `geotrans batch maps --task map2aerial -o aerials --plan`.
+# `geotrans batch maps --task map2aerial -o aerials --dry-run`.
 
 # %%
 show(price(scenes, task="map2aerial", out=products))

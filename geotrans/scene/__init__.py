@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
     from geotrans.scene.radiometry import to_units
     from geotrans.scene.samples import open_sample
+    from geotrans.scene.views.nodata import mark_nodata
     from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.views.palette import expand_palette
     from geotrans.scene.views.warped import on_grid
@@ -27,6 +28,7 @@ _HOMES = {
     "Scene": "base",
     "SourceIdentity": "access.identity",
     "expand_palette": "views.palette",
+    "mark_nodata": "views.nodata",
     "match_bands": "bands",
     "on_grid": "views.warped",
     "open_sample": "samples",
@@ -47,6 +49,7 @@ __all__ = [
     "Scene",
     "SourceIdentity",
     "expand_palette",
+    "mark_nodata",
     "match_bands",
     "on_grid",
     "open_sample",

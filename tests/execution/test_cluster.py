@@ -40,6 +40,7 @@ from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation import Job
 from geotrans.translation.devices import shared_device, shared_precision
+from geotrans.translation.options import split_options
 from geotrans.translation.plan import plan_job
 from geotrans.translation.survey import survey
 from geotrans.translation.translate import translate
@@ -78,7 +79,7 @@ def _make(place: Path, out: Path, **choices: Any) -> Any:
 
 def _job(place: Path, **choices: Any) -> Job:
     bundle = open_bundle(place / "noisy.safetensors")
-    return plan_job(open_scene(place / "scene.tif"), bundle, **choices)
+    return plan_job(open_scene(place / "scene.tif"), bundle, *split_options(choices))
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
