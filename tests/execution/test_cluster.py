@@ -198,7 +198,7 @@ def test_a_scheduler_that_dies_is_told_and_a_rerun_goes_on(place: Path, tmp_path
 
 _LOSES_ITS_SCHEDULER = """
 import sys, time
-from geotrans.parts import connecting
+from geotrans.execution import connect as connecting
 connecting._ANSWER_S = 2
 with connecting.connect(sys.argv[1]):
     print("here", flush=True)
@@ -278,7 +278,7 @@ def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
 _IS_SILENT = """
 import sys
 from geotrans.cli.main import run
-from geotrans.parts import losses
+from geotrans.execution import health as losses
 losses._COUNT_S, losses._SILENT_S = 0.2, 3.0
 sys.exit(run(sys.argv[1:]))
 """

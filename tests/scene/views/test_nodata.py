@@ -83,6 +83,7 @@ def test_marked_pixels_are_invalid_in_the_product(
         assert '"nodata":255' in product.tags()["GEOTRANS_PARAMS"]
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 def test_arrays_have_the_same(make_scene: Callable[..., Path], tmp_path: Path) -> None:
     import rioxarray
 
