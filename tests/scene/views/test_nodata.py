@@ -92,7 +92,9 @@ def test_arrays_have_the_same(make_scene: Callable[..., Path], tmp_path: Path) -
     path = make_scene(shape=(48, 64))
     _set(path, 255, slice(10, 20))
     task = identity_bundle(tmp_path / "same.safetensors")
-    lazy = rioxarray.open_rasterio(path, chunks=20).geotrans.translate(task, nodata=255)
-    valid = np.asarray(lazy["valid"])
-    assert not valid[10:20].any()
-    assert valid[:10].all()
+    array = rioxarray.open_rasterio(path, chunks=20)
+    product = array.geotrans.translate(task, nodata=255)
+    assert product.rio.nodata == 255
+    values = np.asarray(product)
+    assert (values[:, 10:20] == 255).all()
+    assert (values[:, :10] == np.asarray(array)[:, :10]).all()
