@@ -23,7 +23,6 @@ from geotrans.runtime.progress import Progress
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation.options import (
     TranslationKeywords,
-    open_cluster,
     split_options,
     take_options,
 )
@@ -96,7 +95,7 @@ def batch(
     n_bytes = None if run.memory is None else parse_bytes(run.memory)
     mask = items.mask
     place.check()
-    with open_cluster(run) as cluster:
+    with run.open_cluster() as cluster:
         entries = select_entries(inputs, items, outside=place.folder)
         place.make()
         setup = Setup(bundle, pixels, run, creation_options or None, target=place.target, mask=mask)

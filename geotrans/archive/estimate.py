@@ -30,7 +30,6 @@ from geotrans.translation.options import (
     PixelOptions,
     RunOptions,
     join_options,
-    open_cluster,
     split_options,
     take_options,
 )
@@ -122,7 +121,7 @@ def price(
     def look(entry: Entry) -> int | str:
         return _look(entry, spec, bands, mask, any_gsd=pixels.any_gsd)
 
-    with open_cluster(run) as crew:
+    with run.open_cluster() as crew:
         entries = select_entries(inputs, items, outside=place.folder)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = dict(zip(entries, pool.map(look, entries), strict=True))

@@ -112,6 +112,15 @@ class RunOptions:
         if self.workers < 1:
             raise UsageError(f"asked for {self.workers} workers; give at least 1")
 
+    def open_cluster(self) -> AbstractContextManager[Cluster | None]:
+        """The cluster that was asked for, open; None if there is none.
+
+        With a memory budget, which is divided among the workers there are, no more of them get any
+        work.
+        """
+        is_budgeted = self.memory is not None
+        return reach(self.cluster, workers=self.workers, is_budgeted=is_budgeted)
+
 
 def split_options(options: Mapping[str, Any]) -> tuple[PixelOptions, RunOptions]:
     """Keywords of a public function as the two values they stand for.
@@ -138,16 +147,6 @@ def take_options[Kind](kind: type[Kind], options: dict[str, Any]) -> Kind:
 def join_options(pixels: PixelOptions, run: RunOptions) -> TranslationKeywords:
     """The two values as keywords again."""
     return cast(TranslationKeywords, {**vars(pixels), **vars(run)})
-
-
-def open_cluster(run: RunOptions) -> AbstractContextManager[Cluster | None]:
-    """The cluster that was asked for, open; None if there is none.
-
-    With a memory budget, which is divided among the workers there are, no more of them get any
-    work.
-    """
-    is_budgeted = run.memory is not None
-    return reach(run.cluster, workers=run.workers, is_budgeted=is_budgeted)
 
 
 def option_names(kind: type[Any]) -> list[str]:

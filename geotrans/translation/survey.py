@@ -22,7 +22,7 @@ from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
 from geotrans.translation.budget import tile_bytes_per_px
 from geotrans.translation.job import HaloError, translate_tile
-from geotrans.translation.options import TranslationKeywords, open_cluster, split_options
+from geotrans.translation.options import TranslationKeywords, split_options
 from geotrans.translation.plan import plan_job
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def survey(
 ) -> Survey:
     """Say what `translate` would do with the same arguments, and write nothing."""
     pixels, run = split_options(options)
-    with quiet_gdal(), open_cluster(run) as cluster:
+    with quiet_gdal(), run.open_cluster() as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
         destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
         recorded = Parts.beside(destination.path).recorded()

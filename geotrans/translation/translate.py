@@ -21,7 +21,7 @@ from geotrans.runtime.gdal import quiet_gdal
 from geotrans.runtime.progress import Progress, no_progress
 from geotrans.scene import Scene, open_scene
 from geotrans.tasks import Bundle, open_bundle
-from geotrans.translation.options import TranslationKeywords, open_cluster, split_options
+from geotrans.translation.options import TranslationKeywords, split_options
 from geotrans.translation.plan import plan_job
 from geotrans.translation.tags import product_tags
 from geotrans.translation.writer import TileWriter
@@ -110,7 +110,7 @@ def translate(
     """
     started = time.monotonic()
     pixels, run = split_options(options)
-    with quiet_gdal(), open_cluster(run) as cluster:
+    with quiet_gdal(), run.open_cluster() as cluster:
         # Open.
         bundle, source = open_bundle(task), open_scene(scene)
         destination = Destination.choose(
