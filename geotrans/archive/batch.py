@@ -16,7 +16,7 @@ from geotrans.archive.location import Place, lost
 from geotrans.archive.scene_task import Setup, forget_made
 from geotrans.archive.scheduler import Run
 from geotrans.archive.status import Status, status_of
-from geotrans.errors import ClusterError, UsageError
+from geotrans.errors import ClusterError, UsageError, message_of
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.connect import reach
 from geotrans.parts import As
@@ -185,7 +185,7 @@ def _opened(folder: Path) -> Iterator[Journal]:
     try:
         yield journal
     except (ClusterError, KeyboardInterrupt) as error:
-        said, counts = str(error) or "interrupted", journal.counts()
+        said, counts = message_of(error) or "interrupted", journal.counts()
         if isinstance(error, KeyboardInterrupt):  # A scene has told of its tiles.
             said = said.partition(";")[0]
         where = f" (their journal is in {folder})" if journal.terms().get("target") else ""

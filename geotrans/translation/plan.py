@@ -176,8 +176,8 @@ def _approximated(job: Job, translator: Translator, memory: int | None, base: in
             exact_tile = tile_within(memory, translator, base=base, dtype=dtype, workers=1)
         except TilingError:
             _log.warning(
-                "a halo of %d px instead of %d: what it costs was not measured, because --memory "
-                "has no room for a tile with all of it", job.plan.halo, job.spec.halo,
+                "a halo of %d px instead of %d: what it costs was not measured, because the "
+                "memory given has no room for a tile with all of it", job.plan.halo, job.spec.halo,
             )  # fmt: skip
             return job
     error = measure_halo(job, exact_tile=exact_tile)
