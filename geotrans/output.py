@@ -11,7 +11,7 @@ from typing import Any
 
 from rasterio.errors import RasterioError
 
-from geotrans.errors import OutputError, SceneError, UsageError
+from geotrans.errors import OutputError, SceneError, UsageError, option
 from geotrans.grid import Window
 
 # Worked on at once, px; whole blocks.
@@ -38,7 +38,9 @@ def check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str
         if not path.is_file():
             raise OutputError(f"{path} exists and is no file; choose another output")
         if not overwrite:
-            raise OutputError(f"{path} exists; replace it with --overwrite or choose another")
+            raise OutputError(
+                f"{path} exists; replace it with {option('overwrite', True)} or choose another"
+            )
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ import xarray as xr
 
 from geotrans.accessor.datasets import is_masked, stack, variable_with_bands, variables_of
 from geotrans.accessor.tasks import fit_tasks
-from geotrans.errors import BandError, DomainError, SceneError, UsageError, nearest
+from geotrans.errors import BandError, DomainError, SceneError, UsageError, message_of, nearest
 from geotrans.parts import Layout
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import parse_mapping
@@ -60,7 +59,7 @@ def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> 
         try:
             product = _step_by_step(array, step_dims(array), steps)
         except (BandError, DomainError) as error:
-            raise type(error)(_in_python(str(error)) + _others(array, bundle)) from error
+            raise type(error)(message_of(error) + _others(array, bundle)) from error
     if steps.is_empty:
         raise SceneError(f"{array.name or 'array'} holds no valid pixel; nothing to translate")
     return product
@@ -77,7 +76,7 @@ def translate_dataset(dataset: xr.Dataset, task: Task, options: ArrayKeywords) -
     try:
         names = variables_of(dataset, bundle.spec, mapping)
     except BandError as error:
-        raise BandError(_in_python(str(error)) + _others(dataset, bundle)) from error
+        raise BandError(message_of(error) + _others(dataset, bundle)) from error
     positions = {band.name: i for i, band in enumerate(bundle.spec.source, 1)}
     array = stack(dataset, names)
     product = translate_array(array, bundle, {**options, "bands": positions})
@@ -228,14 +227,6 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
 def _one(values: tuple[Any, ...]) -> Any:
     """The value that all share, else all of them."""
     return values[0] if len({*values}) == 1 else values
-
-
-def _in_python(message: str) -> str:
-    """A message in the words of Python: `--any-gsd` is `any_gsd=True` here."""
-    message = re.sub(r"--bands (\S*\w)", r'bands="\1"', message)
-    return re.sub(
-        r"--(any-\w+)", lambda found: f"{found[1].replace('-', '_')}=True", message
-    ).replace("--", "")
 
 
 def _others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:

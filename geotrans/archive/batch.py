@@ -17,7 +17,7 @@ from geotrans.archive.location import Place, lost
 from geotrans.archive.scene_task import Setup, forget_made
 from geotrans.archive.scheduler import Run
 from geotrans.archive.status import Status, status_of
-from geotrans.errors import ClusterError
+from geotrans.errors import ClusterError, message_of
 from geotrans.runtime.memory import parse_bytes
 from geotrans.runtime.progress import Progress
 from geotrans.tasks import Bundle, open_bundle
@@ -145,7 +145,7 @@ def _opened(folder: Path) -> Iterator[Journal]:
     try:
         yield journal
     except (ClusterError, KeyboardInterrupt) as error:
-        said, counts = str(error) or "interrupted", journal.counts()
+        said, counts = message_of(error) or "interrupted", journal.counts()
         if isinstance(error, KeyboardInterrupt):  # A scene has told of its tiles.
             said = said.partition(";")[0]
         where = f" (their journal is in {folder})" if journal.terms().get("target") else ""

@@ -10,7 +10,7 @@ from typing import Any
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
 from geotrans.archive.location import COLLECTION, MODELS, Place
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option
 from geotrans.product.preview import Picture, picture
 from geotrans.product.stac.collection import collection_of
 from geotrans.product.stac.document import GEOJSON, file_url, relative, write_document
@@ -88,8 +88,8 @@ def check_free(place: Place, task: str) -> None:
         if place.has(name):
             raise OutputError(
                 f"{place}/{name} exists and is not of this job, whose journal would be in "
-                f"{place.folder}; go on where that journal is, choose another -o, or give "
-                "--overwrite"
+                f"{place.folder}; go on where that journal is, choose another {option('out')}, or "
+                f"give {option('overwrite', True)}"
             )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
@@ -194,7 +195,7 @@ def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
     cuts = [i * n // n_parts for i in range(n_parts)]
     return [
         {entry: sizes[entry] for entry in ordered[first:last]}
-        for first, last in zip(cuts, [*cuts[1:], n], strict=True)
+        for first, last in pairwise([*cuts, n])
     ]
 
 

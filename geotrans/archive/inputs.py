@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
 from geotrans.archive.stac_inputs import is_stac, read_items, search_items
-from geotrans.errors import SceneError, UsageError
+from geotrans.errors import SceneError, UsageError, option
 from geotrans.scene import Scene, open_scene
 from geotrans.scene.access.urls import is_url, without_secrets
 from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item, parse_mask
@@ -155,7 +155,9 @@ def select_entries(
     }  # fmt: skip
     if options.stac_api is None:
         if asked := [name for name, value in search.items() if value]:
-            raise UsageError(f"--{asked[0]} describes a search; give --stac-api, too")
+            raise UsageError(
+                f"{option(asked[0])} describes a search; give {option('stac_api')}, too"
+            )
         return find_entries(inputs, outside=outside)
     items = search_items(
         options.stac_api, collection=options.collection, bbox=options.bbox,

@@ -13,7 +13,7 @@ from typing import Any
 
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
-from geotrans.errors import OutputError, UsageError
+from geotrans.errors import OutputError, UsageError, message_of, option
 from geotrans.product.stac.collection import make_folder
 from geotrans.product.stac.document import encode, write_document
 from geotrans.product.upload import Target
@@ -84,7 +84,9 @@ class Place:
 
     @property
     def _elsewhere(self) -> str:
-        return "choose another -o" if self.target is None else "run in another directory"
+        if self.target is not None:
+            return "run in another directory"
+        return f"choose another {option('out')}"
 
     def names(self) -> set[str]:
         """Names of what lies there, found by listing it once."""
@@ -121,7 +123,7 @@ class Place:
         try:
             rewrite_proof(self.target)
         except OutputError as error:
-            return str(error)
+            return message_of(error)
         return None
 
     def _trouble_here(self, told: str | None) -> str | None:

@@ -14,7 +14,7 @@ from geotrans.archive.catalogue import describe_product
 from geotrans.archive.changes import take_witness
 from geotrans.archive.inputs import Bands, Entry
 from geotrans.archive.location import belongings, rewrite_proof
-from geotrans.errors import GeotransError, SceneError, UsageError
+from geotrans.errors import GeotransError, SceneError, UsageError, message_of
 from geotrans.parts.parts import Parts, wanted_while
 from geotrans.product.upload import Target
 from geotrans.runtime.files import write_whole
@@ -85,7 +85,7 @@ class Outcome:
         state: Done or failed.
         witness: What tells when its files change.
         kind: Class of the error.
-        reason: What the error says.
+        reason: What the error says; to be spelled.
         is_final: Whether trying again cannot help.
         n_px: Pixels of the product.
         n_bytes: Size of its file.
@@ -116,7 +116,7 @@ def translate_scene(setup: Setup, order: Order) -> Outcome:
                     _upload(order.path, setup.target)
         except Exception as error:
             is_known = isinstance(error, GeotransError)
-            reason = str(error) if is_known else f"{type(error).__name__}: {error}"
+            reason = message_of(error) if is_known else f"{type(error).__name__}: {error}"
             return Outcome(
                 "failed", witness, type(error).__name__, reason, isinstance(error, UsageError),
                 notes=tuple(notes),

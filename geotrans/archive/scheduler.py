@@ -16,7 +16,7 @@ from geotrans.archive.journal import Journal
 from geotrans.archive.location import Place, belongings, product_name
 from geotrans.archive.scene_task import Order, Outcome, Setup
 from geotrans.archive.workers import hired, settle
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option, spell
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.local import local_cluster
 from geotrans.runtime.memory import resident_bytes
@@ -84,7 +84,7 @@ class Run:
             with self._journal.alone():
                 write_model(self._place, self._setup.bundle)
             if told := self._place.trouble():
-                raise OutputError(f"{told}; choose another -o")
+                raise OutputError(f"{told}; choose another {option('out')}")
         with ExitStack() as stack:
             n_workers, threads = min(workers, len(self._pending)), None
             if cluster is None and n_workers > 1:
@@ -144,7 +144,10 @@ class Run:
             is_ours = bool(row.ours) or self._overwrite
             product = product_name(row.name, self._setup.bundle.spec.name)
             if not is_ours and (there := self._others(product)):
-                told = f"{there} exists and is not of this job; move it away or give --overwrite"
+                told = (
+                    f"{there} exists and is not of this job; move it away or give "
+                    f"{option('overwrite', True)}"
+                )
                 self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
@@ -169,7 +172,7 @@ class Run:
             self._journal.settle(key, "waiting")
             raise OutputError(f"{told}; make room or rights, and the same command goes on")
         if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
-            _log.info("%s: %s; it is tried again", order.entry.name, outcome.reason)
+            _log.info("%s: %s; it is tried again", order.entry.name, spell(outcome.reason or ""))
             self._journal.settle(key, "waiting", witness=outcome.witness)
             self._pending.append(key)
             return
@@ -178,5 +181,5 @@ class Run:
             reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
             facts=outcome.facts,
         )  # fmt: skip
-        _log.info("%s: %s", order.entry.name, outcome.reason or "done")
+        _log.info("%s: %s", order.entry.name, spell(outcome.reason or "done"))
         self._advance(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from geotrans.archive.journal import Journal, Row, Run
 from geotrans.archive.location import Place
+from geotrans.errors import spell
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
         task=terms.get("task", ""),
         counts=counts,
         failures=tuple(
-            Failure(row.key, row.name, row.kind or "", row.reason or "", row.tries)
+            Failure(row.key, row.name, row.kind or "", spell(row.reason or ""), row.tries)
             for row in rows
             if row.state == "failed"
         ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.archive.scene_task import Order, Outcome, SceneWork, Setup, prepare, translate_scene
-from geotrans.errors import TilingError
+from geotrans.errors import TilingError, message_of, option
 from geotrans.execution.cluster import Cluster, label_of
 from geotrans.execution.work import hand_out
 from geotrans.execution.work_file import Errand, perform
@@ -73,7 +73,9 @@ def hired(
             label = label_of(work)
             yield lambda take, done: _work_there(cluster, errand, label, take, done)
     except TilingError as error:
-        raise TilingError(f"of --memory each process has a share: {error}") from error
+        raise TilingError(
+            f"of {option('memory')} each process has a share: {message_of(error)}"
+        ) from error
 
 
 def _work_here(setup: Setup, take: Take, done: Done) -> None:
@@ -105,7 +107,7 @@ def _outcome(cluster: Cluster, future: Any) -> Outcome:
     except KilledWorker:
         told = (
             "the processes that worked on it were killed one after another, most likely for want "
-            "of memory; give fewer --workers or a smaller --memory"
+            f"of memory; give fewer {option('workers')} or a smaller {option('memory')}"
         )
         return Outcome("failed", kind="ClusterError", reason=told, is_final=True)
     return outcome

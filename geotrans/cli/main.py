@@ -9,7 +9,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from geotrans.cli import console
-from geotrans.errors import EXIT_DONE, UsageError, nearest
+from geotrans.cli.options import spell_flag
+from geotrans.errors import EXIT_DONE, UsageError, nearest, spelling
 
 # name: (module whose function `command` is the command, and whose `EXAMPLES` end its help;
 # line in `geotrans --help`).
@@ -146,11 +147,12 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
     """
     console.start()
     group = typer.main.get_command(app)
-    try:
-        with group.make_context(name, list(args) or ["--help"]) as context:
-            group.invoke(context)
-    except typer.Exit as left:
-        return left.exit_code
-    except (Exception, KeyboardInterrupt) as error:
-        return console.report(error)
+    with spelling(spell_flag):
+        try:
+            with group.make_context(name, list(args) or ["--help"]) as context:
+                group.invoke(context)
+        except typer.Exit as left:
+            return left.exit_code
+        except (Exception, KeyboardInterrupt) as error:
+            return console.report(error)
     return EXIT_DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,14 @@ from geotrans.errors import UsageError
 if TYPE_CHECKING:
     from geotrans.archive.inputs import ItemOptions
     from geotrans.translation.options import PixelOptions, RunOptions
+
+# Options of commands that are not called as their keywords in Python are; see `spell_flag`.
+FLAGS = {
+    "out": "-o",
+    "creation_options": "--co",
+    "source": "--source-bands",  # of import-weights
+    "target": "--target-bands",
+}
 
 
 class Precision(StrEnum):
@@ -264,3 +273,18 @@ def parse_range(text: str | None, *, option: str) -> tuple[float, float] | None:
     except ValueError:
         raise UsageError(f"{option} {text} is not two numbers; give LOW,HIGH") from None
     return low, high
+
+
+def spell_flag(name: str, value: Any = None) -> str:
+    """An option that an error names, as it is written on the command line.
+
+    Args:
+        name: Its keyword in Python.
+        value: What to give it, if the error says so.
+    """
+    flag = FLAGS.get(name) or f"--{name.rstrip('_').replace('_', '-')}"
+    if value is None or value is True:
+        return flag
+    if isinstance(value, dict):
+        value = ",".join(f"{key}={word}" for key, word in value.items())
+    return f"{flag} {shlex.quote(str(value))}"

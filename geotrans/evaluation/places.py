@@ -84,7 +84,7 @@ class Places:
         if nowhere := [record.name for record in records if record.crs is None]:
             raise SceneError(
                 f"{nowhere[0]} has no CRS, so nobody can say which ground its scores are of; "
-                "give it one, for instance with rio edit-info --crs"
+                "give it one, for instance with 'rio edit-info --crs'"
             )
         return cls(
             patches.source[chosen], margin, patches.target[chosen], manifest.target.bands,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option
 from geotrans.evaluation.places import UInt8Array, colors_of, drawn
 from geotrans.evaluation.result import Evaluation
 from geotrans.html import page as html
@@ -76,7 +76,8 @@ def check_folder(out: PathText, *, overwrite: bool) -> Path:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
         raise OutputError(
-            f"{folder} holds {there[0]} already; replace it with --overwrite or choose another name"
+            f"{folder} holds {there[0]} already; replace it with {option('overwrite', True)} or "
+            f"choose another {option('out')}"
         )
     return folder
 

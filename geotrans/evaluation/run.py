@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from geotrans import __version__
-from geotrans.errors import SamplingError, TaskError, UsageError
+from geotrans.errors import SamplingError, TaskError, UsageError, message_of, option
 from geotrans.evaluation.baselines import baselines
 from geotrans.evaluation.cycle import WayBack
 from geotrans.evaluation.places import Array, Places
@@ -157,7 +157,7 @@ def _bundle(what: PathText) -> Bundle | None:
     try:
         return open_bundle(what)
     except TaskError as error:
-        raise TaskError(f"{error}; nor is it a folder or a glob of products") from error
+        raise TaskError(f"{message_of(error)}; nor is it a folder or a glob of products") from error
 
 
 def _data(
@@ -174,7 +174,7 @@ def _data(
         who = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
         raise UsageError(
             f"{who} nothing of places to evaluate on; give a configuration or a patch cache with "
-            "--data"
+            f"{option('data')}"
         )
     # Bundles tell every key, those of kinds that a newer version knows among them.
     plain = {key: value for key, value in training["data"].items() if value is not None}

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from geotrans.errors import ClusterError, GeotransError, OutputError
+from geotrans.errors import ClusterError, GeotransError, OutputError, message_of, option
 from geotrans.execution.batching import Turns
 from geotrans.execution.health import Roll, address_of, told
 from geotrans.execution.work import Cell, Work, hand_out
@@ -77,8 +77,8 @@ class Cluster:
             if n_left_out and not self._is_full:
                 self._is_full = True
                 _log.warning(
-                    "%d more workers came than the %d that --memory was divided among; they are "
-                    "given nothing unless others leave", n_left_out, most,
+                    "%d more workers came than the %d that the memory was divided among; they "
+                    "are given nothing unless others leave", n_left_out, most,
                 )  # fmt: skip
             return {worker: found[worker] for worker in self._chosen}
 
@@ -109,7 +109,7 @@ class Cluster:
         for worker, error in lacking.items():
             more = f" (and {len(lacking) - 1} of {len(answers)} more)" if len(lacking) > 1 else ""
             if isinstance(error, GeotransError):
-                raise type(error)(f"worker {worker}{more}: {error}") from error
+                raise type(error)(f"worker {worker}{more}: {message_of(error)}") from error
             raise ClusterError(f"worker {worker}{more}: {type(error).__name__}: {error}") from error
         if len(failed) == len(answers):
             raise ClusterError(
@@ -154,7 +154,7 @@ class Cluster:
         while wait([called], _LOOK_S).not_done:
             if self._is_stranded(future, self._roll.call()):
                 raise ClusterError(
-                    "the workers that --memory was divided among have left with a result that "
+                    "the workers that the memory was divided among have left with a result that "
                     "nobody else may make"
                 )
         self._given.pop(future.key, None)
@@ -250,8 +250,9 @@ class Cluster:
                 os.listdir(folder)  # Makes a network file system look again.
                 if time.monotonic() > until:
                     raise OutputError(
-                        f"worker {worker} on {host} has a {folder} of its own; give -o in a folder "
-                        "that it shares with this machine, or run in one if -o is in a store"
+                        f"worker {worker} on {host} has a {folder} of its own; choose "
+                        f"{option('out')} in a folder that it shares with this machine, or run in "
+                        "one if products go to a store"
                     )
                 time.sleep(0.05)
             trace.unlink()

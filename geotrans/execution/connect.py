@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans import __version__
-from geotrans.errors import ClusterError, UsageError
+from geotrans.errors import ClusterError, UsageError, option
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.health import address_of, answer, patience_s_or, told
 from geotrans.runtime.threads import aside
@@ -40,7 +40,7 @@ def reach(
     With a budget, which is divided among the workers there are, no more of them get any work.
     """
     if asked is not None and workers != 1:
-        raise UsageError("a cluster has workers of its own; leave out --workers")
+        raise UsageError(f"a cluster has workers of its own; leave out {option('workers')}")
     if asked is None:
         yield None
         return

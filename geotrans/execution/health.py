@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from geotrans.errors import ClusterError, GeotransError
+from geotrans.errors import ClusterError, GeotransError, option
 from geotrans.runtime.threads import aside
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def told(client: Any) -> Iterator[None]:
     except KilledWorker as error:
         raise ClusterError(
             "worker processes were killed one after another, most likely for want of memory; "
-            "give fewer workers or a smaller --memory"
+            f"give fewer workers or a smaller {option('memory')}"
         ) from error
     except (FutureCancelledError, CommClosedError) as error:
         raise _gone(client) from error

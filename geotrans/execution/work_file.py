@@ -20,7 +20,7 @@ from typing import Any
 import rasterio
 
 from geotrans import __version__
-from geotrans.errors import ClusterError, OutputError
+from geotrans.errors import ClusterError, OutputError, option
 from geotrans.execution.batching import take_turn
 from geotrans.execution.work import Cell, Work
 from geotrans.runtime.caches import clears_cache
@@ -71,8 +71,9 @@ class Errand:
             content = self.path.read_bytes()
         except OSError as error:
             raise OutputError(
-                f"does not see {folder} ({error.strerror}); give -o in a folder that every worker "
-                "mounts under the same path, or run in one if -o is in a store"
+                f"does not see {folder} ({error.strerror}); choose {option('out')} in a folder "
+                "that every worker mounts under the same path, or run in one if products go to a "
+                "store"
             ) from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise OutputError(f"{self.path} was changed by somebody else; start again")
@@ -96,8 +97,8 @@ def rehearse(errand: Errand, dask_worker: Any) -> tuple[str, str]:
         trace.touch()
     except OSError as error:
         raise OutputError(
-            f"cannot write into {trace.parent} ({error.strerror}); give -o where every worker may "
-            "write"
+            f"cannot write into {trace.parent} ({error.strerror}); choose {option('out')} where "
+            "every worker may write"
         ) from error
     return socket.gethostname(), trace.name
 

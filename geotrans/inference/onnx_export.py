@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from geotrans import __version__
-from geotrans.errors import BundleError, OutputError, UsageError
+from geotrans.errors import BundleError, OutputError, UsageError, option
 from geotrans.grid import Window
 from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.radiometry import from_network, to_network
@@ -116,7 +116,9 @@ def export_onnx(
 
     path, spec = Path(path), bundle.spec
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; replace it with --overwrite or choose another -o")
+        raise OutputError(
+            f"{path} exists; replace it with {option('overwrite', True)} or choose another name"
+        )
     if norm is None and spec.norm == "instance":
         norm = NormStatistics("tile")
     model = _traced(_Graph(bundle, norm))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, UsageError
+from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, UsageError, option
 from geotrans.grid import Window, ground_noise
 from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
 from geotrans.inference.device import pick_device
@@ -271,7 +271,8 @@ def _alone_on(device: torch.device, what: str) -> Iterator[None]:
         lacks_memory = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
         if lacks_memory:
             raise DeviceError(
-                f"{device} has too little memory for {what}; give a smaller --tile or --memory"
+                f"{device} has too little memory for {what}; give a smaller {option('tile')} or "
+                f"{option('memory')}"
             ) from error
         raise
 

@@ -55,7 +55,7 @@ class Recipe(_Frozen):
     """How the pixels of a scene fall into classes.
 
     Attributes:
-        name: Word after `--recipe`.
+        name: What the recipe is called.
         title: One line on what it is.
         bands: Bands that are looked at.
         value_range: Stored values the thresholds are meant for.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import ConfigError, DomainError, SceneError
+from geotrans.errors import ConfigError, DomainError, SceneError, option
 from geotrans.grid import Window, gsd_m, window_geobox
 from geotrans.labelling.indices import majority, measure
 from geotrans.labelling.recipe import Recipe, load_recipe
@@ -150,8 +150,8 @@ class LabelScene(Scene):
         if not low * (1 - _GSD_TOLERANCE) <= found <= high * (1 + _GSD_TOLERANCE):
             raise DomainError(
                 f"{self.scene.name} has pixels of {found:.3g} m, and recipe '{self.recipe.name}' "
-                f"is meant for {low:g} to {high:g} m; resample the scene, or give --any-gsd if "
-                "this is meant"
+                f"is meant for {low:g} to {high:g} m; resample the scene, or give "
+                f"{option('any_gsd', True)} if this is meant"
             )
 
     def _check_values(self, wanted: list[WantedBand]) -> None:
@@ -161,7 +161,7 @@ class LabelScene(Scene):
             raise DomainError(
                 f"{self.scene.name} is unlike what recipe '{self.recipe.name}' is meant for: "
                 f"{found.replace('the task has seen', 'the recipe is meant for')}; scale the "
-                "scene to these, or give --any-values if this is meant"
+                f"scene to these, or give {option('any_values', True)} if this is meant"
             )
 
     def _draws(self, vectors: str | PathLike[str] | None) -> Any:

@@ -74,7 +74,7 @@ def choose_crs(source: VectorSource, layer: str, asked: Any) -> str:
         return crs.to_string()
     utm = utm_crs(project_bounds(bounds, crs, _LONLAT))
     log.warning(
-        "%s is in degrees; drawn in %s (%s), whose pixels are metres; choose another with --crs",
+        "%s is in degrees; drawn in %s (%s), whose pixels are metres; any other CRS may be chosen",
         source.name, utm.to_string(), utm.name,
     )  # fmt: skip
     return utm.to_string()

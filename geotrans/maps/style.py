@@ -116,7 +116,7 @@ class Style(_Frozen):
     A style with one kind of source may hold `background` and `layers` themselves.
 
     Attributes:
-        name: Word after `--style`.
+        name: What the style is called.
         title: One line for a list of styles.
         classes: Classes of the map; their order is the class index.
         mappings: What to paint, by kind of source.

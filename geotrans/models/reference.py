@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geotrans.errors import BundleError, UsageError, nearest
+from geotrans.errors import BundleError, UsageError, nearest, option
 from geotrans.models.registry import build
 
 # Word of the authors' `--netG`: our architecture, and its arguments.
@@ -214,7 +214,7 @@ def _advice(state: Mapping[str, Tensor]) -> str:
     for arch in REFERENCES:
         for norm in NORMS:
             if _attempt(state, arch, norm)[0] is not None:
-                return f"; they fit --arch {arch} --norm {norm}"
+                return f"; they fit {option('arch', arch)} and {option('norm', norm)}"
     return "; geotrans reads " + ", ".join(REFERENCES)
 
 

@@ -96,7 +96,7 @@ def mean(layers: Iterable[Layer], canvas: Patch) -> None:
     canvas.data[:] = stored(total, canvas.data.dtype)
 
 
-# By the names of `--blend`; the last three have no meaning for classes.
+# By the names of `blend`; the last three have no meaning for classes.
 BLENDS: dict[str, Blend] = {
     "first": first,
     "last": last,

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
-from geotrans.errors import GeotransError, OutputError, SceneError
+from geotrans.errors import GeotransError, OutputError, SceneError, option
 from geotrans.grid import (
     TilePlan,
     Window,
@@ -191,7 +191,9 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
     if not (folder / PLAN).is_file():
         raise OutputError(f"{folder} exists and holds no tiles; give another folder")
     if not overwrite:
-        raise OutputError(f"{folder} already holds tiles; replace them with --overwrite")
+        raise OutputError(
+            f"{folder} already holds tiles; replace them with {option('overwrite', True)}"
+        )
 
 
 def _write(

@@ -12,7 +12,7 @@ from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-from geotrans.errors import BandError, SceneError, UsageError
+from geotrans.errors import BandError, SceneError, UsageError, message_of, option
 from geotrans.scene import Scene, open_scene
 from geotrans.scene.access.urls import is_url, without_secrets
 from geotrans.scene.base import SceneInfo
@@ -142,7 +142,7 @@ def read_sources(
                     infos.append(scene.info)
                 same.append(path)
         except SceneError as error:
-            failures.append(str(error))
+            failures.append(message_of(error))
         if advance:
             advance(1)
     if failures:
@@ -210,7 +210,7 @@ def _check_located(items: Sequence[Source]) -> None:
     if lost:
         raise SceneError(
             f"{len(lost)} of {len(items)} tiles do not say where they lie: {some(lost)}; give the "
-            "plan they were cut by with --plan, or a world file beside each"
+            f"{option('plan')} they were cut by, or a world file beside each"
         )
     without = [one.path for one in items if one.crs_wkt is None]
     if without and len(without) < len(items):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import UsageError
+from geotrans.errors import UsageError, option
 from geotrans.scene import Patch, Scene
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
@@ -104,7 +104,9 @@ def product_layout(
     """
     if as_ == "classes":
         if spec.palette is None:
-            raise UsageError(f"task '{spec.name}' makes no map, so it has no classes; use --as rgb")
+            raise UsageError(
+                f"task '{spec.name}' makes no map, so it has no classes; use {option('as_', 'rgb')}"
+            )
         band = LayoutBand("class", "palette")
         return Layout((band,), "uint8", classes=spec.palette, scale=spec.scale)
     dtypes = {str(scene.dtype) if b.dtype == "source" else b.dtype for b in spec.target}

@@ -22,7 +22,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option
 from geotrans.grid import Tile, TilePlan, window_geobox
 from geotrans.parts.canvas import Canvas
 from geotrans.scene import Patch
@@ -107,7 +107,8 @@ class Parts:
             if not overwrite:
                 raise OutputError(
                     f"{self.folder} holds parts of another run ({_difference(found, asked)}); "
-                    "finish that one with its own options, or discard them with --overwrite"
+                    "finish that one with its own options, or discard them with "
+                    f"{option('overwrite', True)}"
                 )
             self.discard()
         try:
@@ -119,7 +120,8 @@ class Parts:
             raise
         except OSError as error:
             raise OutputError(
-                f"{self.folder.parent} cannot be written: {error.strerror}; choose another -o"
+                f"{self.folder.parent} cannot be written: {error.strerror}; choose another "
+                f"{option('out')}"
             ) from error
 
     def path(self, tile: Tile) -> Path:

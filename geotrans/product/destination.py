@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from geotrans.errors import OutputError, UsageError
+from geotrans.errors import OutputError, UsageError, option
 from geotrans.product.cog.driver import publish
 from geotrans.product.preview import Preview, preview_path
 from geotrans.product.upload import Target, deliver
@@ -127,11 +127,14 @@ def output_path(
     _check_folder(path.parent)
     if path.exists():
         if source.exists() and path.samefile(source):
-            raise OutputError(f"{path} is the source itself; choose another -o")
+            raise OutputError(f"{path} is the source itself; choose another {option('out')}")
         if not overwrite:
-            raise OutputError(f"{path} exists; replace it with --overwrite or choose another -o")
+            raise OutputError(
+                f"{path} exists; replace it with {option('overwrite', True)} or choose another "
+                f"{option('out')}"
+            )
         if not path.is_file():
-            raise OutputError(f"{path} exists and is no file; choose another -o")
+            raise OutputError(f"{path} exists and is no file; choose another {option('out')}")
     return path
 
 
@@ -163,7 +166,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise OutputError(f"output directory {folder} does not exist; make it first")
     if not folder.is_dir():
-        raise OutputError(f"{folder} is no directory; choose another -o")
+        raise OutputError(f"{folder} is no directory; choose another {option('out')}")
     # access() looks at the rights of a file system as well; root passes over those of a folder.
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"output directory {folder} is read-only; choose another -o")
+        raise OutputError(f"output directory {folder} is read-only; choose another {option('out')}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from geotrans.errors import GeotransError, SceneError
+from geotrans.errors import GeotransError, SceneError, message_of
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.run import run_cells
 from geotrans.parts import Canvas, Parts
@@ -144,7 +144,7 @@ def keeping(parts: Parts, canvas: Canvas) -> Iterator[None]:
             if parts.is_wanted:  # Else a later run may just have begun there.
                 parts.discard()
             raise
-        said = str(error) or "interrupted"
+        said = message_of(error) or "interrupted"
         raise type(error)(
             f"{said}; {n_kept} of {len(canvas.plan)} tiles are kept in {parts.folder}, and the "
             "same command goes on from there"

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option
 from geotrans.grid import Window
 from geotrans.runtime.files import write_whole
 from geotrans.runtime.threads import aside, heard
@@ -220,5 +220,7 @@ def preview_path(product: Path, *, overwrite: bool) -> Path:
     """
     path = product.with_suffix(".png")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; replace it with --overwrite or leave out the preview")
+        raise OutputError(
+            f"{path} exists; replace it with {option('overwrite', True)} or leave out the preview"
+        )
     return path

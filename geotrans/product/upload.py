@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from geotrans.errors import OutputError, UsageError
+from geotrans.errors import OutputError, UsageError, option
 from geotrans.runtime.threads import aside
 from geotrans.scene.access.stores import SCHEMES, open_store
 from geotrans.scene.access.urls import redact, without_secrets
@@ -103,7 +103,8 @@ class Target:
             raise self._told(error) from error
         if not overwrite:
             raise OutputError(
-                f"{self.url} exists; replace it with --overwrite or choose another -o"
+                f"{self.url} exists; replace it with {option('overwrite', True)} or choose another "
+                f"{option('out')}"
             )
 
     def check_listing(self) -> None:

@@ -107,7 +107,7 @@ def ensure_cache(
     if cache.manifest.config != _described(config):
         raise SamplingError(
             f"{out} was cut by another configuration; give another 'data.cache', "
-            "or cut it again with 'geotrans tile --overwrite'"
+            f"or cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
         )
     try:
         current = fingerprint(config)
@@ -117,7 +117,7 @@ def ensure_cache(
     if current != cache.manifest.fingerprint:
         raise SamplingError(
             f"files behind {out} have changed since it was cut; "
-            "cut it again with 'geotrans tile --overwrite'"
+            f"cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
         )
     return cache
 

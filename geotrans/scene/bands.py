@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from geotrans.errors import BandError, nearest
+from geotrans.errors import BandError, nearest, option
 
 if TYPE_CHECKING:
     from geotrans.scene.base import Band, Scene
@@ -202,7 +202,7 @@ def _search(scene: Scene, wanted: WantedBand) -> int | None:
         if len(fits) > 1:
             raise BandError(
                 f"{scene.name} has {len(fits)} bands that are {wanted.name}: "
-                f"{', '.join(map(str, fits))}; pass --bands {wanted.name}=N"
+                f"{', '.join(map(str, fits))}; pass {option('bands', {wanted.name: 'N'})}"
             )
         if fits:
             return fits[0]
@@ -222,11 +222,11 @@ def _complaint(scene: Scene, names: list[str], missing: list[str], task: str | N
     if n < len(names):
         return f"{reads}; {has}; it lacks {', '.join(missing)}"
     example = (
-        ",".join(f"{name}={i}" for i, name in enumerate(names, 1))
+        {name: i for i, name in enumerate(names, 1)}
         if unnamed and missing == names
-        else ",".join(f"{name}=N" for name in missing)
+        else dict.fromkeys(missing, "N")
     )
-    return f"{reads}; {has}; pass --bands {example}"
+    return f"{reads}; {has}; pass {option('bands', example)}"
 
 
 def _inventory(bands: Sequence[Band]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geotrans.errors import BandError, SceneError, UsageError
+from geotrans.errors import BandError, SceneError, UsageError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import WantedBand, common_name
@@ -50,9 +50,13 @@ def parse_mask(asset: str | None, values: Sequence[int] | str | None) -> Mask | 
     try:
         numbers = tuple(int(word) for word in words or ())
     except ValueError:
-        raise UsageError(f"--mask-values {values} are not whole numbers; give 3,8,9,10") from None
+        raise UsageError(
+            f"{option('mask_values', values)} are not whole numbers; give 3,8,9,10"
+        ) from None
     if asset is None or not numbers:
-        raise UsageError("give both --mask-asset and --mask-values, or neither")
+        raise UsageError(
+            f"give both {option('mask_asset')} and {option('mask_values')}, or neither"
+        )
     return Mask(asset, numbers)
 
 
@@ -206,7 +210,7 @@ def _find(item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int |
             return found
     raise BandError(
         f"asked item {item['id']} for band {asked or want.name}; it has {_inventory(item)}; pass "
-        f"--bands {want.name}=ASSET"
+        f"{option('bands', {want.name: 'ASSET'})}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from geotrans.errors import BundleError, ConfigError
+from geotrans.errors import BundleError, ConfigError, message_of
 from geotrans.runtime.files import write_whole
 from geotrans.tasks.header import Header, read_header
 from geotrans.tasks.spec import SCHEMA_VERSION, TaskSpec
@@ -253,7 +253,9 @@ def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.
     try:
         skeleton = blank("meta")  # Costs no memory, whatever the arguments ask for.
     except (ConfigError, TypeError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{where} names a network that cannot be built: {error}") from error
+        raise BundleError(
+            f"{where} names a network that cannot be built: {message_of(error)}"
+        ) from error
     differences = list(_differences(skeleton.state_dict(), state))
     if differences:
         more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""

@@ -137,7 +137,7 @@ class TaskSpec(_Frozen):
     """A translation from one visual domain to another.
 
     Attributes:
-        name: Word after `--task`.
+        name: What the task is called.
         title: One line for a list of tasks.
         source: Bands the network reads, in channel order.
         target: Bands the product has, in channel order.

@@ -24,7 +24,7 @@ class TaskConfig(_Strict):
     """What the bundle will say about itself.
 
     Attributes:
-        name: Word after `--task`.
+        name: What the task is called.
         title: One line for a list of tasks.
         source: Source bands to read, by name; None takes all.
         target: Target bands to write, by name; None takes all.

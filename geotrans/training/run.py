@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geotrans.errors import ConfigError, OutputError, SamplingError
+from geotrans.errors import ConfigError, OutputError, SamplingError, option
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.training.config import TrainConfig, load_config, save_config
@@ -238,8 +238,8 @@ def _prepare(folder: Path, *, resume: bool) -> None:
     held = [run for run in runs if (run / "checkpoint.pt").exists()]
     if held and not resume:
         raise OutputError(
-            f"{held[0]} holds a checkpoint; leave out --new to go on from it, "
-            "or give another folder with -o"
+            f"{held[0]} holds a checkpoint, and a new run is asked for; go on from it, or "
+            f"choose another {option('out')}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

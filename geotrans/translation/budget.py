@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geotrans.errors import TilingError
+from geotrans.errors import TilingError, option
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES
 from geotrans.tasks import Bundle, TaskSpec
 
@@ -77,8 +77,8 @@ def tile_within(
         needed = base + per_px * smallest**2
         needed = needed if workers == 1 else base + workers * needed
         raise TilingError(
-            f"--memory {n_bytes / 1e6:.0f}MB is too little for task '{spec.name}' with {workers} "
-            f"worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
+            f"{option('memory', f'{n_bytes / 1e6:.0f}MB')} is too little for task '{spec.name}' "
+            f"with {workers} worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
         )
     return min(_core(spec, window_px), default_tile(spec))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import SceneError, TilingError, UsageError, nearest
+from geotrans.errors import SceneError, TilingError, UsageError, nearest, option
 from geotrans.grid import TilePlan, Window, plan_tiles
 from geotrans.tasks import Bundle, TaskSpec
 from geotrans.tasks.statistics import NORM_MODES, NormStatistics
@@ -72,19 +72,21 @@ def settle_norms(
             return None
         asked = "scene"
     if spec.norm == "none":
-        raise UsageError(f"the network of task '{spec.name}' has no norms; leave out --norm-stats")
+        raise UsageError(
+            f"the network of task '{spec.name}' has no norms; leave out {option('norm_stats')}"
+        )
     mode = os.fspath(asked)
     if mode not in NORM_MODES:
         if not os.path.exists(mode):
             raise UsageError(
-                f"--norm-stats {mode} is neither one of {', '.join(NORM_MODES)} nor a product"
-                f"{nearest(mode, NORM_MODES)}"
+                f"{option('norm_stats', mode)} is neither one of {', '.join(NORM_MODES)} nor a "
+                f"product{nearest(mode, NORM_MODES)}"
             )
         return statistics_of(mode, job.bundle)
     if mode == "tile":
         _log.warning(
-            "--norm-stats tile: each tile is normalised by its own statistics, so that tiles show "
-            "and other tile sizes give other pixels; use scene unless this is what you study"
+            "each tile is normalised by its own statistics, so that tiles show and other tile "
+            "sizes give other pixels; use those of the scene unless this is what you study"
         )
         return NormStatistics("tile")
     before = NormStatistics.from_dict(recorded.get("norm"))
@@ -130,7 +132,8 @@ def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatis
     if found is None or not found.values:
         raise UsageError(
             f"{os.fspath(product)} holds no statistics of norms; give a product of task "
-            f"'{bundle.spec.name}', made with --norm-stats scene or exact"
+            f"'{bundle.spec.name}', made with {option('norm_stats', 'scene')} or "
+            f"{option('norm_stats', 'exact')}"
         )
     if tags.get("GEOTRANS_WEIGHTS_SHA256") != bundle.sha256:
         raise UsageError(
@@ -157,9 +160,10 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
         n_px = sum(w.width * w.height for w in _windows(job))
         if (needed := _bytes_at_once(job, n_px)) > memory:
             raise TilingError(
-                f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
-                f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB, "
-                "or give --norm-stats exact, which takes longer"
+                f"{option('memory', f'{memory / 1e6:.0f}MB')} is too little to take the statistics "
+                f"that task '{job.spec.name}' wants of the scene; it needs "
+                f"{-(-needed // 1e7) * 10:.0f}MB, or give {option('norm_stats', 'exact')}, which "
+                "takes longer"
             )
     # As exact as can be, whatever the tiles are computed in.
     translator = Translator(

@@ -204,8 +204,8 @@ def _measure_short_halo(job: Job, translator: Translator, memory: int | None, ba
             exact_tile = tile_within(memory, translator, base=base, dtype=dtype, workers=1)
         except TilingError:
             _log.warning(
-                "a halo of %d px instead of %d: what it costs was not measured, because --memory "
-                "has no room for a tile with all of it", job.plan.halo, job.spec.halo,
+                "a halo of %d px instead of %d: what it costs was not measured, because the "
+                "memory given has no room for a tile with all of it", job.plan.halo, job.spec.halo,
             )  # fmt: skip
             return job
     error = measure_halo(job, exact_tile=exact_tile)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from geotrans.errors import option, spell
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
@@ -91,9 +92,9 @@ class Survey:
         if self.halo < self.exact_halo:
             return f"{cost}; not exact: {self.halo_error or 'not measured'}"
         if self.overhead > _DEAR:
-            return (
-                f"{cost} to be exact; a larger --tile computes less, or --halo N, whose error is "
-                "then measured"
+            return spell(
+                f"{cost} to be exact; a larger {option('tile')} computes less, or a smaller "
+                f"{option('halo')}, whose error is then measured"
             )
         return cost
 

@@ -332,7 +332,7 @@ def test_bad_arrays_are_said(make_array: MakeArray, bundle: Path) -> None:
     ]:
         with pytest.raises(SceneError, match=said):
             bad.geotrans.translate(bundle, any_values=True)
-    with pytest.raises(BandError, match='3 unnamed bands; pass bands="red=1,green=2,blue=3"'):
+    with pytest.raises(BandError, match=r'3 unnamed bands; pass bands=.*"red": 1'):
         array.drop_vars("band").geotrans.translate(bundle)
     with pytest.raises(UsageError, match="not 'sead'; did you mean 'seed'"):
         array.geotrans.translate(bundle, sead=1)

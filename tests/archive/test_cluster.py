@@ -169,7 +169,7 @@ def test_a_plan_is_measured_on_a_worker(place: Path, running: RealCluster, tmp_p
 
 def test_what_cannot_be_meant(place: Path, running: RealCluster, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match="workers of its own; leave out --workers"):
+    with pytest.raises(UsageError, match="workers of its own; leave out workers"):
         _batch(place, out, cluster=running.address, workers=2)
     with pytest.raises(UsageError, match="neither an address"):
         _batch(place, out, cluster="nowhere")
@@ -203,7 +203,7 @@ def test_a_worker_that_does_not_see_products_or_scenes(
     shutil.copytree(place / "in", tmp_path / "copy")
     alone = ("unshare", "--mount", "sh", "-c")
     for hidden, error, told in (
-        (out, OutputError, r"worker tcp\S* does not see .*here .*give -o in a folder"),
+        (out, OutputError, r"worker tcp\S* does not see .*here .*choose out in a folder"),
         (tmp_path / "copy", SceneError, r"worker tcp\S* does not see .*scene0\.tif; keep scenes"),
     ):
         mounting = f"mount -t tmpfs none {hidden}"

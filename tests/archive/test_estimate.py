@@ -38,6 +38,8 @@ def test_an_archive_of_nothing_but_bad_scenes(bundle: Path, tmp_path: Path) -> N
     assert found.n_scenes == 0
     assert found.probe is None
     assert set(found.refused) == {str(bad), str(foreign)}
+    two = write_scene(tmp_path / "two.tif", bands=2)
+    assert list(price([two], task=bundle, out=tmp_path / "out").refused) == [str(two)]
 
 
 def test_large_scenes_are_measured_by_a_tile(

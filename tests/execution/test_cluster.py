@@ -342,7 +342,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         first = real.workers[0]
         some = [few.submit(work, 0.01, key=("some", i)) for i in range(20)]
         assert {future.result(30) for future in some} == {first.pid}
-        assert caplog.text.count("1 more workers came than the 1 that --memory was") == 1
+        assert caplog.text.count("1 more workers came than the 1 that the memory was") == 1
         pids: list[int] = []
         waiting = [0.01, 1.0, 0.02]
         killer = threading.Timer(0.5, first.kill)

@@ -76,7 +76,7 @@ def test_a_fingerprint_tells_runs_apart(make_job: MakeJob, tmp_path: Path) -> No
     assert plan_of(parts.recorded() or {}) == job.plan
     parts.begin(job, overwrite=False)
     other = make_job(seed=9, tile=40)
-    with pytest.raises(OutputError, match=r"seed 0, now 9; tiles .* windows of .*--overwrite"):
+    with pytest.raises(OutputError, match=r"seed 0, now 9; tiles .* windows of .*overwrite=True"):
         parts.begin(other, overwrite=False)
     parts.begin(other, overwrite=True)
     assert parts.recorded() == other.fingerprint()

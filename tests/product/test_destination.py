@@ -44,7 +44,7 @@ def test_nothing_is_overwritten_by_accident(make_scene: Make, tmp_path: Path) ->
     scene = open_scene(path)
     out = tmp_path / "out.tif"
     out.write_text("old")
-    with pytest.raises(OutputError, match="exists; replace it with --overwrite"):
+    with pytest.raises(OutputError, match="exists; replace it with overwrite=True"):
         output_path(scene, "t", out, overwrite=False)
     assert output_path(scene, "t", out, overwrite=True) == out
     link = tmp_path / "link.tif"

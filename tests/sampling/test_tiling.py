@@ -287,7 +287,7 @@ def test_a_named_cache_is_held_against_its_configuration(settings, tmp_path, tow
 def test_a_cache_is_never_written_over_unasked(settings, tmp_path):
     config = _config(settings)
     tile(config, tmp_path / "cache")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         tile(config, tmp_path / "cache")
     tile(_config(settings, patch=8), tmp_path / "cache", overwrite=True)
     assert PatchCache.open(tmp_path / "cache").load("val").target.shape[-1] == 8

@@ -16,7 +16,7 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from geotrans.errors import OutputError, UsageError, nearest
+from geotrans.errors import OutputError, UsageError, nearest, option
 from geotrans.parts import Layout
 from geotrans.runtime.threads import aside, heard
 from geotrans.scene import Patch
@@ -59,7 +59,7 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
 
     Args:
         layout: What its pixels are.
-        asked: Options that replace or join the defaults, as `--co` gives them.
+        asked: Options that replace or join the defaults.
 
     Raises:
         UsageError: If the driver knows no such option, or refuses a value.
@@ -179,7 +179,7 @@ def _try(layout: Layout, options: Mapping[str, str]) -> None:
     finally:
         gdal.removeHandler(listener)
     if told:
-        raise UsageError(f"GDAL's COG driver refuses these --co options: {told[0]}")
+        raise UsageError(f"GDAL's COG driver refuses these {option('creation_options')}: {told[0]}")
 
 
 class _Listener(logging.Handler):
