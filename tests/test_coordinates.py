@@ -17,7 +17,7 @@ from tests.helpers.patches import toy_cache, toy_config
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def placed_bundle(tmp_path):
     """Red, green and blue become a mixture of them and of the latitude around a pixel."""
     args = {"depth": 2, "width": 8, "max_width": 16, "head_width": 4}
     with torch.random.fork_rng():
@@ -37,17 +37,17 @@ def _pixels(path):
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32611"])
-def test_tiles_do_not_show(bundle, make_scene, tmp_path, crs):
+def test_tiles_do_not_show(placed_bundle, make_scene, tmp_path, crs):
     path = make_scene(crs=crs, shape=(80, 96), gsd_m=8000)
     made = [
-        _pixels(translate(path, task=bundle, out=tmp_path / f"{tile}.tif", tile=tile).path)
+        _pixels(translate(path, task=placed_bundle, out=tmp_path / f"{tile}.tif", tile=tile).path)
         for tile in (16, 32, 128)
     ]
     np.testing.assert_array_equal(made[0], made[1])
     np.testing.assert_array_equal(made[0], made[2])
 
 
-def test_the_same_ground_elsewhere_is_translated_otherwise(bundle, make_scene, tmp_path):
+def test_the_same_ground_elsewhere_is_translated_otherwise(placed_bundle, make_scene, tmp_path):
     flat = np.full((3, 40, 40), 90, np.uint8)
     found = []
     for north in (10.0, 60.0):
@@ -56,14 +56,14 @@ def test_the_same_ground_elsewhere_is_translated_otherwise(bundle, make_scene, t
             name=f"at_{north:g}.tif",
         )  # fmt: skip
         out = tmp_path / f"out_{north:g}.tif"
-        found.append(_pixels(translate(path, task=bundle, out=out).path))
+        found.append(_pixels(translate(path, task=placed_bundle, out=out).path))
     assert (found[0] != found[1]).any()
 
 
-def test_what_is_not_known_is_told(bundle, make_scene, tmp_path):
+def test_what_is_not_known_is_told(placed_bundle, make_scene, tmp_path):
     with pytest.raises(UsageError, match="latitude cannot be known"):
-        translate(make_scene(crs=None), task=bundle, out=tmp_path / "out.tif")
-    translator = Translator(Bundle.open(bundle), device="cpu", precision="float32")
+        translate(make_scene(crs=None), task=placed_bundle, out=tmp_path / "out.tif")
+    translator = Translator(Bundle.open(placed_bundle), device="cpu", precision="float32")
     data = np.zeros((3, 8, 8), np.uint8)
     with pytest.raises(TilingError, match=r"wants to know latitude .* got nothing"):
         translator(data, window=Window(0, 0, 8, 8), anchor=(0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -125,6 +126,39 @@ def test_the_test_command_is_what_ci_runs() -> None:
 
 def test_every_command_is_listed() -> None:
     assert re.findall(r"^\| `geotrans ([\w-]+)` \|", README, re.MULTILINE) == list(COMMANDS)
+
+
+def _promises() -> Iterator[tuple[str, str]]:
+    """First words of each promise, and a file or folder that is said to hold it."""
+    _, _, table = README.partition("\n| promise | checked by |\n")
+    for row in table.partition("\n\n")[0].splitlines()[1:]:
+        _, promise, checked, _ = row.split("|")
+        paths = re.findall(r"`(tests/[\w/.]+)`|\]\((benchmarks/[\w/.]+)\)", checked)
+        assert paths, promise
+        for path in paths:
+            yield promise.strip().split(".")[0], "".join(path)
+
+
+def _quick_tests(path: Path) -> Iterator[str]:
+    """Names of the tests in a file, but for those that are marked slow."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    marks = [ast.unparse(n) for n in tree.body if isinstance(n, ast.Assign)]
+    if any(mark.startswith("pytestmark") and "slow" in mark for mark in marks):
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+            continue
+        if not any("mark.slow" in ast.unparse(d) for d in node.decorator_list):
+            yield node.name
+
+
+@pytest.mark.parametrize(("promise", "path"), list(_promises()))
+def test_a_promise_is_held_where_it_is_said_by_a_quick_test(promise: str, path: str) -> None:
+    """A slow test is the thorough form of a quick one; `benchmarks/` are run by hand."""
+    assert (ROOT / path).exists()
+    if path.startswith("tests/"):
+        files = [ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("test_*.py")
+        assert any(name for file in files for name in _quick_tests(file))
 
 
 def _links() -> Iterator[str]:

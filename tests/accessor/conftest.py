@@ -18,7 +18,7 @@ MakeArray = Callable[..., xr.DataArray]
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def noisy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A task whose product differs wherever its context does."""
     return random_bundle(tmp_path_factory.mktemp("bundle") / "random.safetensors", noise=(1, 8))
 

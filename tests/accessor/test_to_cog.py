@@ -31,16 +31,18 @@ OTHERWISE = {"GEOTRANS_CREATED", "GEOTRANS_SOURCE", "GEOTRANS_SOURCE_SHA256"}
 def test_the_file_is_the_one_that_the_command_writes(
     make_scene: Callable[..., Path],
     tmp_path: Path,
-    bundle: Path,
+    noisy_bundle: Path,
     chunks: int | None,
     nodata: int | None,
 ) -> None:
     invalid = np.zeros((620, 700), bool)
     invalid[100:300, 200:400] = nodata is not None
     path = make_scene(shape=(620, 700), gsd_m=0.6, nodata=nodata, invalid=invalid)
-    made = geotrans.translate(path, bundle, out=tmp_path / "made.tif", **EXACT).path
+    made = geotrans.translate(path, noisy_bundle, out=tmp_path / "made.tif", **EXACT).path
     with rioxarray.open_rasterio(path, chunks=chunks) as array:
-        saved = array.geotrans.translate(bundle, **EXACT).geotrans.to_cog(tmp_path / "saved.tif")
+        saved = array.geotrans.translate(noisy_bundle, **EXACT).geotrans.to_cog(
+            tmp_path / "saved.tif"
+        )
     assert cog_validate(saved, strict=True)[:2] == (True, [])
     with rasterio.open(made) as ours, rasterio.open(saved) as theirs:
         for what in (
@@ -130,10 +132,10 @@ def test_a_scene_without_a_valid_pixel_is_not_written(
 
 
 def test_a_lazy_product_without_a_valid_pixel_is_not_written(
-    make_array: MakeArray, bundle: Path, tmp_path: Path
+    make_array: MakeArray, noisy_bundle: Path, tmp_path: Path
 ) -> None:
     array = xr.full_like(make_array(), np.nan, "float32").chunk(30)
-    product = array.geotrans.translate(bundle, any_values=True)
+    product = array.geotrans.translate(noisy_bundle, any_values=True)
     with pytest.raises(SceneError, match="holds no valid pixel; nothing to write"):
         product.geotrans.to_cog(tmp_path / "a.tif")
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from dask.utils import key_split
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import geotrans
@@ -25,6 +25,7 @@ from geotrans.runtime.memory import resident_bytes
 from geotrans.translation import lazy
 from tests.helpers.bundles import identity_bundle, instance_bundle
 from tests.helpers.scenes import coded
+from tests.helpers.thorough import examples
 
 # rioxarray multiplies transforms by `*`, which affine 3 is about to deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -52,14 +53,14 @@ def _from_file(path: Path) -> xr.DataArray:
 
 @pytest.mark.parametrize("nodata", [None, 5])
 def test_the_product_is_the_one_that_the_command_writes(
-    make_scene: Callable[..., Path], tmp_path: Path, bundle: Path, nodata: int | None
+    make_scene: Callable[..., Path], tmp_path: Path, noisy_bundle: Path, nodata: int | None
 ) -> None:
     invalid = np.zeros((70, 90), bool)
     invalid[10:30, 20:40] = nodata is not None
     path = make_scene(shape=(70, 90), gsd_m=0.6, nodata=nodata, invalid=invalid)
-    made = geotrans.translate(path, bundle, out=tmp_path / "made.tif", **EXACT)
+    made = geotrans.translate(path, noisy_bundle, out=tmp_path / "made.tif", **EXACT)
     with rioxarray.open_rasterio(path, chunks={"x": 41, "y": 23}) as array:
-        product = array.geotrans.translate(bundle, **EXACT)
+        product = array.geotrans.translate(noisy_bundle, **EXACT)
         assert isinstance(product.data, da.Array)
         xr.testing.assert_identical(_as_file(product).load(), _from_file(made.path))
         assert ("valid" in product.coords) == (nodata is not None)
@@ -89,20 +90,20 @@ def _chunks(n: int) -> st.SearchStrategy[tuple[int, ...]]:
     return cuts.map(lambda at: tuple(np.diff([0, *sorted(at), n]).tolist()))
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(rows=_chunks(70), cols=_chunks(90), bands=st.sampled_from([(3,), (1, 2), (1, 1, 1)]))
 def test_chunks_change_nothing(
     make_array: MakeArray,
-    bundle: Path,
+    noisy_bundle: Path,
     rows: tuple[int, ...],
     cols: tuple[int, ...],
     bands: tuple[int, ...],
 ) -> None:
     array = make_array(nodata=7)
     array[:, 40:60, 5:50] = 7
-    at_once = array.geotrans.translate(bundle, **EXACT)
+    at_once = array.geotrans.translate(noisy_bundle, **EXACT)
     cut = array.chunk({"band": bands, "y": rows, "x": cols})
-    product = cut.geotrans.translate(bundle, **EXACT)
+    product = cut.geotrans.translate(noisy_bundle, **EXACT)
     xr.testing.assert_identical(product.compute(scheduler="threads"), at_once)
 
 
@@ -115,65 +116,65 @@ def test_rows_may_run_upwards(make_array: MakeArray, tmp_path: Path) -> None:
     assert np.array_equal(product.values, array.values)
 
 
-def test_named_dimensions_come_in_any_order(make_array: MakeArray, bundle: Path) -> None:
+def test_named_dimensions_come_in_any_order(make_array: MakeArray, noisy_bundle: Path) -> None:
     array = make_array()
-    product = array.transpose("x", "band", "y").geotrans.translate(bundle, **EXACT)
+    product = array.transpose("x", "band", "y").geotrans.translate(noisy_bundle, **EXACT)
     assert product.dims == ("band", "y", "x")
-    xr.testing.assert_identical(product, array.geotrans.translate(bundle, **EXACT))
-    other = array.rename(y="lat", x="lon").geotrans.translate(bundle, **EXACT)
+    xr.testing.assert_identical(product, array.geotrans.translate(noisy_bundle, **EXACT))
+    other = array.rename(y="lat", x="lon").geotrans.translate(noisy_bundle, **EXACT)
     assert other.dims == ("band", "lat", "lon")
     assert np.array_equal(other.values, product.values)
 
 
 @pytest.mark.parametrize("chunks", [None, {"time": 1, "y": 40}])
 def test_time_is_translated_step_by_step(
-    make_array: MakeArray, bundle: Path, chunks: dict[str, int] | None
+    make_array: MakeArray, noisy_bundle: Path, chunks: dict[str, int] | None
 ) -> None:
     first = make_array(nodata=7)
     steps = [first, first.copy(data=255 - first.data), xr.full_like(first, 7)]
     times = np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "datetime64[ns]")
     series = xr.concat(steps, "time").assign_coords(time=times, cloud=("time", [1, 2, 3]))
     series = series if chunks is None else series.chunk(chunks)
-    product = series.geotrans.translate(bundle, **EXACT)
+    product = series.geotrans.translate(noisy_bundle, **EXACT)
     assert product.dims == ("time", "band", "y", "x")
     assert product["time"].equals(series["time"])
     assert product["cloud"].equals(series["cloud"])
     for i in range(2):
-        alone = steps[i].geotrans.translate(bundle, **EXACT)
+        alone = steps[i].geotrans.translate(noisy_bundle, **EXACT)
         assert np.array_equal(product[i].values, alone.values)
         assert np.array_equal(product["valid"][i], alone["valid"])
     assert not product["valid"][2].any()
 
 
-def test_variables_are_bands(make_array: MakeArray, bundle: Path) -> None:
+def test_variables_are_bands(make_array: MakeArray, noisy_bundle: Path) -> None:
     array = make_array()
     dataset = array.to_dataset("band").assign(
         scl=(("y", "x"), np.zeros((70, 90), "int16")), notes=("n", [1, 2])
     )
-    expected = array.geotrans.translate(bundle, **EXACT)
-    product = dataset.geotrans.translate(bundle, **EXACT)
+    expected = array.geotrans.translate(noisy_bundle, **EXACT)
+    product = dataset.geotrans.translate(noisy_bundle, **EXACT)
     assert list(product.data_vars) == ["red", "green", "blue"]
     assert np.array_equal(product.to_dataarray(), expected)
     assert product.rio.crs == array.rio.crs
     assert product["red"].attrs["long_name"] == "red"
     swapped = dataset.rename(red="b1", blue="b3").chunk(40)
-    product = swapped.geotrans.translate(bundle, bands={"red": "b1", "blue": "b3"}, **EXACT)
+    product = swapped.geotrans.translate(noisy_bundle, bands={"red": "b1", "blue": "b3"}, **EXACT)
     assert np.array_equal(product.to_dataarray(), expected)
 
 
 @pytest.mark.parametrize("as_variables", [False, True])
 def test_datasets_as_rioxarray_opens_them(
-    make_scene: Callable[..., Path], bundle: Path, as_variables: bool
+    make_scene: Callable[..., Path], noisy_bundle: Path, as_variables: bool
 ) -> None:
     path = make_scene(shape=(40, 50), gsd_m=0.6)
     options: dict[str, Any] = {"band_as_variable": True} if as_variables else {}
     with xr.open_dataset(path, engine="rasterio", **options) as dataset:
-        product = dataset.geotrans.translate(bundle, **EXACT)
+        product = dataset.geotrans.translate(noisy_bundle, **EXACT)
         assert list(product.data_vars) == (
             ["red", "green", "blue"] if as_variables else ["band_data"]
         )
         with rioxarray.open_rasterio(path) as array:
-            expected = array.geotrans.translate(bundle, **EXACT).values
+            expected = array.geotrans.translate(noisy_bundle, **EXACT).values
         made = product.to_dataarray() if as_variables else product["band_data"]
         assert np.array_equal(made.values, expected)
 
@@ -204,11 +205,11 @@ def _counted(shape: tuple[int, int], edge: int) -> tuple[xr.DataArray, list[tupl
     return array.rio.write_crs("EPSG:32611"), made
 
 
-def test_a_large_scene_costs_little_until_it_is_computed(bundle: Path) -> None:
+def test_a_large_scene_costs_little_until_it_is_computed(noisy_bundle: Path) -> None:
     array, made = _counted((20_000, 20_000), 1000)
-    array.isel(x=slice(100), y=slice(100)).geotrans.translate(bundle)  # loads torch
+    array.isel(x=slice(100), y=slice(100)).geotrans.translate(noisy_bundle)  # loads torch
     before, started = resident_bytes(), time.process_time()
-    product = array.geotrans.translate(bundle, precision="float32", tile=1000)
+    product = array.geotrans.translate(noisy_bundle, precision="float32", tile=1000)
     assert time.process_time() - started < 2
     assert resident_bytes() - before < 100e6
     assert made == []
@@ -217,7 +218,7 @@ def test_a_large_scene_costs_little_until_it_is_computed(bundle: Path) -> None:
     assert made == []
 
 
-def test_a_slice_needs_only_its_blocks(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slice_needs_only_its_blocks(noisy_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array, made = _counted((4000, 4000), 500)
     translated = []
     translate_tile = lazy.translate_tile
@@ -225,13 +226,13 @@ def test_a_slice_needs_only_its_blocks(bundle: Path, monkeypatch: pytest.MonkeyP
         lazy, "translate_tile",
         lambda job, tile: (translated.append((tile.row, tile.col)), translate_tile(job, tile))[1],
     )  # fmt: skip
-    product = array.geotrans.translate(bundle, precision="float32", tile=500)
+    product = array.geotrans.translate(noisy_bundle, precision="float32", tile=500)
     rows, cols = (np.cumsum((0, *product.chunks[axis])) for axis in (1, 2))
     part = product.isel(y=slice(rows[3] + 5, rows[4] - 5), x=slice(cols[4] + 5, cols[6] - 5))
     part.compute(scheduler="threads")
     assert sorted(translated) == [(3, 4), (3, 5)]
     # Blocks that those two touch with the context they need, each made once.
-    context = geotrans.open_bundle(bundle).spec.halo + 3
+    context = geotrans.open_bundle(noisy_bundle).spec.halo + 3
     touched = [
         range((edges[0] - context) // 500, (edges[1] + context - 1) // 500 + 1)
         for edges in ((rows[3], rows[4]), (cols[4], cols[6]))
@@ -239,13 +240,13 @@ def test_a_slice_needs_only_its_blocks(bundle: Path, monkeypatch: pytest.MonkeyP
     assert sorted(made) == [(row, col) for row in touched[0] for col in touched[1]]
 
 
-def test_the_dashboard_names_the_task(make_array: MakeArray, bundle: Path) -> None:
-    product = make_array().chunk(40).geotrans.translate(bundle, **EXACT)
+def test_the_dashboard_names_the_task(make_array: MakeArray, noisy_bundle: Path) -> None:
+    product = make_array().chunk(40).geotrans.translate(noisy_bundle, **EXACT)
     names = {key_split(key) for key in dict(product.data.__dask_graph__())}
     assert {"translate_random", "job"} <= names
-    again = make_array().chunk(40).geotrans.translate(bundle, **EXACT)
+    again = make_array().chunk(40).geotrans.translate(noisy_bundle, **EXACT)
     assert again.data.name == product.data.name, "the same pixels have the same keys"
-    other = make_array().chunk(40).geotrans.translate(bundle, seed=2, **EXACT)
+    other = make_array().chunk(40).geotrans.translate(noisy_bundle, seed=2, **EXACT)
     assert other.data.name != product.data.name
 
 
@@ -268,14 +269,14 @@ def test_statistics_of_norms_wait_for_the_first_block(
 
 
 @pytest.mark.slow
-def test_a_cluster_of_the_session_does_the_work(make_array: MakeArray, bundle: Path) -> None:
+def test_a_cluster_of_the_session_does_the_work(make_array: MakeArray, noisy_bundle: Path) -> None:
     from distributed import Client
 
     array = make_array()
-    expected = array.geotrans.translate(bundle, **EXACT)
+    expected = array.geotrans.translate(noisy_bundle, **EXACT)
     with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
         held = array.chunk(40).persist()  # blocks that live on the workers
-        product = held.geotrans.translate(bundle, **EXACT).persist()
+        product = held.geotrans.translate(noisy_bundle, **EXACT).persist()
         xr.testing.assert_identical(product.compute(), expected)
         where = client.who_has(product.data)
         assert all(where.values()), "computed by the workers"
@@ -283,7 +284,7 @@ def test_a_cluster_of_the_session_does_the_work(make_array: MakeArray, bundle: P
 
 def test_a_huge_chunk_is_cut_with_a_notice(
     make_array: MakeArray,
-    bundle: Path,
+    noisy_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -291,21 +292,21 @@ def test_a_huge_chunk_is_cut_with_a_notice(
     monkeypatch.setattr(lazy, "_BLOCK_PX", 32)
     array = make_array()
     with caplog.at_level(logging.WARNING):
-        product = array.chunk(-1).geotrans.translate(bundle, **EXACT)
+        product = array.chunk(-1).geotrans.translate(noisy_bundle, **EXACT)
     assert "chunks of up to 90 x 70 px" in caplog.text
-    xr.testing.assert_identical(product.compute(), array.geotrans.translate(bundle, **EXACT))
+    xr.testing.assert_identical(product.compute(), array.geotrans.translate(noisy_bundle, **EXACT))
 
 
 def test_values_of_another_kind_are_refused_when_they_are_seen(
-    make_array: MakeArray, bundle: Path
+    make_array: MakeArray, noisy_bundle: Path
 ) -> None:
     array = (make_array() / 255.0).astype("float32")
     with pytest.raises(DomainError, match="any_values=True if this is meant"):
-        array.geotrans.translate(bundle, **EXACT)
-    product = array.chunk(40).geotrans.translate(bundle, **EXACT)
+        array.geotrans.translate(noisy_bundle, **EXACT)
+    product = array.chunk(40).geotrans.translate(noisy_bundle, **EXACT)
     with pytest.raises(DomainError, match="the task has seen 0 to 255"):
         product.compute(scheduler="threads")
-    array.chunk(40).geotrans.translate(bundle, any_values=True, **EXACT).compute()
+    array.chunk(40).geotrans.translate(noisy_bundle, any_values=True, **EXACT).compute()
 
 
 def test_a_task_that_does_not_fit_names_those_that_do(make_array: MakeArray) -> None:
@@ -318,7 +319,7 @@ def test_a_task_that_does_not_fit_names_those_that_do(make_array: MakeArray) -> 
         array.assign_coords(x=array["x"] * 9, y=array["y"] * 9).geotrans.translate("aerial2map")
 
 
-def test_bad_arrays_are_said(make_array: MakeArray, bundle: Path) -> None:
+def test_bad_arrays_are_said(make_array: MakeArray, noisy_bundle: Path) -> None:
     array = make_array()
     for bad, said in [
         (array.astype(object), "holds object, which are no measured values"),
@@ -331,53 +332,53 @@ def test_bad_arrays_are_said(make_array: MakeArray, bundle: Path) -> None:
         (xr.full_like(array, np.nan, "float32"), "holds no valid pixel"),
     ]:
         with pytest.raises(SceneError, match=said):
-            bad.geotrans.translate(bundle, any_values=True)
+            bad.geotrans.translate(noisy_bundle, any_values=True)
     with pytest.raises(BandError, match=r'3 unnamed bands; pass bands=.*"red": 1'):
-        array.drop_vars("band").geotrans.translate(bundle)
+        array.drop_vars("band").geotrans.translate(noisy_bundle)
     with pytest.raises(UsageError, match="not 'sead'; did you mean 'seed'"):
-        array.geotrans.translate(bundle, sead=1)
+        array.geotrans.translate(noisy_bundle, sead=1)
 
 
 def test_a_scene_without_crs_says_so(
-    make_array: MakeArray, bundle: Path, caplog: pytest.LogCaptureFixture
+    make_array: MakeArray, noisy_bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     array = make_array().drop_vars("spatial_ref")
     with caplog.at_level(logging.WARNING):
-        product = array.geotrans.translate(bundle, **EXACT)
+        product = array.geotrans.translate(noisy_bundle, **EXACT)
     assert "no CRS" in caplog.text
     assert product.rio.crs is None
 
 
 def test_pixels_that_a_task_would_not_know_to_be_invalid_are_refused(
-    make_array: MakeArray, bundle: Path
+    make_array: MakeArray, noisy_bundle: Path
 ) -> None:
     array = make_array()
     seen = np.ones((70, 90), bool)
     seen[:20] = False
     masked = array.assign_coords(valid=(("y", "x"), seen))
     with pytest.raises(SceneError, match="no nodata value, and a task sees only the latter"):
-        masked.geotrans.translate(bundle, **EXACT)
+        masked.geotrans.translate(noisy_bundle, **EXACT)
     marked = masked.where(masked.valid, 0).rio.write_nodata(0)
-    assert np.array_equal(marked.geotrans.translate(bundle, **EXACT)["valid"], seen)
-    assert masked.drop_vars("valid").geotrans.translate(bundle, **EXACT).shape == (3, 70, 90)
+    assert np.array_equal(marked.geotrans.translate(noisy_bundle, **EXACT)["valid"], seen)
+    assert masked.drop_vars("valid").geotrans.translate(noisy_bundle, **EXACT).shape == (3, 70, 90)
 
 
-def test_a_file_that_is_gone_is_said(make_scene: Callable[..., Path], bundle: Path) -> None:
+def test_a_file_that_is_gone_is_said(make_scene: Callable[..., Path], noisy_bundle: Path) -> None:
     path = make_scene(shape=(40, 50), gsd_m=0.6)
     array = rioxarray.open_rasterio(path)
     array.close()
     path.unlink()
     with pytest.raises(SceneError, match="closed or gone: open it again"):
-        array.geotrans.translate(bundle)
+        array.geotrans.translate(noisy_bundle)
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
 def test_a_lazy_array_opens_its_closed_file_again(
-    make_scene: Callable[..., Path], bundle: Path, is_gone: bool
+    make_scene: Callable[..., Path], noisy_bundle: Path, is_gone: bool
 ) -> None:
     path = make_scene(shape=(40, 50), gsd_m=0.6)
     array = rioxarray.open_rasterio(path, chunks=32)
-    product = array.geotrans.translate(bundle, **EXACT)
+    product = array.geotrans.translate(noisy_bundle, **EXACT)
     array.close()
     if not is_gone:
         assert product.compute(scheduler="threads").shape == (3, 40, 50)
@@ -387,12 +388,12 @@ def test_a_lazy_array_opens_its_closed_file_again(
         product.compute(scheduler="threads")
 
 
-def test_two_tasks_at_a_time(make_array: MakeArray, bundle: Path, tmp_path: Path) -> None:
+def test_two_tasks_at_a_time(make_array: MakeArray, noisy_bundle: Path, tmp_path: Path) -> None:
     same = identity_bundle(tmp_path / "same.safetensors")
     array = make_array().chunk(30)
     both = xr.Dataset(
         {
-            "one": array.geotrans.translate(bundle, **EXACT),
+            "one": array.geotrans.translate(noisy_bundle, **EXACT),
             "other": array.geotrans.translate(same, **EXACT),
         }
     ).compute(scheduler="threads")

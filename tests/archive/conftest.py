@@ -12,7 +12,7 @@ from tests.helpers.scenes import write_scene
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def same_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return identity_bundle(tmp_path_factory.mktemp("bundle") / "same.safetensors")
 
 

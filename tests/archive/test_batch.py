@@ -32,9 +32,9 @@ def _same(one: Path, other: Path) -> bool:
         return (a.crs, a.transform) == (b.crs, b.transform) and np.array_equal(a.read(), b.read())
 
 
-def test_every_scene_becomes_a_product(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_every_scene_becomes_a_product(scenes: Any, same_bundle: Path, tmp_path: Path) -> None:
     sources, out = scenes(3), tmp_path / "deep" / "out"
-    state = _batch(tmp_path / "scenes", bundle, out)
+    state = _batch(tmp_path / "scenes", same_bundle, out)
     assert state.counts == {"waiting": 0, "running": 0, "done": 3, "failed": 0}
     assert state.is_complete
     assert state.n_new == 3
@@ -49,26 +49,26 @@ def test_every_scene_becomes_a_product(scenes: Any, bundle: Path, tmp_path: Path
 
 
 def test_what_is_done_is_skipped_and_what_changed_is_redone(
-    scenes: Any, bundle: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, tmp_path: Path
 ) -> None:
     sources, out = scenes(3), tmp_path / "out"
-    _batch(tmp_path / "scenes", bundle, out)
+    _batch(tmp_path / "scenes", same_bundle, out)
     before = _times(out)
-    assert _batch(tmp_path / "scenes", bundle, out).n_new == 0
+    assert _batch(tmp_path / "scenes", same_bundle, out).n_new == 0
     assert _times(out) == before
     os.utime(sources[1])
-    assert _batch(tmp_path / "scenes", bundle, out).n_new == 1
+    assert _batch(tmp_path / "scenes", same_bundle, out).n_new == 1
     after = _times(out)
     assert {name for name in before if before[name] != after[name]} == {"scene1_same.tif"}
     for end in (".tif", ".png", ".json"):
         (out / f"scene2_same{end}").unlink()
-        assert _batch(tmp_path / "scenes", bundle, out).n_new == 1
+        assert _batch(tmp_path / "scenes", same_bundle, out).n_new == 1
     write_scene(tmp_path / "scenes" / "late.tif")
-    assert _batch(tmp_path / "scenes", bundle, out).counts["done"] == 4
+    assert _batch(tmp_path / "scenes", same_bundle, out).counts["done"] == 4
 
 
 def test_bad_scenes_are_told_and_stop_no_other(
-    scenes: Any, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    scenes: Any, same_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scenes(2)
     folder, out = tmp_path / "scenes", tmp_path / "out"
@@ -80,7 +80,7 @@ def test_bad_scenes_are_told_and_stop_no_other(
     write_scene(folder / "d.tif", crs=None)
     with caplog.at_level(logging.WARNING, "geotrans"):
         state = geotrans.batch(
-            [folder, "http://127.0.0.1:9/e.tif", folder / "gone.tif"], task=bundle, out=out
+            [folder, "http://127.0.0.1:9/e.tif", folder / "gone.tif"], task=same_bundle, out=out
         )
     assert state.counts == {"waiting": 0, "running": 0, "done": 3, "failed": 5}
     told = {failure.name: failure for failure in state.failures}
@@ -94,20 +94,20 @@ def test_bad_scenes_are_told_and_stop_no_other(
     assert str(state).count("\nfailed  ") == 5
     assert "no CRS" in caplog.text, "what a scene is warned of is passed on"
 
-    assert _batch(folder, bundle, out).n_new == 0
+    assert _batch(folder, same_bundle, out).n_new == 0
     assert read_status(out).counts["failed"] == 5, "failed scenes rest until asked for"
     write_scene(folder / "b.tif")
-    assert _batch(folder, bundle, out).n_new == 1, "what changed is tried without asking"
+    assert _batch(folder, same_bundle, out).n_new == 1, "what changed is tried without asking"
     shutil.copy(folder / "scene0.tif", folder / "gone.tif")
-    state = _batch(folder, bundle, out, retry_failed=True, max_retries=0)
+    state = _batch(folder, same_bundle, out, retry_failed=True, max_retries=0)
     assert {failure.name: failure.tries for failure in state.failures} == {"a": 1, "c": 1}
 
 
-def test_scenes_of_one_name_are_kept_apart(tmp_path: Path, bundle: Path) -> None:
+def test_scenes_of_one_name_are_kept_apart(tmp_path: Path, same_bundle: Path) -> None:
     for place, width in (("north", 20), ("south", 30)):
         (tmp_path / "in" / place).mkdir(parents=True)
         write_scene(tmp_path / "in" / place / "tile 1.tif", shape=(16, width))
-    state = _batch(tmp_path / "in", bundle, tmp_path / "out")
+    state = _batch(tmp_path / "in", same_bundle, tmp_path / "out")
     assert state.counts["done"] == 2
     products = sorted((tmp_path / "out").glob("*.tif"))
     assert [p.name[:7] for p in products] == ["tile 1-", "tile 1-"]
@@ -115,52 +115,52 @@ def test_scenes_of_one_name_are_kept_apart(tmp_path: Path, bundle: Path) -> None
     assert sorted(widths) == [20, 30]
 
 
-def test_a_folder_of_another_job_is_refused(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_job_is_refused(scenes: Any, same_bundle: Path, tmp_path: Path) -> None:
     scenes(2)
     out = tmp_path / "out"
-    _batch(tmp_path / "scenes", bundle, out)
+    _batch(tmp_path / "scenes", same_bundle, out)
     with pytest.raises(OutputError, match=r"another job \(seed 0, now 5\)"):
-        _batch(tmp_path / "scenes", bundle, out, seed=5)
+        _batch(tmp_path / "scenes", same_bundle, out, seed=5)
     other = identity_bundle(tmp_path / "other.safetensors", halo=4)
     with pytest.raises(OutputError, match=r"another job \(weights"):
         _batch(tmp_path / "scenes", other, out)
-    assert _batch(tmp_path / "scenes", bundle, out, seed=5, overwrite=True).n_new == 2
+    assert _batch(tmp_path / "scenes", same_bundle, out, seed=5, overwrite=True).n_new == 2
 
 
 def test_a_product_that_is_not_ours_is_left_alone(
-    scenes: Any, bundle: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, tmp_path: Path
 ) -> None:
     scenes(1)
     out = tmp_path / "out"
     out.mkdir()
     (out / "scene0_same.tif").write_text("somebody's")
     for _ in range(2):
-        state = _batch(tmp_path / "scenes", bundle, out, retry_failed=True)
+        state = _batch(tmp_path / "scenes", same_bundle, out, retry_failed=True)
         assert "is not of this job" in state.failures[0].reason
     assert (out / "scene0_same.tif").read_text() == "somebody's"
-    assert _batch(tmp_path / "scenes", bundle, out, overwrite=True).is_complete
+    assert _batch(tmp_path / "scenes", same_bundle, out, overwrite=True).is_complete
     other = tmp_path / "other"
     other.mkdir()
     (other / "collection.json").write_text("somebody's")
     with pytest.raises(OutputError, match=r"other/collection.json exists and is not of this job"):
-        _batch(tmp_path / "scenes", bundle, other)
+        _batch(tmp_path / "scenes", same_bundle, other)
     assert (other / "collection.json").read_text() == "somebody's"
 
 
-def test_what_concerns_all_scenes_is_raised(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_what_concerns_all_scenes_is_raised(scenes: Any, same_bundle: Path, tmp_path: Path) -> None:
     scenes(1)
     folder, out = tmp_path / "scenes", tmp_path / "out"
     with pytest.raises(TaskError):
         geotrans.batch(folder, task="nothing", out=out)
     with pytest.raises(SceneError, match="holds no scene"):
-        geotrans.batch([], task=bundle, out=out)
+        geotrans.batch([], task=same_bundle, out=out)
     with pytest.raises(UsageError, match="0 workers"):
-        _batch(folder, bundle, out, workers=0)
+        _batch(folder, same_bundle, out, workers=0)
     with pytest.raises(UsageError, match="too little"):
-        _batch(folder, bundle, out, memory=10**6)
+        _batch(folder, same_bundle, out, memory=10**6)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        _batch(folder, bundle, tmp_path / "file")
+        _batch(folder, same_bundle, tmp_path / "file")
 
 
 def test_the_network_is_loaded_once(
@@ -184,11 +184,11 @@ def test_the_network_is_loaded_once(
 
 
 @pytest.mark.slow
-def test_processes_share_the_scenes(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_processes_share_the_scenes(scenes: Any, same_bundle: Path, tmp_path: Path) -> None:
     sources = scenes(5)
     folder = tmp_path / "scenes"
     write_scene(folder / "bad.tif", bands=1)
-    state = _batch(folder, bundle, tmp_path / "out", workers=2, memory=4 * 10**9)
+    state = _batch(folder, same_bundle, tmp_path / "out", workers=2, memory=4 * 10**9)
     assert state.counts == {"waiting": 0, "running": 0, "done": 5, "failed": 1}
     for source in sources:
         assert _same(source, tmp_path / "out" / f"{source.stem}_same.tif")

@@ -13,13 +13,13 @@ from tests.helpers.scenes import write_scene
 from tests.helpers.stac import read_valid
 
 
-def test_items_a_collection_and_the_network(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_items_a_collection_and_the_network(scenes: Any, same_bundle: Path, tmp_path: Path) -> None:
     sources = scenes(2, tags={"ACQUISITIONDATETIME": "2020-06-01T10:00:00Z"})
     write_scene(tmp_path / "scenes" / "nowhere.tif", crs=None)
     undated = write_scene(tmp_path / "scenes" / "undated.tif")
     os.utime(undated, (1_600_000_000, 1_600_000_000))
     out = tmp_path / "out"
-    assert geotrans.batch(tmp_path / "scenes", bundle, out=out).is_complete
+    assert geotrans.batch(tmp_path / "scenes", same_bundle, out=out).is_complete
     head = read_valid(out / "collection.json")
     assert isinstance(head, pystac.Collection)
     items = {item.id: item for item in head.get_items()}
@@ -40,15 +40,17 @@ def test_items_a_collection_and_the_network(scenes: Any, bundle: Path, tmp_path:
     assert sources[0].exists()
 
 
-def test_the_collection_follows_what_is_done(scenes: Any, bundle: Path, tmp_path: Path) -> None:
+def test_the_collection_follows_what_is_done(
+    scenes: Any, same_bundle: Path, tmp_path: Path
+) -> None:
     scenes(1)
     out = tmp_path / "out"
-    geotrans.batch(tmp_path / "scenes", bundle, out=out)
+    geotrans.batch(tmp_path / "scenes", same_bundle, out=out)
     before = (out / "collection.json").stat().st_mtime_ns
-    geotrans.batch(tmp_path / "scenes", bundle, out=out)
+    geotrans.batch(tmp_path / "scenes", same_bundle, out=out)
     assert (out / "collection.json").stat().st_mtime_ns == before, "nothing new, nothing written"
     write_scene(tmp_path / "scenes" / "late.tif")
-    geotrans.batch(tmp_path / "scenes", bundle, out=out)
+    geotrans.batch(tmp_path / "scenes", same_bundle, out=out)
     head = pystac.read_file(str(out / "collection.json"))
     assert {link.href for link in head.get_links("item")} == {
         "./late_same.json", "./scene0_same.json",

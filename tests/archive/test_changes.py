@@ -26,12 +26,12 @@ def _value(out: Path) -> int:
 
 
 def test_an_object_that_changed_is_done_anew(
-    bucket: Bucket, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, same_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
 
     def again() -> Any:
-        return geotrans.batch("s3://shelf/scene.tif", task=bundle, out=out)
+        return geotrans.batch("s3://shelf/scene.tif", task=same_bundle, out=out)
 
     bucket.put("scene.tif", _scene(tmp_path, 3))
     assert (again().n_new, again().n_new, _value(out)) == (1, 0, 3)
@@ -45,7 +45,9 @@ def test_an_object_that_changed_is_done_anew(
     assert again().counts["done"] == 1
 
 
-def test_a_file_behind_a_server_that_changed_is_done_anew(bundle: Path, tmp_path: Path) -> None:
+def test_a_file_behind_a_server_that_changed_is_done_anew(
+    same_bundle: Path, tmp_path: Path
+) -> None:
     out, www = tmp_path / "out", tmp_path / "www"
     www.mkdir()
     with serve(www) as server:
@@ -53,7 +55,7 @@ def test_a_file_behind_a_server_that_changed_is_done_anew(bundle: Path, tmp_path
         for value in (3, 4):
             (www / "scene.tif").write_bytes(_scene(tmp_path, value))
             server.etag = f'"{value}"'
-            assert geotrans.batch(url, task=bundle, out=out).n_new == 1
-            assert geotrans.batch(url, task=bundle, out=out).n_new == 0
+            assert geotrans.batch(url, task=same_bundle, out=out).n_new == 1
+            assert geotrans.batch(url, task=same_bundle, out=out).n_new == 0
             assert _value(out) == value
-    assert geotrans.batch(url, task=bundle, out=out).counts["done"] == 1, "it is down now"
+    assert geotrans.batch(url, task=same_bundle, out=out).counts["done"] == 1, "it is down now"

@@ -170,14 +170,14 @@ def test_a_search_that_finds_nothing_or_nobody(tmp_path: Path) -> None:
         select_entries([], outside=tmp_path, stac_api="http://127.0.0.1:9")
 
 
-def test_items_become_products_with_their_times(bundle: Path, tmp_path: Path) -> None:
+def test_items_become_products_with_their_times(same_bundle: Path, tmp_path: Path) -> None:
     _item(tmp_path / "in", "one")
     bad = _item(tmp_path / "in", "two")
     del bad.assets["asset2"]
     bad.save_object(include_self_link=False, dest_href=str(tmp_path / "in" / "two.json"))
     inputs = [tmp_path / "in" / f"{name}.json" for name in ("one", "two")]
     out = tmp_path / "out"
-    state = geotrans.batch(inputs, bundle, out=out)
+    state = geotrans.batch(inputs, same_bundle, out=out)
     assert state.counts["done"] == 1
     assert state.failures[0].kind == "BandError"
     assert "item two for band blue; it has assets asset0 (B0), asset1 (B1)" in str(state)
@@ -189,6 +189,6 @@ def test_items_become_products_with_their_times(bundle: Path, tmp_path: Path) ->
     source = item["links"][0]
     assert (source["rel"], source["type"]) == ("derived_from", "application/geo+json")
     assert (out / source["href"]).resolve() == inputs[0].resolve()
-    assert geotrans.batch(inputs[:1], bundle, out=out).n_new == 0
+    assert geotrans.batch(inputs[:1], same_bundle, out=out).n_new == 0
     write_scene(tmp_path / "in" / "one_red.tif", shape=(40, 48), bands=1)
-    assert geotrans.batch(inputs[:1], bundle, out=out).n_new == 1, "an asset has changed"
+    assert geotrans.batch(inputs[:1], same_bundle, out=out).n_new == 1, "an asset has changed"

@@ -33,7 +33,7 @@ SENT = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle, some scenes, and what `translate` makes of them."""
     folder = tmp_path_factory.mktemp("place")
     bundle = random_bundle(folder / "noisy.safetensors", noise=(1, 8))
@@ -102,8 +102,9 @@ def _is_whole(place: Path, here: Path, bucket: Bucket, saved: Path) -> bool:
     return digests(saved) == digests(place / "whole")
 
 
+@pytest.mark.slow
 def test_two_workers_upload_and_a_plan_does_not(
-    place: Path,
+    small_archive: Path,
     bucket: Bucket,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,27 +113,28 @@ def test_two_workers_upload_and_a_plan_does_not(
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    assert run(_words(place, "--dry-run")) == 0
+    assert run(_words(small_archive, "--dry-run")) == 0
     assert "s3://shelf/maps: about" in capsys.readouterr().out
     assert not bucket.keys()
     assert not list(here.iterdir())
-    told = _finish(_start(place, here, "--workers", "2"))
+    told = _finish(_start(small_archive, here, "--workers", "2"))
     assert told.splitlines()[0].startswith(
         f"s3://shelf/maps: {N_SCENES} of {N_SCENES} scenes done ({N_SCENES} by the last run)"
     )
     assert told.splitlines()[1] == f"journal {here / 'shelf_maps'}"
-    assert _is_whole(place, here, bucket, tmp_path / "saved")
+    assert _is_whole(small_archive, here, bucket, tmp_path / "saved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "blows"),
     [
         (1, [signal.SIGKILL, signal.SIGTERM]),
-        pytest.param(2, [signal.SIGKILL] * 4, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param(2, [signal.SIGKILL] * 4, marks=[pytest.mark.timeout(900)]),
     ],
 )
 def test_killed_and_run_again_is_as_if_unbroken(
-    place: Path,
+    small_archive: Path,
     bucket: Bucket,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -146,7 +148,7 @@ def test_killed_and_run_again_is_as_if_unbroken(
     with caplog.at_level(logging.INFO, "werkzeug"):
         for n, blow in enumerate(blows, 1):
             process = _start(
-                place, here, "--workers", str(workers), "--max-retries", str(10**9),
+                small_archive, here, "--workers", str(workers), "--max-retries", str(10**9),
                 "--retry-failed",
             )  # fmt: skip
             _until(process, lambda n=n: len(_done(here)) >= n)  # type: ignore[misc]
@@ -164,10 +166,10 @@ def test_killed_and_run_again_is_as_if_unbroken(
                 if key.endswith(".json"):
                     json.loads(bucket.get(key))
         bucket.refuse()
-        told = json.loads(_finish(_start(place, here, "--json", "--workers", str(workers))))
+        told = json.loads(_finish(_start(small_archive, here, "--json", "--workers", str(workers))))
         assert told["n_new"] == N_SCENES - len(done)
         assert not _written(caplog) & done
-    assert _is_whole(place, here, bucket, tmp_path / "saved")
+    assert _is_whole(small_archive, here, bucket, tmp_path / "saved")
 
 
 def _written(caplog: pytest.LogCaptureFixture) -> set[str]:
@@ -180,27 +182,27 @@ def _written(caplog: pytest.LogCaptureFixture) -> set[str]:
 
 def test_bad_targets_are_one_line(
     bucket: Bucket,
-    place: Path,
+    small_archive: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    task = ["--task", str(place / "noisy.safetensors")]
+    task = ["--task", str(small_archive / "noisy.safetensors")]
     for out, code, told in (
         ("s3://me:pw@shelf/maps", 2, "keys belong into the environment"),
         ("s3:///maps", 2, "names no bucket"),
         ("ftp://shelf/maps", 2, "nothing can be uploaded to ftp://shelf/maps"),
         ("s3://nowhere/maps", 1, "there is no bucket 'nowhere'; make it first"),
     ):
-        assert run(["batch", str(place / "in"), *task, "-o", out]) == code
+        assert run(["batch", str(small_archive / "in"), *task, "-o", out]) == code
         err = capsys.readouterr().err
         assert told in err
         assert err.count("\n") == 1
         assert "pw" not in err
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "obstore.store", None)
-        assert run(["batch", str(place / "in"), *task, "-o", "s3://shelf/maps"]) == 1
+        assert run(["batch", str(small_archive / "in"), *task, "-o", "s3://shelf/maps"]) == 1
         assert "; pip install 'geotrans[store]'" in capsys.readouterr().err
     assert run(["batch", "s3://shelf/maps", "--status"]) == 1
     assert "shelf_maps has no journal.sqlite" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from geotrans.cli.main import COMMANDS
 from geotrans.labelling.recipe import list_recipes
 from geotrans.maps.style import list_styles
 from geotrans.tasks import shipped_bundles
+from tests.helpers.thorough import quick
 
 # What bash does when Tab is pressed behind a line: words so far, then the function.
 _TAB = r"""
@@ -76,13 +77,23 @@ def test_bash_is_offered_commands_options_and_names(home: Path) -> None:
     assert _offered(home, "geotrans tra") == {"translate", "train"}
     assert {"--task", "--overwrite", "--help", "--quiet"} <= _offered(home, "geotrans translate --")
     assert _offered(home, "geotrans translate x.tif --as ") == {"rgb", "classes"}
-    for line in _TASK_LINES:
-        assert _offered(home, f"geotrans {line}") == set(shipped_bundles())
-    assert _offered(home, "geotrans render x.gpkg --style ") == set(list_styles())
-    assert _offered(home, "geotrans label x.tif --recipe ") == set(list_recipes())
     assert _offered(home, "geotrans translate ") == set(), "files are bash's own"
 
 
+@pytest.mark.parametrize("line", quick({"inspect "}, _TASK_LINES))
+def test_bash_is_offered_tasks(home: Path, line: str) -> None:
+    _install(home, "bash")
+    assert _offered(home, f"geotrans {line}") == set(shipped_bundles())
+
+
+@pytest.mark.slow
+def test_bash_is_offered_styles_and_recipes(home: Path) -> None:
+    _install(home, "bash")
+    assert _offered(home, "geotrans render x.gpkg --style ") == set(list_styles())
+    assert _offered(home, "geotrans label x.tif --recipe ") == set(list_recipes())
+
+
+@pytest.mark.slow
 def test_tab_in_a_running_bash(home: Path) -> None:
     """Typed into a terminal, a completed task and a completed file name are used at once."""
     _install(home, "bash")

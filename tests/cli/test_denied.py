@@ -22,7 +22,7 @@ _RIGHTS = "-dac_override,-dac_read_search"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def noise_archive(tmp_path: Path) -> Path:
     """Folder of a bundle and some scenes of 120 kB that no codec makes smaller."""
     rng = np.random.default_rng(0)
     (tmp_path / "in").mkdir()
@@ -53,43 +53,60 @@ def _check_told(ended: tuple[int, str, str], told: str) -> None:
     assert re.fullmatch(rf"error: .*{told}.*\n", err), err
 
 
-def test_a_folder_that_may_not_be_written(place: Path) -> None:
-    task, locked = ["--task", place / "same.safetensors"], place / "locked"
+def test_a_folder_that_may_not_be_written(noise_archive: Path) -> None:
+    task, locked = ["--task", noise_archive / "same.safetensors"], noise_archive / "locked"
     locked.mkdir(mode=0o555)
-    scene = place / "in" / "scene0.tif"
+    scene = noise_archive / "in" / "scene0.tif"
     translated = _unprivileged("translate", scene, *task, "-o", locked / "out.tif")
     _check_told(translated, "output directory .*locked is read-only; choose another -o")
     for out, told in (
         (locked, "locked cannot be written: Permission denied; choose another -o"),
         (locked / "new", "new cannot be made: Permission denied; choose another -o"),
     ):
-        _check_told(_unprivileged("batch", place / "in", *task, "-o", out), told)
+        _check_told(_unprivileged("batch", noise_archive / "in", *task, "-o", out), told)
     assert list(locked.iterdir()) == []
 
 
-def test_a_scene_that_may_not_be_read_and_an_archive_only_to_be_looked_at(place: Path) -> None:
-    (place / "in" / "scene1.tif").chmod(0)
-    words = ["batch", place / "in", "--task", place / "same.safetensors", "-o", place / "out"]
+@pytest.mark.slow
+def test_a_scene_that_may_not_be_read_and_an_archive_only_to_be_looked_at(
+    noise_archive: Path,
+) -> None:
+    (noise_archive / "in" / "scene1.tif").chmod(0)
+    words = [
+        "batch",
+        noise_archive / "in",
+        "--task",
+        noise_archive / "same.safetensors",
+        "-o",
+        noise_archive / "out",
+    ]
     code, told, err = _unprivileged(*words)
     assert (code, err) == (3, "")
     assert "3 of 4 scenes done" in told
     assert re.search(r"failed  scene1  .*scene1\.tif cannot be opened.*Permission denied", told)
-    (place / "in" / "scene1.tif").chmod(0o644)
-    (place / "out").chmod(0o555)
-    code, told, err = _unprivileged("batch", place / "out", "--status")
+    (noise_archive / "in" / "scene1.tif").chmod(0o644)
+    (noise_archive / "out").chmod(0o555)
+    code, told, err = _unprivileged("batch", noise_archive / "out", "--status")
     assert (code, err) == (0, "")
     assert "3 of 4 scenes done" in told
     _check_told(_unprivileged(*words), "out cannot be written: Permission denied")
-    (place / "out").chmod(0o755)
+    (noise_archive / "out").chmod(0o755)
     assert _unprivileged(*words, "--retry-failed")[0] == 0
 
 
 def test_an_archive_on_a_disk_that_fills_up_or_is_read_only(
-    place: Path, small_disk: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    noise_archive: Path, small_disk: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = small_disk("800k")
     out = folder / "out"
-    words = ["batch", str(place / "in"), "--task", str(place / "same.safetensors"), "-o", str(out)]
+    words = [
+        "batch",
+        str(noise_archive / "in"),
+        "--task",
+        str(noise_archive / "same.safetensors"),
+        "-o",
+        str(out),
+    ]
     assert run(words) == 1
     err = capsys.readouterr().err
     assert "No space left on device; make room or rights, and the same command goes on" in err

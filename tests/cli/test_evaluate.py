@@ -12,7 +12,7 @@ from tests.helpers.places import places_cache, towns
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def same_bundle(tmp_path):
     return str(identity_bundle(tmp_path / "same.safetensors"))
 
 
@@ -22,9 +22,9 @@ def cache(tmp_path):
     return str(places_cache(tmp_path / "cache", truth // 2, truth, n_train=1).path)
 
 
-def test_a_table_and_the_page_s_path(bundle, cache, tmp_path, capsys):
+def test_a_table_and_the_page_s_path(same_bundle, cache, tmp_path, capsys):
     out = tmp_path / "scores"
-    assert run(["evaluate", bundle, "--data", cache, "-o", str(out), "-q"]) == 0
+    assert run(["evaluate", same_bundle, "--data", cache, "-o", str(out), "-q"]) == 0
     told = capsys.readouterr().out
     *_, last = told.splitlines()
     assert last == str(out / "report.html")
@@ -34,8 +34,8 @@ def test_a_table_and_the_page_s_path(bundle, cache, tmp_path, capsys):
     assert max(map(len, told.splitlines())) <= 160
 
 
-def test_json_for_programs(bundle, cache, capsys):
-    assert run(["evaluate", bundle, "--data", cache, "--json", "-q", "--seed", "4"]) == 0
+def test_json_for_programs(same_bundle, cache, capsys):
+    assert run(["evaluate", same_bundle, "--data", cache, "--json", "-q", "--seed", "4"]) == 0
     captured = capsys.readouterr()
     told = json.loads(captured.out)
     assert captured.err == ""
@@ -44,8 +44,8 @@ def test_json_for_programs(bundle, cache, capsys):
     assert 0 < told["scores"]["psnr"]["low"] <= told["scores"]["psnr"]["value"]
 
 
-def test_scores_are_not_replaced_unless_asked(bundle, cache, tmp_path, capsys):
-    words = ["evaluate", bundle, "--data", cache, "-o", str(tmp_path / "scores"), "-q"]
+def test_scores_are_not_replaced_unless_asked(same_bundle, cache, tmp_path, capsys):
+    words = ["evaluate", same_bundle, "--data", cache, "-o", str(tmp_path / "scores"), "-q"]
     assert run(words) == 0
     assert run(words) == 1
     assert "holds report.html already; replace it with --overwrite" in capsys.readouterr().err
@@ -72,32 +72,32 @@ def _fails(words, capsys, message, *, code):
         (["--device", "cuda:99"], "cuda:99", 1),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_ends_in_one_line(bundle, cache, capsys, words, message, code):
-    _fails([bundle, "--data", cache, *words], capsys, message, code=code)
+def test_what_cannot_be_meant_ends_in_one_line(same_bundle, cache, capsys, words, message, code):
+    _fails([same_bundle, "--data", cache, *words], capsys, message, code=code)
 
 
-def test_who_knows_no_places_is_told_how_to_give_them(bundle, tmp_path, capsys):
-    _fails([bundle], capsys, "give a configuration or a patch cache with --data", code=2)
+def test_who_knows_no_places_is_told_how_to_give_them(same_bundle, tmp_path, capsys):
+    _fails([same_bundle], capsys, "give a configuration or a patch cache with --data", code=2)
     _fails([tmp_path], capsys, "give a configuration or a patch cache with --data", code=2)
     _fails(["mapaerial"], capsys, "nor is it a folder or a glob of products", code=2)
 
 
-def test_a_folder_that_is_no_cache(bundle, tmp_path, capsys):
-    _fails([bundle, "--data", tmp_path], capsys, "is no patch cache", code=1)
+def test_a_folder_that_is_no_cache(same_bundle, tmp_path, capsys):
+    _fails([same_bundle, "--data", tmp_path], capsys, "is no patch cache", code=1)
 
 
-def test_domains_without_pairs_hold_no_truth(bundle, tmp_path, capsys):
+def test_domains_without_pairs_hold_no_truth(same_bundle, tmp_path, capsys):
     cache = toy_domains(tmp_path / "domains").path
-    words = [bundle, "--data", cache, "--split", "train"]
+    words = [same_bundle, "--data", cache, "--split", "train"]
     _fails(words, capsys, "is unpaired, so it holds no truth", code=1)
 
 
-def test_bands_and_classes_that_are_not_there(bundle, tmp_path, capsys):
+def test_bands_and_classes_that_are_not_there(same_bundle, tmp_path, capsys):
     truth = towns(2)
     grey = places_cache(tmp_path / "grey", truth[:, :1], truth, source_bands=["pan"]).path
-    _fails([bundle, "--data", grey], capsys, "the source has pan and lacks red", code=2)
+    _fails([same_bundle, "--data", grey], capsys, "the source has pan and lacks red", code=2)
     nir = places_cache(tmp_path / "nir", truth, truth[:, :1], target_bands=["nir"]).path
-    _fails([bundle, "--data", nir], capsys, "the truth has nir and lacks red", code=2)
+    _fails([same_bundle, "--data", nir], capsys, "the truth has nir and lacks red", code=2)
     painted = class_bundle(tmp_path / "painted.safetensors")
     photos = places_cache(tmp_path / "photos", truth, truth).path
     _fails([painted, "--data", photos], capsys, "the source has no classes", code=2)
@@ -113,15 +113,15 @@ def test_a_map_in_another_style(tmp_path, capsys):
     _fails([bundle, "--data", cache], capsys, "knows the map in another style", code=2)
 
 
-def test_places_without_a_crs(bundle, tmp_path, capsys):
+def test_places_without_a_crs(same_bundle, tmp_path, capsys):
     truth = towns(2)
     nowhere = places_cache(tmp_path / "nowhere", truth, truth, crs=None).path
-    _fails([bundle, "--data", nowhere], capsys, "town_0 has no CRS", code=1)
+    _fails([same_bundle, "--data", nowhere], capsys, "town_0 has no CRS", code=1)
 
 
-def test_an_inverse_that_does_not_lead_back(bundle, cache, tmp_path, capsys):
+def test_an_inverse_that_does_not_lead_back(same_bundle, cache, tmp_path, capsys):
     other = identity_bundle(tmp_path / "other.safetensors", bands=("nir", "red"))
-    words = [bundle, "--data", cache, "--inverse", other]
+    words = [same_bundle, "--data", cache, "--inverse", other]
     _fails(words, capsys, "reads nir, red and writes nir, red", code=2)
 
 

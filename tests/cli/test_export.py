@@ -34,6 +34,7 @@ def test_the_parity_is_told(
     assert "random.onnx exists" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_statistics_of_a_product_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,12 +7,12 @@ from tests.helpers.bundles import identity_bundle
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def same_bundle(tmp_path):
     return identity_bundle(tmp_path / "same.safetensors", title="Nothing changes", limits="Many.")
 
 
-def test_a_bundle_shows_its_card(bundle, capsys):
-    assert run(["inspect", str(bundle)]) == 0
+def test_a_bundle_shows_its_card(same_bundle, capsys):
+    assert run(["inspect", str(same_bundle)]) == 0
     told = capsys.readouterr().out
     assert told.startswith("# same\n")
     assert "Nothing changes" in told
@@ -27,10 +27,10 @@ def test_a_shipped_task_is_found_by_name(capsys):
     assert len(facts["sha256"]) == 64
 
 
-def test_a_product_tells_how_it_was_made(bundle, make_scene, tmp_path, capsys):
+def test_a_product_tells_how_it_was_made(same_bundle, make_scene, tmp_path, capsys):
     scene = make_scene(name="scene.tif", bands=("red", "green", "blue"), shape=(20, 30))
     out = tmp_path / "product.tif"
-    words = ["translate", str(scene), "--task", str(bundle), "-o", str(out), "--seed", "3"]
+    words = ["translate", str(scene), "--task", str(same_bundle), "-o", str(out), "--seed", "3"]
     assert run(words) == 0
     capsys.readouterr()
     assert run(["inspect", str(out), "--json"]) == 0
@@ -68,7 +68,7 @@ def test_a_raster_that_is_no_product_is_refused(make_scene, capsys):
     assert "nor a product" in capsys.readouterr().err
 
 
-def test_a_damaged_bundle_says_what_is_wrong_with_it(bundle, capsys):
-    bundle.write_bytes(bundle.read_bytes()[:-1])
-    assert run(["inspect", str(bundle)]) == 1
+def test_a_damaged_bundle_says_what_is_wrong_with_it(same_bundle, capsys):
+    same_bundle.write_bytes(same_bundle.read_bytes()[:-1])
+    assert run(["inspect", str(same_bundle)]) == 1
     assert "bytes" in capsys.readouterr().err

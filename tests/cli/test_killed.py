@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,9 @@ N_SCENES = 5
 # Every kill costs a start of several processes; give GEOTRANS_KILLS=10 to be sure.
 N_KILLS = int(os.environ.get("GEOTRANS_KILLS", "2"))
 
-# Each test starts several processes that load torch.
-pytestmark = pytest.mark.timeout(900)
+# Each test starts several processes that load torch, and kills some. Quick tests of the same are
+# in test_translate.py and test_batch.py, and of workers in tests/execution and tests/archive.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("serial")]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _recorded(out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle and scenes, and what unbroken runs make of them."""
     folder = tmp_path_factory.mktemp("place")
     random_bundle(folder / "noisy.safetensors", noise=(1, 8))
@@ -107,14 +107,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["translate", "batch"])
-def case(request: pytest.FixtureRequest, folder: Path) -> Case:
-    return Case(request.param, folder)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
+def case(request: pytest.FixtureRequest, small_archive: Path) -> Case:
+    return Case(request.param, small_archive)
 
 
 @pytest.fixture
@@ -166,14 +160,14 @@ def _seconds(case: Case, out: Path, *more: str) -> float:
     return time.monotonic() - started
 
 
-def test_client_and_worker_killed_once(case: Case, running: RealCluster, out: Path) -> None:
-    process = case.start(out, "--cluster", running.address)
+def test_client_and_worker_killed_once(case: Case, dask_cluster: RealCluster, out: Path) -> None:
+    process = case.start(out, "--cluster", dask_cluster.address)
     _some_parts(out, process, 8)
     process.kill()
     process.communicate()
     before = case.done(out)
-    with running.one_more() as worker:
-        process = case.start(out, "--cluster", running.address)
+    with dask_cluster.one_more() as worker:
+        process = case.start(out, "--cluster", dask_cluster.address)
         _some_parts(out, process, len(before) + 8)
         worker.kill()
         _, err = process.communicate(timeout=300)
@@ -183,9 +177,9 @@ def test_client_and_worker_killed_once(case: Case, running: RealCluster, out: Pa
 
 
 def test_a_client_that_sleeps_for_a_while_goes_on(
-    case: Case, running: RealCluster, out: Path
+    case: Case, dask_cluster: RealCluster, out: Path
 ) -> None:
-    process = case.start(out, "--cluster", running.address)
+    process = case.start(out, "--cluster", dask_cluster.address)
     _some_parts(out, process, 4)
     process.send_signal(signal.SIGSTOP)
     time.sleep(3)  # Workers finish what they have been given.
@@ -198,10 +192,9 @@ def test_a_client_that_sleeps_for_a_while_goes_on(
     assert case.is_whole(out)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_client_killed_again_and_again(case: Case, running: RealCluster, out: Path) -> None:
-    rng, more = random.Random(1), ("--cluster", running.address)
+def test_a_client_killed_again_and_again(case: Case, dask_cluster: RealCluster, out: Path) -> None:
+    rng, more = random.Random(1), ("--cluster", dask_cluster.address)
     seconds = _seconds(case, out, *more)
     for _ in range(N_KILLS):
         before = case.done(out)
@@ -211,31 +204,30 @@ def test_a_client_killed_again_and_again(case: Case, running: RealCluster, out: 
         process.kill()
         process.communicate()
         _check_kept(before, case.done(out))
-        running.wait_until_idle()  # What a worker still writes would be of nobody in a new folder.
+        # What a worker still writes would be of nobody in a new folder.
+        dask_cluster.wait_until_idle()
         _renew(case, out)
     _finish(case, out, *more)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_worker_killed_in_run_after_run(case: Case, running: RealCluster, out: Path) -> None:
-    rng, more = random.Random(2), ("--cluster", running.address)
+def test_a_worker_killed_in_run_after_run(case: Case, dask_cluster: RealCluster, out: Path) -> None:
+    rng, more = random.Random(2), ("--cluster", dask_cluster.address)
     seconds = _seconds(case, out, *more)
     for _ in range(N_KILLS):
         process = case.start(out, *more)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds * rng.uniform(0.4, 0.95))
-        worker = rng.choice(running.workers)
+        worker = rng.choice(dask_cluster.workers)
         worker.kill()
         worker.wait()
         _, err = process.communicate(timeout=300)
         assert (process.returncode, err) == (0, "")
         assert case.is_whole(out)
         _renew(case, out)
-        running.replace_dead()
+        dask_cluster.replace_dead()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_scheduler_killed_again_and_again(case: Case, out: Path, tmp_path: Path) -> None:
     rng, codes = random.Random(3), []

@@ -25,6 +25,7 @@ def test_help_lists_the_commands_and_imports_none(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == out
 
 
+@pytest.mark.xdist_group("serial")
 def test_help_is_quick() -> None:
     """Less than half a second of the processor, the best of three on a busy machine."""
     best = min(_seconds_of_help() for _ in range(3))

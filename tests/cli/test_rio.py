@@ -46,6 +46,7 @@ def rio(tmp_path: Path) -> Rio:
     return go
 
 
+@pytest.mark.slow
 def test_rio_lists_it_and_shows_its_help(rio: Rio) -> None:
     assert "Translate rasters between visual domains." in rio("--help").stdout
     told = rio("geotrans", "--help").stdout

@@ -78,6 +78,14 @@ def test_what_cannot_be_cut_ends_in_one_line(config, tmp_path, capsys, words, co
     assert not out.exists()
 
 
+def test_a_scene_and_a_configuration_take_other_words(make_scene, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "out")]
+    assert run(["tile", str(make_scene()), *out, "data.patch=3"]) == 2
+    assert "only a configuration takes KEY=VALUE" in capsys.readouterr().err
+    assert run(["tile", "a.yaml", *out, "--tile", "8", "--pad"]) == 2
+    assert "is a configuration, which says all that is to know; leave" in capsys.readouterr().err
+
+
 def test_a_cache_is_replaced_only_when_asked(config, tmp_path, capsys):
     out = tmp_path / "cache"
     command = ["tile", str(config), "-o", str(out)]

@@ -42,16 +42,16 @@ def _assert_same_weights(one, other):
     assert all((a[key] == b[key]).all() for key in a)
 
 
-def test_a_process_trains_and_prints_the_bundle(config, tmp_path):
+def test_a_run_prints_scores_and_the_bundle(config, tmp_path, capsys):
     out = tmp_path / "runs" / "toy"
-    told = _train(config, "training.steps=3", "-o", out)
-    assert told.returncode == 0, told.stderr
-    *scores, bundle = told.stdout.splitlines()
+    assert run(["train", str(config), "training.steps=3", "-o", str(out)]) == 0
+    told = capsys.readouterr()
+    *scores, bundle = told.out.splitlines()
     assert bundle == str(out / "toy.safetensors")
     names = ["l1", "contrast", "psnr", "ssim", "sam", "chroma"]
     assert [line.split()[0] for line in scores] == names
-    assert "\r" not in told.stderr
-    assert "Traceback" not in told.stderr
+    assert "\r" not in told.err
+    assert "Traceback" not in told.err
     assert read_spec(bundle).name == "toy"
     assert [row["step"] for row in _losses(out)] == ["2", "3"]
     assert (out / "config.yaml").is_file()
@@ -108,6 +108,7 @@ _UNPAIRED = ["loss={}", "data.source.bands=[nir, red, green]", "training.pool=3"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "method",
     [
@@ -137,6 +138,7 @@ def test_killed_and_repeated_equals_unbroken(config, tmp_path, method):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "method",
     [

@@ -27,7 +27,7 @@ N_TILES = 81
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def holed_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle, a scene with a hole, and its unbroken product."""
     folder = tmp_path_factory.mktemp("place")
     random_bundle(folder / "noisy.safetensors", noise=(1, 8), gsd_m=(0.6, 0.6))
@@ -79,9 +79,9 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def test_a_product_is_written_and_its_paths_printed(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([w for w in _words(place, tmp_path / "out.tif") if w != "--no-preview"]) == 0
+    assert run([w for w in _words(holed_scene, tmp_path / "out.tif") if w != "--no-preview"]) == 0
     out, err = capsys.readouterr()
     assert out.split() == [str(tmp_path / "out.tif"), str(tmp_path / "out.png")]
     assert err == "", "quiet where nobody watches"
@@ -93,8 +93,8 @@ def test_a_product_is_written_and_its_paths_printed(
     assert json.loads(tags["GEOTRANS_PARAMS"])["seed"] == 0
 
 
-def test_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(_words(place, tmp_path / "out.tif", "--json")) == 0
+def test_json(holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_words(holed_scene, tmp_path / "out.tif", "--json")) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["path"] == str(tmp_path / "out.tif")
     assert told["n_tiles"] == N_TILES
@@ -102,14 +102,14 @@ def test_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_plan_is_told_and_nothing_written(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(_words(place, tmp_path / "out.tif", "--dry-run")) == 0
+    assert run(_words(holed_scene, tmp_path / "out.tif", "--dry-run")) == 0
     told = capsys.readouterr().out
     assert f"{N_TILES} in windows of" in told
     assert "360 x 320 px of 0.6 m" in told
     assert "red = band 1" in told
-    assert run(_words(place, tmp_path / "out.tif", "--dry-run", "--json")) == 0
+    assert run(_words(holed_scene, tmp_path / "out.tif", "--dry-run", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["n_tiles"] == N_TILES
     assert not list(tmp_path.iterdir())
 
@@ -118,11 +118,11 @@ def test_a_plan_is_told_and_nothing_written(
     ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
 )
 def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
-    place: Path, tmp_path: Path, number: int, said: str
+    holed_scene: Path, tmp_path: Path, number: int, said: str
 ) -> None:
     out = tmp_path / "out.tif"
     for _ in range(5):  # A run may be faster than the signal.
-        process = _start(*_words(place, out, "--overwrite"))
+        process = _start(*_words(holed_scene, out, "--overwrite"))
         _wait_for_parts(process, out, 2)
         process.send_signal(number)
         code, told, err = _finish(process)
@@ -137,13 +137,14 @@ def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
         err,
     )
     assert not out.exists()
-    assert run(_words(place, out)) == 0
-    assert _same(out, place / "whole.tif")
+    assert run(_words(holed_scene, out)) == 0
+    assert _same(out, holed_scene / "whole.tif")
 
 
-def test_a_run_that_sleeps_for_a_while_goes_on(place: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_that_sleeps_for_a_while_goes_on(holed_scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
-    process = _start(*_words(place, out))
+    process = _start(*_words(holed_scene, out))
     _wait_for_parts(process, out, 3)
     process.send_signal(signal.SIGSTOP)
     n_made = _n_parts(out)
@@ -151,39 +152,39 @@ def test_a_run_that_sleeps_for_a_while_goes_on(place: Path, tmp_path: Path) -> N
     assert _n_parts(out) - n_made <= 2
     process.send_signal(signal.SIGCONT)
     assert _finish(process)[0] == 0
-    assert _same(out, place / "whole.tif")
+    assert _same(out, holed_scene / "whole.tif")
 
 
 def test_killed_and_run_again_is_as_if_unbroken(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.tif"
-    process = _start(*_words(place, out))
+    process = _start(*_words(holed_scene, out))
     _wait_for_parts(process, out, random.Random(1).randrange(5, N_TILES))
     process.kill()
     process.communicate()
     # On a busy machine it may have been faster than the kill; then there is a product to replace.
-    _check_rerun(place, out, capsys, *(["--overwrite"] if out.exists() else []))
+    _check_rerun(holed_scene, out, capsys, *(["--overwrite"] if out.exists() else []))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_ten_times_at_any_moment(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = time.monotonic()
-    assert _finish(_start(*_words(place, tmp_path / "timed.tif")))[0] == 0
+    assert _finish(_start(*_words(holed_scene, tmp_path / "timed.tif")))[0] == 0
     seconds = time.monotonic() - started
     (tmp_path / "timed.tif").unlink()
     out, rng = tmp_path / "out.tif", random.Random(7)
     for _ in range(10):
-        process = _start(*_words(place, out, "--overwrite"))
+        process = _start(*_words(holed_scene, out, "--overwrite"))
         with contextlib.suppress(subprocess.TimeoutExpired):
             # Most of a run is loading torch: let it come to work more often than not.
             process.wait(timeout=seconds * rng.uniform(0.5, 1.05))
         process.kill()
         process.communicate()
-    _check_rerun(place, out, capsys, "--overwrite")
+    _check_rerun(holed_scene, out, capsys, "--overwrite")
 
 
 def _check_rerun(place: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> None:
@@ -198,9 +199,9 @@ def _check_rerun(place: Path, out: Path, capsys: pytest.CaptureFixture[str], *mo
 
 
 def test_bad_input_is_one_line_each(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scene, bundle = str(place / "scene.tif"), str(place / "noisy.safetensors")
+    scene, bundle = str(holed_scene / "scene.tif"), str(holed_scene / "noisy.safetensors")
     (tmp_path / "empty.tif").write_bytes(b"")
     (tmp_path / "text.tif").write_text("no raster")
     foreign = tmp_path / "foreign.safetensors"
@@ -237,41 +238,41 @@ def test_bad_input_is_one_line_each(
 
 
 def test_a_full_disk_stops_a_run_that_goes_on_once_there_is_room(
-    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = small_disk("250k")
     out = folder / "out.tif"
-    assert run(_words(place, out)) == 1
+    assert run(_words(holed_scene, out)) == 1
     err = capsys.readouterr().err
     assert "No space left on device" in err
     assert re.search(rf"\d+ of {N_TILES} tiles are kept", err)
     assert not out.exists()
     assert not list(folder.rglob("*.tmp"))
     subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
-    assert run(_words(place, out)) == 0
-    assert _same(out, place / "whole.tif")
+    assert run(_words(holed_scene, out)) == 0
+    assert _same(out, holed_scene / "whole.tif")
     assert [p.name for p in folder.iterdir()] == ["out.tif"]
 
 
 def test_a_disk_too_full_to_write_the_product(
-    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All parts fit, but the product does not fit beside them."""
     folder = small_disk("900k")
     out = folder / "out.tif"
-    assert run(_words(place, out)) == 1
+    assert run(_words(holed_scene, out)) == 1
     err = capsys.readouterr().err
     assert f"{N_TILES} of {N_TILES} tiles are kept" in err
     assert not out.exists()
     subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
-    assert run(_words(place, out)) == 0
-    assert _same(out, place / "whole.tif")
+    assert run(_words(holed_scene, out)) == 0
+    assert _same(out, holed_scene / "whole.tif")
 
 
 def test_a_disk_with_no_room_or_no_writing_is_told_before_any_work(
-    place: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
+    holed_scene: Path, small_disk: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(_words(place, small_disk("8k") / "out.tif")) == 1
+    assert run(_words(holed_scene, small_disk("8k") / "out.tif")) == 1
     assert "free" in capsys.readouterr().err
-    assert run(_words(place, small_disk("1m", "ro") / "out.tif")) == 1
+    assert run(_words(holed_scene, small_disk("1m", "ro") / "out.tif")) == 1
     assert "read-only" in capsys.readouterr().err

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,13 @@ from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
 from tests.helpers.scenes import write_scene
 
+pytestmark = pytest.mark.xdist_group("serial")
+
 SHAPE, TILE, N_TILES = (480, 540), 60, 81
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def holed_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle, a scene with a hole, and its product made on threads."""
     folder = tmp_path_factory.mktemp("place")
     random_bundle(folder / "noisy.safetensors", noise=(1, 8), gsd_m=(0.6, 0.6))
@@ -62,12 +63,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_scene(folder / "scene.tif", shape=SHAPE, gsd_m=0.6, mask=True, invalid=invalid)
     _make(folder, folder / "whole.tif")
     return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 def _make(place: Path, out: Path, **choices: Any) -> Any:
@@ -109,35 +104,37 @@ def _at(out: Path, n: int, act: Any) -> threading.Thread:
 
 
 def test_a_cluster_makes_the_same_pixels_and_leaves_nothing(
-    place: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    with connect(running.address) as cluster:
-        product = _make(place, tmp_path / "out.tif", cluster=cluster)
+    with connect(dask_cluster.address) as cluster:
+        product = _make(holed_scene, tmp_path / "out.tif", cluster=cluster)
         assert is_left_empty(cluster.client)
     assert product.n_tiles == N_TILES
     assert product.network_s > 0
-    assert _is_whole(place, tmp_path / "out.tif")
+    assert _is_whole(holed_scene, tmp_path / "out.tif")
     assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]
 
 
+@pytest.mark.slow
 def test_relative_paths_and_a_scheduler_file(
-    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(holed_scene)
     translate(
         "scene.tif", task="noisy.safetensors", out=os.path.relpath(tmp_path / "out.tif"),
-        tile=TILE, precision="float32", cluster=running.file,
+        tile=TILE, precision="float32", cluster=dask_cluster.file,
     )  # fmt: skip
-    assert _is_whole(place, tmp_path / "out.tif")
+    assert _is_whole(holed_scene, tmp_path / "out.tif")
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_task_and_scene(
-    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dask.utils import key_split
 
     shown, most, on_their_way = set(), 0, 0
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         submit = cluster.client.submit
 
         def watched(*words: Any, key: Any, **options: Any) -> Any:
@@ -154,46 +151,50 @@ def test_the_dashboard_shows_task_and_scene(
             on_their_way -= 1
 
         monkeypatch.setattr(cluster.client, "submit", watched)
-        _make(place, tmp_path / "out.tif", cluster=cluster)
+        _make(holed_scene, tmp_path / "out.tif", cluster=cluster)
     assert shown == {"random scene"}
     assert most <= 6, "one that runs and two that wait, on each of two workers"
 
 
-def test_a_plan_is_measured_on_a_worker(place: Path, running: RealCluster, tmp_path: Path) -> None:
+def test_a_plan_is_measured_on_a_worker(
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
+) -> None:
     found = survey(
-        place / "scene.tif", task=place / "noisy.safetensors", out=tmp_path / "out.tif", tile=TILE,
-        cluster=running.address,
+        holed_scene / "scene.tif", task=holed_scene / "noisy.safetensors",
+        out=tmp_path / "out.tif", tile=TILE, cluster=dask_cluster.address,
     )  # fmt: skip
     assert (found.n_tiles, found.workers, found.device) == (N_TILES, 2, "cpu")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_worker_that_dies_loses_only_its_tiles(
-    place: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.tif"
-    with running.one_more() as worker:
+    with dask_cluster.one_more() as worker:
         killer = _at(out, 10, worker.kill)
-        product = _make(place, out, cluster=running.address)
+        product = _make(holed_scene, out, cluster=dask_cluster.address)
         killer.join()
         assert worker.wait() == -signal.SIGKILL
     assert product.n_tiles == N_TILES
-    assert _is_whole(place, out)
+    assert _is_whole(holed_scene, out)
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_is_told_and_a_rerun_goes_on(place: Path, tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_is_told_and_a_rerun_goes_on(
+    holed_scene: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.tif"
     with real_cluster(tmp_path / "cluster") as cluster:
         killer = _at(out, 10, cluster.scheduler.kill)
         with pytest.raises(ClusterError, match=r"scheduler .* is gone.*tiles are kept") as caught:
-            _make(place, out, cluster=cluster.address)
+            _make(holed_scene, out, cluster=cluster.address)
         killer.join()
     assert not out.exists()
     n_kept = int(re.search(r"(\d+) of", str(caught.value))[1])
     assert n_kept >= 10
-    assert _make(place, out).n_resumed >= n_kept
-    assert _is_whole(place, out)
+    assert _make(holed_scene, out).n_resumed >= n_kept
+    assert _is_whole(holed_scene, out)
 
 
 _LOSES_ITS_SCHEDULER = """
@@ -208,6 +209,7 @@ time.sleep({after})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inside", "after"), [(4, 0), (0.5, 4)])
 def test_dask_says_nothing_of_a_scheduler_that_dies(
     tmp_path: Path, inside: float, after: float
@@ -228,7 +230,7 @@ def test_dask_says_nothing_of_a_scheduler_that_dies(
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps its connections, and the machine answers for it."""
     monkeypatch.setattr(losses, "_COUNT_S", 0.2)
@@ -237,7 +239,7 @@ def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
     with real_cluster(tmp_path / "cluster") as cluster:
         stopper = _at(out, 10, partial(cluster.scheduler.send_signal, signal.SIGSTOP))
         with pytest.raises(ClusterError, match=r"said nothing for 3 s.*tiles are kept") as caught:
-            _make(place, out, cluster=cluster.address)
+            _make(holed_scene, out, cluster=cluster.address)
         stopper.join()
         n_kept = int(re.search(r"(\d+) of", str(caught.value))[1])
         assert n_kept >= 10
@@ -250,18 +252,18 @@ def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
             cluster.scheduler.send_signal(signal.SIGCONT)
 
         napper = _at(out, n_kept + 10, nap)
-        assert _make(place, out, cluster=cluster.address).n_resumed >= n_kept
+        assert _make(holed_scene, out, cluster=cluster.address).n_resumed >= n_kept
         napper.join()
-    assert _is_whole(place, out)
+    assert _is_whole(holed_scene, out)
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers have finished, and only the scheduler knows where the results are."""
     monkeypatch.setattr(losses, "_SILENT_S", 1.0)
-    parts, job = Parts.beside(tmp_path / "out.tif"), _job(place, tile=TILE)
+    parts, job = Parts.beside(tmp_path / "out.tif"), _job(holed_scene, tile=TILE)
     parts.begin(job, overwrite=False)
     with real_cluster(tmp_path / "cluster") as running, connect(running.address) as cluster:
 
@@ -285,11 +287,13 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_command_whose_scheduler_is_stopped_ends_in_one_line(place: Path, tmp_path: Path) -> None:
+def test_a_command_whose_scheduler_is_stopped_ends_in_one_line(
+    holed_scene: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.tif"
     words = [
-        "translate", place / "scene.tif", "--task", place / "noisy.safetensors", "-o", out,
-        "--tile", TILE, "--precision", "float32", "--no-preview",
+        "translate", holed_scene / "scene.tif", "--task", holed_scene / "noisy.safetensors",
+        "-o", out, "--tile", TILE, "--precision", "float32", "--no-preview",
     ]  # fmt: skip
     with real_cluster(tmp_path / "cluster") as cluster:
         process = subprocess.Popen(
@@ -303,8 +307,12 @@ def test_a_command_whose_scheduler_is_stopped_ends_in_one_line(place: Path, tmp_
     assert re.fullmatch(r"error: the scheduler at tcp\S+ has said nothing for 3 s; see .*\n", err)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    holed_scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(losses, "_COUNT_S", 0.1)
     monkeypatch.setattr(losses, "_ALONE_S", 2.0)
@@ -314,15 +322,16 @@ def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
         with pytest.raises(
             ClusterError, match=r"none came within 2 s; .* tiles are kept"
         ) as caught:
-            _make(place, out, cluster=cluster.address)
+            _make(holed_scene, out, cluster=cluster.address)
         killer.join()
         assert "lost all its workers; waiting up to 2 s" in caplog.text
         assert not list(out.parent.rglob("errand-*"))
     n_kept = int(re.search(r"(\d+) of", str(caught.value))[1])
-    assert _make(place, out).n_resumed >= n_kept >= 10
-    assert _is_whole(place, out)
+    assert _make(holed_scene, out).n_resumed >= n_kept >= 10
+    assert _is_whole(holed_scene, out)
 
 
+@pytest.mark.slow
 def test_workers_that_come_later_get_no_part_of_a_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -360,6 +369,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         assert set(few.workers) == set(cluster.workers) != set(before)
 
 
+@pytest.mark.slow
 def test_a_result_that_left_with_its_worker_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,12 +390,13 @@ def test_a_result_that_left_with_its_worker_is_not_waited_for(
 
 @pytest.mark.slow
 def test_ctrl_c_takes_back_what_was_handed_out(
-    place: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.tif"
     words = [
-        "translate", place / "scene.tif", "--task", place / "noisy.safetensors", "-o", out,
-        "--tile", TILE, "--precision", "float32", "--no-preview", "--cluster", running.address,
+        "translate", holed_scene / "scene.tif", "--task", holed_scene / "noisy.safetensors",
+        "-o", out, "--tile", TILE, "--precision", "float32", "--no-preview",
+        "--cluster", dask_cluster.address,
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "geotrans", *map(str, words)], stderr=subprocess.PIPE, text=True
@@ -393,32 +404,33 @@ def test_ctrl_c_takes_back_what_was_handed_out(
     _at(out, 5, lambda: process.send_signal(signal.SIGINT)).join()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.split(";")[0]) == (130, "interrupted")
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         assert is_left_empty(cluster.client)
         assert len(cluster.workers) == 2
     assert not list(out.parent.rglob("errand-*"))
-    assert _make(place, out, cluster=running.address).n_resumed >= 5
-    assert _is_whole(place, out)
+    assert _make(holed_scene, out, cluster=dask_cluster.address).n_resumed >= 5
+    assert _is_whole(holed_scene, out)
 
 
 def test_an_address_that_does_not_answer(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "_ANSWER_S", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 "):
-        _make(place, tmp_path / "out.tif", cluster="tcp://127.0.0.1:9")
+        _make(holed_scene, tmp_path / "out.tif", cluster="tcp://127.0.0.1:9")
 
 
 def test_an_address_of_something_that_says_nothing(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "_ANSWER_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="no Dask scheduler answers"):
-            _make(place, tmp_path / "out.tif", cluster=address)
+            _make(holed_scene, tmp_path / "out.tif", cluster=address)
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
@@ -444,21 +456,21 @@ def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_worker_with_another_geotrans_or_none(
-    running: RealCluster, tmp_path: Path, code: str, told: str
+    dask_cluster: RealCluster, tmp_path: Path, code: str, told: str
 ) -> None:
     (tmp_path / "geotrans").mkdir()
     (tmp_path / "geotrans" / "__init__.py").write_text(code)
     with (
-        running.one_more(env={"PYTHONPATH": str(tmp_path)}),
+        dask_cluster.one_more(env={"PYTHONPATH": str(tmp_path)}),
         pytest.raises(ClusterError, match=told),
-        connect(running.address),
+        connect(dask_cluster.address),
     ):
         pass
 
 
 @pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder(
-    place: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """It runs where another disk is mounted over the product's folder."""
     out = tmp_path / "here" / "out.tif"
@@ -469,24 +481,24 @@ def test_a_worker_that_does_not_see_the_folder(
     if not shutil.which("unshare") or subprocess.run(tried, capture_output=True).returncode:
         pytest.skip("mounting needs root")
     with (
-        running.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
+        dask_cluster.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
         pytest.raises(OutputError, match=r"worker tcp\S* does not see .*out\.tif\.parts"),
     ):
-        _make(place, out, cluster=running.address)
+        _make(holed_scene, out, cluster=dask_cluster.address)
     assert not list(out.parent.iterdir())
 
 
 def test_a_scene_or_bundle_that_is_another_there(
-    place: Path, running: RealCluster, tmp_path: Path
+    holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """What a job was planned with changes before it is sent."""
     for name in ("scene.tif", "noisy.safetensors"):
-        shutil.copy(place / name, tmp_path / name)
+        shutil.copy(holed_scene / name, tmp_path / name)
     job = _job(tmp_path)
     parts = Parts.beside(tmp_path / "out.tif")
     parts.begin(job, overwrite=False)
     work = TileWriter(job, parts)
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         random_bundle(tmp_path / "noisy.safetensors", noise=(1, 4), gsd_m=(0.6, 0.6))
         with pytest.raises(BundleError, match=r"worker .*noisy.safetensors changed while"):
             cluster.run(work, [(0, 0)], done=print)
@@ -499,9 +511,9 @@ def test_a_scene_or_bundle_that_is_another_there(
     assert [p.name for p in parts.folder.iterdir()] == ["run.json"]
 
 
-def test_a_result_nobody_wants_any_more_is_not_written(place: Path, tmp_path: Path) -> None:
+def test_a_result_nobody_wants_any_more_is_not_written(holed_scene: Path, tmp_path: Path) -> None:
     claim = tmp_path / "errand"
-    work = TileWriter(_job(place), Parts(tmp_path)).settled(1, claim=claim)
+    work = TileWriter(_job(holed_scene), Parts(tmp_path)).settled(1, claim=claim)
     with pytest.raises(OutputError, match="is over"):
         work((0, 0))
     assert not list(tmp_path.iterdir())
@@ -531,9 +543,9 @@ def test_all_workers_compute_on_one_kind_of_device() -> None:
         shared_device(_Answers(["cuda:0", "cpu", "cuda:0"]), "auto")
 
 
-def test_a_device_a_worker_lacks_is_told(running: RealCluster) -> None:
+def test_a_device_a_worker_lacks_is_told(dask_cluster: RealCluster) -> None:
     with (
-        connect(running.address) as cluster,
+        connect(dask_cluster.address) as cluster,
         pytest.raises(DeviceError, match=r"worker tcp\S* \(and 1 of 2 more\): asked for cuda:7"),
     ):
         shared_device(cluster, "cuda:7")
@@ -561,6 +573,6 @@ def test_all_workers_compute_in_one_precision(answers: Any, precision: str) -> N
         ({"cluster": "tcp://host:1", "workers": 2}, "workers of its own"),
     ],
 )
-def test_what_cannot_be_meant(place: Path, tmp_path: Path, choices: Any, told: str) -> None:
+def test_what_cannot_be_meant(holed_scene: Path, tmp_path: Path, choices: Any, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        _make(place, tmp_path / "out.tif", **choices)
+        _make(holed_scene, tmp_path / "out.tif", **choices)

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geotrans.errors import TilingError
 from geotrans.grid import TilePlan, Window, plan_tiles
+from tests.helpers.thorough import examples
 
 
 @st.composite
@@ -72,7 +73,7 @@ def test_cores_are_as_equal_as_the_lattice_allows(drawn: tuple[TilePlan, int]) -
 
 
 @given(plans())
-@settings(max_examples=40)
+@examples(40)
 def test_json_brings_the_plan_back(drawn: tuple[TilePlan, int]) -> None:
     plan, _ = drawn
     text = plan.to_json()

@@ -201,6 +201,7 @@ def test_what_the_vectors_lack_is_named(vectors: Path, tmp_path: Path) -> None:
         MapRenderer(tmp_path / "gone.gpkg", STYLE, CRS)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_every_class_is_seen_in_training(data_dir: Path) -> None:
     import rasterio

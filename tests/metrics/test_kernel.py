@@ -149,6 +149,7 @@ def test_absent_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_efficientnet()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_aerials(real_data: Path) -> None:
     aerial = real_data / "santa_monica" / "aerial"

@@ -97,6 +97,7 @@ def test_too_small_to_tell() -> None:
         repetition(np.zeros((1, 3, 63, 200), np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_chips(real_data: Path, rng: np.random.Generator) -> None:
     chips, _ = read_chips(real_data / "santa_monica" / "aerial" / "val", "*_2020_*.tif")

@@ -3,6 +3,7 @@ import torch
 
 from geotrans import models
 from tests.helpers.networks import SMALL, noise, small
+from tests.helpers.thorough import quick
 
 
 def _reach(net, size):
@@ -21,7 +22,7 @@ def _reach(net, size):
     return reach
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", quick({"unet", "unet of depth 1, no norm", "resnet"}, SMALL))
 def test_the_halo_is_what_a_changed_pixel_reaches(name):
     net = small(name)
     assert models.receptive_halo(net, 3) == _reach(net, 160)

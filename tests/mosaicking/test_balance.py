@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import geotrans
 from geotrans.errors import UsageError
 from geotrans.mosaicking.balance import Overlaps, _least_squares, solve_balance
 from tests.helpers.scenes import write_scene
+from tests.helpers.thorough import examples
 
 ORIGIN = (360_000.0, 3_770_000.0)
 GSD = 10.0
@@ -25,7 +26,7 @@ def read(path: Path) -> np.ndarray:
         return data
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(n=st.integers(1, 12), n_pairs=st.integers(0, 30), seed=st.integers(0, 99))
 def test_the_solution_is_that_of_dense_algebra(n, n_pairs, seed):
     rng = np.random.default_rng(seed)
@@ -110,6 +111,7 @@ def test_classes_have_no_brightness(tmp_path):
         geotrans.mosaic(path, out=tmp_path / "out.tif", balance=True)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_two_landsat_scenes_of_which_one_is_hazy(data_dir, tmp_path):
     clear, other = sorted(data_dir.glob("multispectral/train/landsat8_itaipu_*.tif"))

@@ -8,23 +8,22 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rio_cogeo.cogeo import cog_validate
 
 import geotrans
-from geotrans.cli.main import run
 from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.mosaicking.tileset import load_tileset
 from tests.helpers.bundles import identity_bundle
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +42,7 @@ def assert_same(made: Path, scene: Path) -> None:
         np.testing.assert_array_equal(one.read()[:, valid], other.read()[:, valid])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     tile=st.integers(4, 40),
@@ -276,21 +275,3 @@ def test_without_pyarrow_the_plan_is_json_alone(tiles, tmp_path, monkeypatch, ca
         cut = geotrans.cut_tiles(tmp_path / "scene.tif", out=tmp_path / "plain")
     assert not cut.has_parquet
     assert "plan.parquet is not written: it needs pyarrow" in caplog.text
-
-
-def test_the_commands(tiles, tmp_path, capsys):
-    scene, out = str(tmp_path / "scene.tif"), str(tmp_path / "out.tif")
-    cut = ["tile", scene, "-o", str(tmp_path / "png"), "--tile", "16", "--format", "png", "--json"]
-    assert run(cut) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert told["n_tiles"] == 2 * 3
-    assert run(["mosaic", str(tmp_path / "png"), "-o", out, "--plan", told["plan"]]) == 0
-    assert capsys.readouterr().out == f"{out}\n"
-    assert_same(Path(out), Path(scene))
-    assert run(["mosaic", str(tiles), "-o", str(tmp_path / "x.tif"), "--dry-run"]) == 0
-    assert "40 x 20 px of 10 m, EPSG:32611" in capsys.readouterr().out
-    assert not (tmp_path / "x.tif").exists()
-    assert run(["tile", scene, "-o", str(tmp_path / "y"), "data.patch=3"]) == 2
-    assert "only a configuration takes KEY=VALUE" in capsys.readouterr().err
-    assert run(["tile", "a.yaml", "-o", str(tmp_path / "y"), "--tile", "8", "--pad"]) == 2
-    assert "is a configuration, which says all that is to know; leave" in capsys.readouterr().err

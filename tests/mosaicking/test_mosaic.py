@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
@@ -24,6 +24,7 @@ import geotrans
 from geotrans.errors import BandError, OutputError, SceneError, UsageError
 from geotrans.mosaicking.mosaic import survey_mosaic
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 ORIGIN = (360_000.0, 3_770_000.0)
 GSD = 10.0
@@ -72,7 +73,7 @@ def covers(draw: Any) -> tuple[int, int, list[Tile]]:
     return height, width, draw(st.permutations(tiles))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     cover=covers(),
     blend=st.sampled_from(["first", "last", "min", "max", "mean", "feather"]),
@@ -102,7 +103,7 @@ def test_tiles_of_a_scene_give_it_back_bit_for_bit(
         assert file.transform == Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(cover=covers(), feather=st.integers(1, 30))
 def test_feather_weights_sum_to_one(tmp_path_factory, cover, feather):
     height, width, tiles = cover
@@ -404,6 +405,7 @@ def test_workers_make_the_same_mosaic(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read(made.path)[0], data)
 
 
+@pytest.mark.xdist_group("serial")
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path):
     """As many pixels in 25 tiles and in 2500: the process may grow by their headers alone."""

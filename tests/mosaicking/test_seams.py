@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,7 @@ from geotrans.mosaicking import overlaps
 from geotrans.mosaicking.seams import Seam, cut, load_seam, seam_path
 from geotrans.scene import Patch
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 ORIGIN = (360_000.0, 3_770_000.0)
 GSD = 10.0
@@ -51,7 +52,7 @@ def joined(passable: np.ndarray) -> bool:
         reached = wider
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     difference=hnp.arrays(
         np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -122,7 +123,7 @@ def read(path: Path) -> np.ndarray:
         return data
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(step=st.integers(7, 30), overlap=st.integers(0, 20), order=st.randoms())
 def test_tiles_of_a_scene_give_it_back(tmp_path_factory, step, overlap, order):
     folder = tmp_path_factory.mktemp("cut")
@@ -197,6 +198,7 @@ def test_a_seamline_leaves_nothing_to_blend(noisy, tmp_path):
         geotrans.mosaic(noisy, out=tmp_path / "x.tif", seamline=True, blend="mean")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_two_landsat_scenes_meet_where_they_agree(data_dir, tmp_path):
     scenes = sorted(data_dir.glob("multispectral/train/landsat8_itaipu_*.tif"))

@@ -22,7 +22,7 @@ obstore = pytest.importorskip("obstore")
 
 
 @pytest.fixture
-def place(make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scene_folder(make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to be in, with a scene and a task that changes nothing."""
     make_scene(shape=(120, 130), name="scene.tif")
     identity_bundle(tmp_path / "same.safetensors")
@@ -39,24 +39,24 @@ def _make(place: Path, **choices: Any) -> Any:
     )  # fmt: skip
 
 
-def test_a_product_is_uploaded_and_nothing_left(place: Path, bucket: Bucket) -> None:
-    product = _make(place)
+def test_a_product_is_uploaded_and_nothing_left(scene_folder: Path, bucket: Bucket) -> None:
+    product = _make(scene_folder)
     assert product.path == "s3://shelf/new/town.tif"
     assert bucket.keys() == ["new/town.tif"]
     assert not list(Path.cwd().iterdir())
     with (
         rasterio.MemoryFile(bucket.get("new/town.tif")) as memory,
         memory.open() as made,
-        rasterio.open(place / "scene.tif") as scene,
+        rasterio.open(scene_folder / "scene.tif") as scene,
     ):
         assert np.array_equal(made.read(), scene.read())
         assert "s3cr3t" not in json.dumps(made.tags())
 
 
 def test_the_command_prints_urls(
-    place: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+    scene_folder: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["translate", place / "scene.tif", "-t", place / "same.safetensors"]
+    words = ["translate", scene_folder / "scene.tif", "-t", scene_folder / "same.safetensors"]
     assert run([*map(str, words), "-o", "s3://shelf/a b/ä.tif"]) == 0
     assert capsys.readouterr().out.split("\n")[:2] == [
         "s3://shelf/a b/ä.tif",
@@ -118,7 +118,7 @@ def test_an_upload_that_fails_leaves_nothing(
 
 
 def test_a_failed_upload_keeps_the_tiles_and_the_same_command_goes_on(
-    place: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    scene_folder: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send = Target.send
 
@@ -131,32 +131,32 @@ def test_a_failed_upload_keeps_the_tiles_and_the_same_command_goes_on(
     with pytest.raises(
         OutputError, match=r"line was cut; 9 of 9 tiles are kept in .*here/shelf_new"
     ):
-        _make(place, preview=True)
+        _make(scene_folder, preview=True)
     assert not bucket.keys(), "the preview was taken back"
     monkeypatch.setattr(Target, "send", send)
-    assert _make(place, preview=True).n_resumed == 9
+    assert _make(scene_folder, preview=True).n_resumed == 9
     assert bucket.keys() == ["new/town.png", "new/town.tif"]
     assert not list(Path.cwd().iterdir())
 
 
-def test_nothing_is_replaced_unless_asked(place: Path, bucket: Bucket) -> None:
-    _make(place)
+def test_nothing_is_replaced_unless_asked(scene_folder: Path, bucket: Bucket) -> None:
+    _make(scene_folder)
     before = bucket.get("new/town.tif")
     with pytest.raises(OutputError, match=r"s3://shelf/new/town.tif exists; replace it with"):
-        _make(place)
+        _make(scene_folder)
     assert bucket.get("new/town.tif") == before
-    _make(place, overwrite=True)
+    _make(scene_folder, overwrite=True)
 
 
 def test_a_store_that_is_not_there_is_told_before_any_work(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    scene_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
     monkeypatch.setattr("geotrans.scene.access.stores._PATIENT", {"max_retries": 0})
     with pytest.raises(OutputError, match=r"s3://shelf/new/town.tif cannot be written") as caught:
-        _make(place)
+        _make(scene_folder)
     assert "s3cr3t" not in str(caught.value)
     assert not list(Path.cwd().iterdir())
 
@@ -172,7 +172,7 @@ def test_a_store_that_is_not_there_is_told_before_any_work(
         ("s3://shelf/x.png", "must end in .tif"),
     ],
 )
-def test_what_cannot_be_a_target(place: Path, out: str, told: str) -> None:
+def test_what_cannot_be_a_target(scene_folder: Path, out: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as caught:
-        translate(place / "scene.tif", place / "same.safetensors", out=out)
+        translate(scene_folder / "scene.tif", scene_folder / "same.safetensors", out=out)
     assert "pw" not in str(caught.value)

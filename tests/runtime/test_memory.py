@@ -25,6 +25,7 @@ print(kept, still, held() - before)
 """
 
 
+@pytest.mark.xdist_group("serial")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
 def test_memory_is_kept_between_windows_and_handed_back_once_in_a_while() -> None:
     ran = subprocess.run(

@@ -293,6 +293,7 @@ def test_a_cache_is_never_written_over_unasked(settings, tmp_path):
     assert PatchCache.open(tmp_path / "cache").load("val").target.shape[-1] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_santa_monica(data_dir, tmp_path):
     config = validated(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geotrans.grid import Window
 from geotrans.scene import open_scene, read_padded
 from geotrans.scene.padding import fill_gaps
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 MakeScene = Callable[..., Path]
 
@@ -66,7 +67,7 @@ def holed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     st.integers(1, 70),
     st.sampled_from([0, 1, 3, 16]),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_what_is_filled_does_not_depend_on_the_window(
     holed: Path, col: int, row: int, width: int, height: int, radius: int
 ) -> None:

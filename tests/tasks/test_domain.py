@@ -110,6 +110,7 @@ class TestStyle:
         assert palette_shares(between, PALETTE) == (0.0, 1.0)
         assert palette_shares(np.full((3, 9), 255), PALETTE) == (0.0, 0.0)
 
+    @pytest.mark.slow
     @pytest.mark.realdata
     def test_no_aerial_passes_for_a_map(self, data_dir: Path, small_spec: TaskSpec) -> None:
         spec = self.styled(small_spec)

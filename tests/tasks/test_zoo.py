@@ -20,6 +20,7 @@ def _shipped(task: str) -> str:
     return task
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_landcover2aerial_shows_the_classes_it_was_given(data_dir: Path, tmp_path: Path) -> None:
     found, given = [], []
@@ -38,6 +39,7 @@ def test_landcover2aerial_shows_the_classes_it_was_given(data_dir: Path, tmp_pat
     assert iou[[0, 1, 6]].min() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_summer2winter_snows_where_it_does(data_dir: Path, tmp_path: Path) -> None:
     task, bbox = _shipped("summer2winter"), (60.0, 45.0, 95.0, 75.0)

@@ -6,6 +6,7 @@ import torch
 from geotrans.errors import ConfigError, TrainingError
 from geotrans.training import cut, loop
 from tests.helpers.runs import assert_same, killed_at, read_losses, read_state
+from tests.helpers.thorough import slow
 
 FULL = {
     "task": {"noise": [1, 8], "coordinates": ["latitude"]},
@@ -24,7 +25,7 @@ FULL = {
 REFERENCE = {"depth": 2, "width": 4}
 
 
-@pytest.mark.parametrize("step", [6, 7])
+@pytest.mark.parametrize("step", [6, slow(7)])
 def test_killed_and_resumed_equals_unbroken(start_unpaired, monkeypatch, step):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     unbroken, killed = (start_unpaired("cut", name, FULL) for name in ("unbroken", "killed"))
@@ -56,7 +57,7 @@ def test_generator_projections_and_critic_learn(start_unpaired):
         assert all(moved), name
 
 
-@pytest.mark.parametrize("arch", ["unet", "resnet", "liteunet", "residual"])
+@pytest.mark.parametrize("arch", ["unet", slow("resnet"), slow("liteunet"), slow("residual")])
 def test_outputs_come_to_be_recognised(start_unpaired, arch):
     body = {"arch": "unet", "args": {"depth": 2, "width": 8, "head_width": 8}}
     args = {

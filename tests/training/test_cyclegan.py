@@ -13,6 +13,7 @@ from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
 from geotrans.training.export import TrainedGenerator, export_bundle
 from tests.helpers.runs import assert_same, killed_at, read_losses, read_state
+from tests.helpers.thorough import slow
 
 BODY = {"arch": "unet", "args": {"depth": 2, "width": 6, "max_width": 8, "head_width": 6}}
 RESIDUAL = {"arch": "residual", "args": {"body": BODY, "carry": ["red", "green"]}}
@@ -32,7 +33,7 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize("step", [6, 7])
+@pytest.mark.parametrize("step", [6, slow(7)])
 def test_killed_and_resumed_equals_unbroken(start_unpaired, monkeypatch, step):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     unbroken, killed = (start_unpaired("cyclegan", n, FULL) for n in ("unbroken", "killed"))
@@ -105,6 +106,7 @@ def test_domains_may_have_other_bands(start_unpaired):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_carried_bands_are_exact_both_ways_and_blue_is_learned_without_pairs(start_unpaired):
     run = start_unpaired(
         "cyclegan",

@@ -8,6 +8,7 @@ from geotrans.errors import ConfigError, TrainingError
 from geotrans.training import loop, pix2pix
 from geotrans.training.loop import set_rates
 from tests.helpers.runs import read_losses, read_state
+from tests.helpers.thorough import slow
 
 
 def test_a_finished_run_is_not_trained_again(start):
@@ -59,7 +60,7 @@ def test_minutes_stop_a_run(start, monkeypatch):
     assert read_state(run)["step"] == result["steps"]
 
 
-@pytest.mark.parametrize(("every", "step"), [(2, 3), (3, 3)])
+@pytest.mark.parametrize(("every", "step"), [(2, 3), slow(3, 3)])
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     start, monkeypatch, every, step
 ):
@@ -111,7 +112,9 @@ def test_an_interrupted_run_says_where_it_would_go_on(start):
         run.run()
 
 
-@pytest.mark.parametrize(("select", "best"), [("l1:min", 3), ("l1:max", 1), ("contrast:max", 2)])
+@pytest.mark.parametrize(
+    ("select", "best"), [("l1:min", 3), slow("l1:max", 1), slow("contrast:max", 2)]
+)
 def test_the_best_held_out_weights_are_kept(start, monkeypatch, select, best):
     scores = iter(
         [{"l1": 5.0, "contrast": 1}, {"l1": 3.0, "contrast": 9}, {"l1": 2.0, "contrast": 9}]

@@ -14,6 +14,7 @@ from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
 from geotrans.training.export import TrainedGenerator, export_bundle
 from tests.helpers.runs import assert_same, killed_at, read_losses, read_state
+from tests.helpers.thorough import slow
 
 # Everything at once, so that a resumed run has everything to remember.
 FULL = {
@@ -36,7 +37,7 @@ MAP = {
 }
 
 
-@pytest.mark.parametrize("step", [6, 7])
+@pytest.mark.parametrize("step", [6, slow(7)])
 def test_killed_and_resumed_equals_unbroken(start, monkeypatch, step):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     unbroken, killed = start("unbroken", FULL), start("killed", FULL)

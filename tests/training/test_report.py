@@ -4,7 +4,6 @@ import re
 import pytest
 import yaml
 
-from geotrans.cli.main import run
 from geotrans.errors import TrainingError
 from geotrans.training import train
 from geotrans.training.report import N_SHEETS, record_places, write_report
@@ -83,13 +82,11 @@ def test_domains_have_places_of_their_own(tmp_path):
     assert [f["properties"]["split"] for f in found] == ["val", "train source", "train target"]
 
 
-def test_a_run_of_long_ago_or_one_that_just_began_has_a_page(tmp_path, capsys):
+def test_a_run_of_long_ago_or_one_that_just_began_has_a_page(tmp_path):
     cache = toy_cache(tmp_path / "cache")
     TrainingRun(toy_config(training__steps=16), cache, tmp_path, quiet=True).run()
     (tmp_path / "timing.csv").unlink()
-    assert run(["report", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
-    content = (tmp_path / "report.html").read_text()
+    content = write_report(tmp_path).read_text()
     check(content)
     assert f"{N_SHEETS} of 8" in content
     assert "holds no places.geojson" in content
@@ -98,8 +95,6 @@ def test_a_run_of_long_ago_or_one_that_just_began_has_a_page(tmp_path, capsys):
     check(write_report(tmp_path).read_text())
 
 
-def test_a_folder_without_a_run_is_told(tmp_path, capsys):
+def test_a_folder_without_a_run_is_told(tmp_path):
     with pytest.raises(TrainingError, match="holds no training run"):
         write_report(tmp_path)
-    assert run(["report", str(tmp_path / "missing")]) == 1
-    assert "give the folder 'geotrans train' made" in capsys.readouterr().err

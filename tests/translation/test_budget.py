@@ -58,6 +58,8 @@ def test_a_budget_makes_tiles_smaller_down_to_an_error(tmp_path: Path) -> None:
         core(floor)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("serial")
 def test_the_memory_of_a_network_is_about_what_it_takes(tmp_path: Path) -> None:
     # In a process of its own: elsewhere freed memory is taken again before it is asked for.
     script = """if True:
@@ -86,6 +88,7 @@ def test_the_memory_of_a_network_is_about_what_it_takes(tmp_path: Path) -> None:
     assert 0.4 < float(done.stdout) < 1.3
 
 
+@pytest.mark.xdist_group("serial")
 def test_peak_memory_is_seen() -> None:
     # A process of its own: this one may have freed memory that an array takes up again.
     code = (

@@ -22,7 +22,7 @@ SHAPE = (150, 170)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exact_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scene, a bundle and its exact product."""
     folder = tmp_path_factory.mktemp("halo")
     data = np.random.default_rng(0).integers(0, 255, (3, *SHAPE)).astype("uint8")
@@ -45,12 +45,12 @@ def _read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
 
 
 def test_the_error_is_that_of_the_tile_it_was_measured_on(
-    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    exact_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exact, params = _read(place / "exact.tif")
+    exact, params = _read(exact_scene / "exact.tif")
     assert "halo_error" not in params
     with caplog.at_level(logging.WARNING, logger="geotrans"):
-        made, params = _read(_make(place, tmp_path / "made.tif", tile=48, halo=4))
+        made, params = _read(_make(exact_scene, tmp_path / "made.tif", tile=48, halo=4))
     error = params["halo_error"]
     assert (params["halo"], error["halo"], error["exact"]) == (4, 4, 10)
     col, row, width, height = error["tile"]
@@ -66,19 +66,19 @@ def test_the_error_is_that_of_the_tile_it_was_measured_on(
 
 
 def test_enough_context_is_exact(
-    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    exact_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="geotrans"):
-        made, params = _read(_make(place, tmp_path / "made.tif", tile=48, halo=20))
-    assert np.array_equal(made, _read(place / "exact.tif")[0])
+        made, params = _read(_make(exact_scene, tmp_path / "made.tif", tile=48, halo=20))
+    assert np.array_equal(made, _read(exact_scene / "exact.tif")[0])
     assert "halo_error" not in params
     assert params["halo"] == 20
     assert not caplog.records
 
 
-def test_the_plan_states_the_cost(place: Path) -> None:
-    choices: dict[str, Any] = {"task": place / "random.safetensors", "precision": "float32"}
-    scene, out = place / "scene.tif", place / "x.tif"
+def test_the_plan_states_the_cost(exact_scene: Path) -> None:
+    choices: dict[str, Any] = {"task": exact_scene / "random.safetensors", "precision": "float32"}
+    scene, out = exact_scene / "scene.tif", exact_scene / "x.tif"
     exact = survey(scene, out=out, tile=16, **choices)
     assert exact.overhead > 3
     assert exact.halo_error is None
@@ -93,18 +93,23 @@ def test_the_plan_states_the_cost(place: Path) -> None:
 
 
 def test_a_small_budget_measures_in_pieces_or_not_at_all(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    exact_scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from geotrans.translation import plan
 
     within = plan.tile_within
-    whole = _read(_make(place, tmp_path / "whole.tif", tile=64, halo=4))[1]["halo_error"]
+    whole = _read(_make(exact_scene, tmp_path / "whole.tif", tile=64, halo=4))[1]["halo_error"]
 
     def small(*given: Any, halo: int | None = None, **named: Any) -> int:
         return 64 if halo is not None else 16
 
     monkeypatch.setattr(plan, "tile_within", small)
-    pieces = _read(_make(place, tmp_path / "pieces.tif", memory=10**9, halo=4))[1]["halo_error"]
+    pieces = _read(_make(exact_scene, tmp_path / "pieces.tif", memory=10**9, halo=4))[1][
+        "halo_error"
+    ]
     assert pieces == whole
 
     def none(*given: Any, halo: int | None = None, **named: Any) -> int:
@@ -114,13 +119,13 @@ def test_a_small_budget_measures_in_pieces_or_not_at_all(
 
     monkeypatch.setattr(plan, "tile_within", none)
     with caplog.at_level(logging.WARNING, logger="geotrans"):
-        params = _read(_make(place, tmp_path / "none.tif", memory=10**9, halo=4))[1]
+        params = _read(_make(exact_scene, tmp_path / "none.tif", memory=10**9, halo=4))[1]
     assert "halo_error" not in params
     assert "was not measured, because the memory given" in caplog.text
 
 
 def test_a_stopped_run_goes_on_with_its_halo_only(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exact_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, n_made, translate_tile = tmp_path / "out.tif", 0, graph.translate_tile
 
@@ -133,15 +138,15 @@ def test_a_stopped_run_goes_on_with_its_halo_only(
 
     monkeypatch.setattr(graph, "translate_tile", stopping)
     with pytest.raises(KeyboardInterrupt):
-        _make(place, out, tile=48, halo=4)
+        _make(exact_scene, out, tile=48, halo=4)
     monkeypatch.undo()
     with pytest.raises(OutputError, match="another run"):
-        _make(place, out, tile=48)
-    made = _read(_make(place, out, halo=4))[0]
-    expected = _read(_make(place, tmp_path / "whole.tif", tile=48, halo=4))[0]
+        _make(exact_scene, out, tile=48)
+    made = _read(_make(exact_scene, out, halo=4))[0]
+    expected = _read(_make(exact_scene, tmp_path / "whole.tif", tile=48, halo=4))[0]
     assert np.array_equal(made, expected)
 
 
-def test_a_negative_halo_cannot_be_meant(place: Path, tmp_path: Path) -> None:
+def test_a_negative_halo_cannot_be_meant(exact_scene: Path, tmp_path: Path) -> None:
     with pytest.raises(TilingError, match="halo at least 0"):
-        _make(place, tmp_path / "x.tif", tile=48, halo=-1)
+        _make(exact_scene, tmp_path / "x.tif", tile=48, halo=-1)

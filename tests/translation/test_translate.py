@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo.cogeo import cog_validate
@@ -34,6 +34,7 @@ from geotrans.translation.survey import survey
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import coded, write_scene
+from tests.helpers.thorough import examples
 
 Make = Callable[..., Path]
 
@@ -117,7 +118,7 @@ def test_a_coded_scene_comes_back_bit_for_bit(
     ]
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(
     shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     tile=st.integers(1, 100),
@@ -440,7 +441,7 @@ class TestBadInput:
         assert not left
 
     @pytest.fixture
-    def bundle(self, tmp_path: Path) -> Path:
+    def same_bundle(self, tmp_path: Path) -> Path:
         return identity_bundle(tmp_path / "same.safetensors", gsd_m=(0.5, 1.0))
 
     @pytest.mark.parametrize(
@@ -459,10 +460,10 @@ class TestBadInput:
         ],
     )
     def test_options(
-        self, make_scene: Make, bundle: Path, choices: dict[str, Any], kind: Any, message: str
+        self, make_scene: Make, same_bundle: Path, choices: dict[str, Any], kind: Any, message: str
     ) -> None:
         with pytest.raises(kind, match=message):
-            translate(make_scene(gsd_m=0.6), task=bundle, **choices)
+            translate(make_scene(gsd_m=0.6), task=same_bundle, **choices)
 
     def test_task(self, make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         from geotrans.tasks import registry
@@ -471,16 +472,16 @@ class TestBadInput:
         with pytest.raises(TaskError, match="did you mean 'map2aerial'"):
             translate(make_scene(), task="map2arial")
 
-    def test_bands(self, make_scene: Make, bundle: Path) -> None:
+    def test_bands(self, make_scene: Make, same_bundle: Path) -> None:
         path = make_scene(gsd_m=0.6, bands=("nir", "red", "green"))
         with pytest.raises(BandError, match="blue"):
-            translate(path, task=bundle)
+            translate(path, task=same_bundle)
 
-    def test_ground_sampling_distance(self, make_scene: Make, bundle: Path) -> None:
+    def test_ground_sampling_distance(self, make_scene: Make, same_bundle: Path) -> None:
         path = make_scene(gsd_m=10.0)
         with pytest.raises(DomainError, match=r"10 m.*0.5 to 1 m.*any_gsd=True"):
-            translate(path, task=bundle)
-        assert translate(path, task=bundle, any_gsd=True).path.exists()
+            translate(path, task=same_bundle)
+        assert translate(path, task=same_bundle, any_gsd=True).path.exists()
 
     def test_style(self, make_scene: Make, tmp_path: Path) -> None:
         palette = [{"name": "a", "color": (10, 10, 10)}, {"name": "b", "color": (200, 90, 40)}]
@@ -501,48 +502,48 @@ class TestBadInput:
             translate(path, task=bundle)
         assert translate(path, task=bundle, any_values=True).path.exists()
 
-    def test_device(self, make_scene: Make, bundle: Path) -> None:
+    def test_device(self, make_scene: Make, same_bundle: Path) -> None:
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("a GPU is here")
         with pytest.raises(DeviceError):
-            translate(make_scene(gsd_m=0.6), task=bundle, device="cuda")
+            translate(make_scene(gsd_m=0.6), task=same_bundle, device="cuda")
 
-    def test_sources(self, tmp_path: Path, make_scene: Make, bundle: Path) -> None:
+    def test_sources(self, tmp_path: Path, make_scene: Make, same_bundle: Path) -> None:
         with pytest.raises(SceneError, match="no such file"):
-            translate(tmp_path / "none.tif", task=bundle)
+            translate(tmp_path / "none.tif", task=same_bundle)
         whole = make_scene(gsd_m=0.6, shape=(300, 300), name="whole.tif")
         cut = tmp_path / "cut.tif"
         cut.write_bytes(whole.read_bytes()[:-20_000])
         with pytest.raises(SceneError):
-            translate(cut, task=bundle)
+            translate(cut, task=same_bundle)
 
-    def test_nothing_valid(self, make_scene: Make, bundle: Path) -> None:
+    def test_nothing_valid(self, make_scene: Make, same_bundle: Path) -> None:
         path = make_scene(gsd_m=0.6, nodata=7, invalid=np.ones((48, 64), bool))
         with pytest.raises(SceneError, match="no valid pixel"):
-            translate(path, task=bundle)
+            translate(path, task=same_bundle)
         assert not path.with_name(f"{path.stem}_same.tif").exists()
 
-    def test_outputs(self, make_scene: Make, bundle: Path, tmp_path: Path) -> None:
+    def test_outputs(self, make_scene: Make, same_bundle: Path, tmp_path: Path) -> None:
         path = make_scene(gsd_m=0.6)
         before = path.read_bytes()
         for out, message in (
             (path, "the source itself"),
             (tmp_path / "none" / "x.tif", "does not exist"),
-            (bundle / "x.tif", "no directory"),
+            (same_bundle / "x.tif", "no directory"),
         ):
             with pytest.raises(OutputError, match=message):
-                translate(path, task=bundle, out=out)
+                translate(path, task=same_bundle, out=out)
         with pytest.raises(OutputError, match="the source itself"):
-            translate(path, task=bundle, out=path, overwrite=True)
+            translate(path, task=same_bundle, out=path, overwrite=True)
         with pytest.raises(UsageError, match=r"must end in \.tif"):
-            translate(path, task=bundle, out=tmp_path / "x.png")
+            translate(path, task=same_bundle, out=tmp_path / "x.png")
         assert path.read_bytes() == before
-        product = translate(path, task=bundle, out=tmp_path)
+        product = translate(path, task=same_bundle, out=tmp_path)
         written = product.path.read_bytes()
         with pytest.raises(OutputError, match="overwrite=True"):
-            translate(path, task=bundle)
+            translate(path, task=same_bundle)
         assert product.path.read_bytes() == written
 
 

@@ -21,6 +21,7 @@ from geotrans.scene.base import Patch
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import write_scene
+from tests.helpers.thorough import slow
 
 LARGE = (1300, 2060)
 
@@ -38,15 +39,15 @@ def _gaps(shape: tuple[int, int]) -> np.ndarray[Any, Any]:
         ((300, 400), "uint8", {}, {}),
         ((513, 90), "uint8", {"mask": True}, {}),
         ((1025, 1025), "uint8", {}, {}),
-        (LARGE, "uint8", {"mask": True}, {}),
+        slow(LARGE, "uint8", {"mask": True}, {}),
         ((700, 1100), "uint16", {"nodata": 7}, {"COMPRESS": "ZSTD"}),
         ((600, 700), "int16", {"mask": True, "crs": "EPSG:4326"}, {"LEVEL": "6"}),
-        ((600, 1100), "float32", {"nodata": math.nan}, {"PREDICTOR": "NO"}),
+        slow((600, 1100), "float32", {"nodata": math.nan}, {"PREDICTOR": "NO"}),
         ((600, 520), "float32", {"mask": True, "rotation": 9.0}, {"COMPRESS": "LZW"}),
-        ((600, 700), "uint8", {"bands": ("a", "b"), "mask": True}, {"BIGTIFF": "YES"}),
+        slow((600, 700), "uint8", {"bands": ("a", "b"), "mask": True}, {"BIGTIFF": "YES"}),
         ((600, 700), "uint8", {"bands": ("red", "green", "blue", "nir")}, {}),
-        ((2304, 4352), "uint8", {"mask": True}, {}),
-        ((4100, 600), "int16", {"nodata": -1}, {}),
+        slow((2304, 4352), "uint8", {"mask": True}, {}),
+        slow((4100, 600), "int16", {"nodata": -1}, {}),
     ],
 )
 def test_it_is_the_product_of_the_cog_driver(
@@ -71,6 +72,7 @@ def test_it_is_the_product_of_the_cog_driver(
         assert np.array_equal(file.read()[:, valid], source.read()[: file.count, valid])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_fourth_band_is_written_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
     """GDAL's own threads print an error about extra samples, in one block of some hundred."""

@@ -77,11 +77,11 @@ def items(tmp_path: Path, steps: list[np.ndarray]) -> list[pystac.Item]:
 
 @pytest.mark.parametrize("chunks", [None, {"x": 37, "y": 41}], ids=["in memory", "lazy"])
 def test_a_series_is_translated_step_by_step(
-    items: list[pystac.Item], steps: list[np.ndarray], bundle: Path, chunks: Any
+    items: list[pystac.Item], steps: list[np.ndarray], noisy_bundle: Path, chunks: Any
 ) -> None:
     series = odc.stac.load(items, bands=BANDS, chunks=chunks)
     assert dict(series.sizes) == {"time": 2, "y": 70, "x": 90}
-    product = series.geotrans.translate(bundle, **EXACT)
+    product = series.geotrans.translate(noisy_bundle, **EXACT)
     assert all((var.chunks is None) == (chunks is None) for var in product.data_vars.values())
     assert list(product.data_vars) == list(BANDS)
     assert product["time"].variable.equals(series["time"].variable)
@@ -91,7 +91,7 @@ def test_a_series_is_translated_step_by_step(
             pixels, dims=("band", "y", "x"), name="alone",
             coords={"band": [*BANDS], "y": series["y"], "x": series["x"]},
         ).rio.write_crs("EPSG:32611").rio.write_nodata(7)  # fmt: skip
-        expected = alone.geotrans.translate(bundle, **EXACT)
+        expected = alone.geotrans.translate(noisy_bundle, **EXACT)
         assert np.array_equal(product.isel(time=i).to_dataarray(), expected)
         assert np.array_equal(product["valid"][i], expected["valid"])
     assert product["valid"][0].all()
@@ -99,11 +99,11 @@ def test_a_series_is_translated_step_by_step(
 
 
 def test_what_is_read_onto_another_grid_translates_too(
-    items: list[pystac.Item], bundle: Path
+    items: list[pystac.Item], noisy_bundle: Path
 ) -> None:
     grid = odc.stac.load(items, bands=BANDS, chunks={}).odc.geobox.zoom_out(2)
     coarse = odc.stac.load(items, bands=BANDS, geobox=grid, chunks={"x": 20}, resampling="average")
-    lazy = coarse.geotrans.translate(bundle, any_gsd=True, **EXACT)
-    at_once = coarse.load().geotrans.translate(bundle, any_gsd=True, **EXACT)
+    lazy = coarse.geotrans.translate(noisy_bundle, any_gsd=True, **EXACT)
+    at_once = coarse.load().geotrans.translate(noisy_bundle, any_gsd=True, **EXACT)
     assert lazy.odc.geobox == grid
     xr.testing.assert_equal(lazy.compute(), at_once)

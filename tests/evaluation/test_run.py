@@ -410,6 +410,7 @@ def test_what_is_written_opens_and_agrees(noisy, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.realdata
 def test_the_card_of_cir2rgb_says_what_is_measured(data_dir):
     found = evaluate("cir2rgb")

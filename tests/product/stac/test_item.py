@@ -16,12 +16,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import geotrans
-from geotrans.errors import OutputError
-from geotrans.product.stac.collection import collection_of
 from geotrans.product.stac.document import write_document
 from geotrans.product.stac.item import Seen, footprint, product_item, when_seen
-from geotrans.product.stac.model import write_models
-from geotrans.tasks import open_bundle, shipped_bundles
+from geotrans.tasks import open_bundle
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.stac import read_valid
 
@@ -147,57 +144,3 @@ def test_times_are_taken_from_what_the_file_says(make_scene: MakeScene) -> None:
     assert Seen(at="2020-06-01T10:00:00Z").to_properties("now") == {
         "datetime": "2020-06-01T10:00:00Z"
     }
-
-
-def test_the_shipped_networks_as_items(tmp_path: Path) -> None:
-    bundles = [open_bundle(path) for path in shipped_bundles().values()]
-    paths = write_models(bundles, tmp_path / "models")
-    head = read_valid(paths[0])
-    assert isinstance(head, pystac.Collection)
-    assert {item.id for item in head.get_items()} == set(shipped_bundles())
-    for bundle, path in zip(bundles, paths[1:], strict=True):
-        item = read_valid(path)
-        assert isinstance(item, pystac.Item)
-        asset = item.assets["weights"]
-        assert (path.parent / asset.href).resolve() == bundle.path.resolve()
-        assert asset.extra_fields["file:checksum"] == f"1220{bundle.sha256}"
-        assert item.properties["mlm:total_parameters"] == bundle.n_parameters()
-
-
-def test_networks_of_every_kind_as_items(tmp_path: Path) -> None:
-    one = random_bundle(tmp_path / "1.safetensors", palette=CLASSES, noise=(1, 8))
-    paths = write_models([open_bundle(one)], tmp_path / "models")
-    read_valid(paths[1])
-
-
-def test_a_collection_surrounds_its_items(tmp_path: Path) -> None:
-    def item(bbox: list[float] | None, **times: str | None) -> dict[str, Any]:
-        return {"bbox": bbox, "properties": {"datetime": None, **times}}
-
-    items = [
-        ("a.json", item([1, 2, 3, 4], datetime="2020-01-01T00:00:00Z")),
-        (
-            "b.json",
-            item(
-                [-1, 3, 2, 5],
-                start_datetime="2019-01-01T00:00:00Z",
-                end_datetime="2021-01-01T00:00:00Z",
-            ),
-        ),
-        ("c.json", item(None, datetime="2020-06-01T00:00:00Z")),
-    ]
-    path = tmp_path / "collection.json"
-    words = {"title": "t", "description": "d"}
-    document = collection_of(path, **words, items=items)
-    write_document(document, path)
-    assert document["extent"]["spatial"]["bbox"] == [[-1, 2, 3, 5]]
-    assert document["extent"]["temporal"]["interval"] == [
-        ["2019-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]
-    ]
-    across = [*items, ("d.json", item([170, -10, -170, 0], datetime="2020-01-01T00:00:00Z"))]
-    document = collection_of(path, **words, items=across)
-    assert document["extent"]["spatial"]["bbox"] == [[-180, -10, 180, 5]]
-    write_document(collection_of(path, **words, items=[]), path)
-    read_valid(path)
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_document(document, tmp_path / "none" / "collection.json")

@@ -17,6 +17,8 @@ from geotrans.execution.connect import connect
 from geotrans.execution.local import staff
 from tests.helpers.cluster import real_cluster
 
+pytestmark = pytest.mark.xdist_group("serial")
+
 
 def _workers() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
@@ -44,6 +46,7 @@ def test_processes_leave_when_the_plan_fails() -> None:
     assert not _workers()
 
 
+@pytest.mark.slow
 def test_workers_that_are_there_bring_in_what_they_need_meanwhile(tmp_path: Path) -> None:
     def look() -> bool:
         return "geotrans.inference" in sys.modules

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
 from tests.helpers.store import Bucket
 
+pytestmark = pytest.mark.xdist_group("serial")
+
 N_SCENES = 6
 
 # What a run passes on to every scene.
@@ -37,7 +39,7 @@ OPTIONS = PixelOptions(precision="float32"), RunOptions(tile=40, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle, some scenes, and their products by this process alone."""
     folder = tmp_path_factory.mktemp("place")
     random_bundle(folder / "noisy.safetensors", noise=(1, 8))
@@ -46,12 +48,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_scene(folder / "in" / f"scene{i}.tif", shape=(160, 200 + 8 * i))
     _batch(folder, folder / "whole")
     return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    with real_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 def _batch(place: Path, out: Path | str, **options: Any) -> Status:
@@ -94,11 +90,11 @@ def _once(out: Path, n: int, act: Callable[[], Any]) -> threading.Thread:
 
 
 def test_a_cluster_makes_the_same_products_and_leaves_nothing(
-    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[Any] = []
     n_open: list[int] = []
-    with connect(running.address) as cluster:
+    with connect(dask_cluster.address) as cluster:
         submit = cluster.client.submit
 
         def watched(*words: Any, **options: Any) -> Any:
@@ -107,33 +103,40 @@ def test_a_cluster_makes_the_same_products_and_leaves_nothing(
             return handed[-1]
 
         monkeypatch.setattr(cluster.client, "submit", watched)
-        state = _batch(place, tmp_path / "out", cluster=cluster, memory="4GB")
+        state = _batch(small_archive, tmp_path / "out", cluster=cluster, memory="4GB")
         handed.clear()
         assert is_left_empty(cluster.client)
         assert max(n_open) == 2, "a scene for each worker, no more"
-        assert _batch(place, tmp_path / "out", cluster=cluster).n_new == 0
+        assert _batch(small_archive, tmp_path / "out", cluster=cluster).n_new == 0
     assert state.is_complete
     assert set(_column(tmp_path / "out", "tries").values()) == {1}
-    assert _is_whole(place, tmp_path / "out")
+    assert _is_whole(small_archive, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_relative_paths_a_scheduler_file_and_a_bad_scene(
-    place: Path, running: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(place / "in", "in")
+    shutil.copytree(small_archive / "in", "in")
     Path("in/bad.tif").write_text("no raster")
-    shutil.copy(place / "noisy.safetensors", "noisy.safetensors")
+    shutil.copy(small_archive / "noisy.safetensors", "noisy.safetensors")
     state = geotrans.batch(
-        "in", "noisy.safetensors", out="out", tile=40, precision="float32", cluster=running.file
+        "in",
+        "noisy.safetensors",
+        out="out",
+        tile=40,
+        precision="float32",
+        cluster=dask_cluster.file,
     )
     assert [failure.name for failure in state.failures] == ["bad"]
     assert state.failures[0].tries == 2
-    assert _is_whole(place, tmp_path / "out")
+    assert _is_whole(small_archive, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_workers_upload_with_keys_of_their_own(
-    place: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with real_cluster(tmp_path / "cluster") as cluster:
@@ -145,62 +148,69 @@ def test_workers_upload_with_keys_of_their_own(
                 OutputError, match=r"worker tcp\S+: s3://shelf/maps/models/\S+ cannot be read: "
             ) as told,
         ):
-            _batch(place, "s3://shelf/maps", cluster=cluster.address)
+            _batch(small_archive, "s3://shelf/maps", cluster=cluster.address)
         assert "\n" not in str(told.value)
         assert not [key for key in sorted(bucket.keys()) if key.endswith(".tif")]
-        state = _batch(place, "s3://shelf/maps", cluster=cluster.address)
+        state = _batch(small_archive, "s3://shelf/maps", cluster=cluster.address)
     assert state.is_complete
     assert [path.name for path in (tmp_path / "shelf_maps").iterdir()] == ["journal.sqlite"]
     saved = bucket.save("maps", tmp_path / "saved")
-    assert digests(saved) == digests(place / "whole")
+    assert digests(saved) == digests(small_archive / "whole")
     assert {path.name for path in saved.iterdir()} == {
-        path.name for path in (place / "whole").iterdir() if path.suffix != ".sqlite"
+        path.name for path in (small_archive / "whole").iterdir() if path.suffix != ".sqlite"
     }
 
 
-def test_a_plan_is_measured_on_a_worker(place: Path, running: RealCluster, tmp_path: Path) -> None:
+def test_a_plan_is_measured_on_a_worker(
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
+) -> None:
     price = geotrans.archive.price(
-        place / "in", place / "noisy.safetensors", out=tmp_path / "out", cluster=running.address
+        small_archive / "in",
+        small_archive / "noisy.safetensors",
+        out=tmp_path / "out",
+        cluster=dask_cluster.address,
     )
     assert (price.n_scenes, price.workers, price.refused) == (N_SCENES, 2, {})
     assert price.seconds > 0
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_be_meant(place: Path, running: RealCluster, tmp_path: Path) -> None:
+def test_what_cannot_be_meant(
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="workers of its own; leave out workers"):
-        _batch(place, out, cluster=running.address, workers=2)
+        _batch(small_archive, out, cluster=dask_cluster.address, workers=2)
     with pytest.raises(UsageError, match="neither an address"):
-        _batch(place, out, cluster="nowhere")
+        _batch(small_archive, out, cluster="nowhere")
     assert not out.exists()
     with pytest.raises(UsageError, match=r"each process has a share: worker .* too little"):
-        _batch(place, out, cluster=running.address, memory="200MB")
+        _batch(small_archive, out, cluster=dask_cluster.address, memory="200MB")
     assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
 
 
 def test_a_worker_that_dies_gives_its_scene_to_another(
-    place: Path, running: RealCluster, tmp_path: Path
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with running.one_more() as worker:
+    with dask_cluster.one_more() as worker:
         killer = _once(out, 1, worker.kill)
-        state = _batch(place, out, cluster=running.address)
+        state = _batch(small_archive, out, cluster=dask_cluster.address)
         killer.join()
         assert worker.wait() == -signal.SIGKILL
     assert state.is_complete
     assert set(_column(out, "tries").values()) == {1}, "that was no failure of the scene"
-    assert _is_whole(place, out)
+    assert _is_whole(small_archive, out)
 
 
 @pytest.mark.slow
 def test_a_worker_that_does_not_see_products_or_scenes(
-    place: Path, running: RealCluster, tmp_path: Path
+    small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     """It runs where another disk is mounted over the folder."""
     out = tmp_path / "here"
     out.mkdir()
-    shutil.copytree(place / "in", tmp_path / "copy")
+    shutil.copytree(small_archive / "in", tmp_path / "copy")
     alone = ("unshare", "--mount", "sh", "-c")
     for hidden, error, told in (
         (out, OutputError, r"worker tcp\S* does not see .*here .*choose out in a folder"),
@@ -211,17 +221,21 @@ def test_a_worker_that_does_not_see_products_or_scenes(
         if not shutil.which("unshare") or subprocess.run(tried, capture_output=True).returncode:
             pytest.skip("mounting needs root")
         with (
-            running.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
+            dask_cluster.one_more(before=(*alone, f'{mounting} && exec "$@"', "sh")),
             pytest.raises(error, match=told),
         ):
             geotrans.batch(
-                tmp_path / "copy", place / "noisy.safetensors", out=out, cluster=running.address
+                tmp_path / "copy",
+                small_archive / "noisy.safetensors",
+                out=out,
+                cluster=dask_cluster.address,
             )
         assert [path.name for path in out.iterdir()] == ["journal.sqlite"]
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_is_waited_for_a_while(
-    place: Path,
+    small_archive: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -235,7 +249,7 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
             ClusterError, match=r"lost all its workers, and none came within 2 s; start some; "
             rf"\d of {N_SCENES} scenes are done, and the same command goes on"
         ):  # fmt: skip
-            _batch(place, out, cluster=cluster.address)
+            _batch(small_archive, out, cluster=cluster.address)
         killer.join()
         assert "has lost all its workers; waiting up to 2 s" in caplog.text
         assert set(_column(out, "state").values()) == {"done", "waiting"}
@@ -248,20 +262,25 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
             out, len(times) + 1, lambda: (cluster.workers[1].kill(), cluster.add_worker())
         )
         monkeypatch.setattr(losses, "_ALONE_S", 60.0)
-        state = _batch(place, out, cluster=cluster.address)
+        state = _batch(small_archive, out, cluster=cluster.address)
         replacing.join()
     assert state.is_complete
     assert times.items() <= _times(out).items(), "done is done"
-    assert _is_whole(place, out)
+    assert _is_whole(small_archive, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blow", "told"),
     [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "has said nothing for 3 s")],
     ids=["killed", "stopped"],
 )
 def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blow: signal.Signals, told: str
+    small_archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    blow: signal.Signals,
+    told: str,
 ) -> None:
     monkeypatch.setattr(losses, "_COUNT_S", 0.2)
     monkeypatch.setattr(losses, "_SILENT_S", 3.0)
@@ -269,14 +288,14 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
     with real_cluster(tmp_path / "cluster") as cluster:
         killer = _once(out, 2, lambda: cluster.scheduler.send_signal(blow))
         with pytest.raises(ClusterError, match=rf"scheduler .* {told}.*; \d of {N_SCENES} scenes"):
-            _batch(place, out, cluster=cluster.address)
+            _batch(small_archive, out, cluster=cluster.address)
         killer.join()
         times = _times(out)
         assert len(times) >= 2
         # Its workers may still be at their scenes.
-        assert _batch(place, out).is_complete
+        assert _batch(small_archive, out).is_complete
     assert times.items() <= _times(out).items(), "done is done"
-    assert _is_whole(place, out)
+    assert _is_whole(small_archive, out)
 
 
 def test_a_patience_in_the_configuration_of_dask_counts() -> None:
@@ -287,12 +306,12 @@ def test_a_patience_in_the_configuration_of_dask_counts() -> None:
         assert losses.patience_s_or(60) == 300
 
 
-def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -> None:
+def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path: Path) -> None:
     """A worker whose run was killed must not write what a later run is writing."""
     claim = tmp_path / "errand"
-    setup = Setup(open_bundle(place / "noisy.safetensors"), *OPTIONS)
+    setup = Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS)
     work = SceneWork(setup, tmp_path).settled(1, claim=claim)
-    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -303,10 +322,12 @@ def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -
 
 
 def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
-    place: Path, tmp_path: Path
+    small_archive: Path, tmp_path: Path
 ) -> None:
     """Dask gives it to another worker, which finds the product."""
-    order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
-        outcome = translate_scene(Setup(open_bundle(place / "noisy.safetensors"), *OPTIONS), order)
+        outcome = translate_scene(
+            Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS), order
+        )
         assert (outcome.state, outcome.reason) == ("done", None)

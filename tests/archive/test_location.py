@@ -26,6 +26,7 @@ from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
 from tests.helpers.stac import read_valid
 from tests.helpers.store import Bucket
+from tests.helpers.thorough import slow
 
 pytest.importorskip("obstore")
 
@@ -74,10 +75,10 @@ def _written(caplog: pytest.LogCaptureFixture) -> set[str]:
 
 
 def test_products_and_a_catalogue_are_in_the_store_and_the_journal_is_here(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     sources = [*scenes(2), write_scene(tmp_path / "scenes" / "ä#1 50%.tif")]
-    state = _batch(tmp_path, bundle)
+    state = _batch(tmp_path, same_bundle)
     assert state.is_complete
     assert (state.out, state.folder) == (URL, str(here / KEPT))
     assert f"\njournal {here / KEPT}" in str(state)
@@ -90,18 +91,18 @@ def test_products_and_a_catalogue_are_in_the_store_and_the_journal_is_here(
     alone = tmp_path / "alone"
     alone.mkdir()
     for source in sources:
-        geotrans.translate(source, bundle, out=alone / f"{source.stem}_same.tif")
+        geotrans.translate(source, same_bundle, out=alone / f"{source.stem}_same.tif")
     assert digests(saved) == digests(alone)
     for file in (here / KEPT / "journal.sqlite", *saved.rglob("*.*")):
         assert b"s3cr3t" not in file.read_bytes()
 
 
 def test_the_catalogue_is_valid_and_its_links_are_right(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     sources = scenes(2)
     bucket.put("in/far.tif", sources[0].read_bytes())
-    geotrans.batch([*sources, "s3://shelf/in/far.tif"], bundle, out=URL)
+    geotrans.batch([*sources, "s3://shelf/in/far.tif"], same_bundle, out=URL)
     saved = bucket.save("deep/maps", tmp_path / "saved")
     head = read_valid(saved / "collection.json")
     assert isinstance(head, pystac.Collection)
@@ -119,14 +120,15 @@ def test_the_catalogue_is_valid_and_its_links_are_right(
         assert source.href == (near or "s3://shelf/in/far.tif"), "what does not move is named whole"
         network = read_valid(Path(model.get_absolute_href() or ""))
         assert isinstance(network, pystac.Item)
-        assert network.assets["weights"].href == bundle.as_uri()
+        assert network.assets["weights"].href == same_bundle.as_uri()
         links = json.loads((saved / f"{name}.json").read_text())["links"]
         assert {link["href"] for link in links[1:]} == {"./models/same.json", "./collection.json"}
 
 
+@pytest.mark.slow
 def test_what_is_done_costs_a_listing_and_what_is_gone_or_changed_is_made_again(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -134,35 +136,35 @@ def test_what_is_done_costs_a_listing_and_what_is_gone_or_changed_is_made_again(
 ) -> None:
     sources = scenes(5)
     with caplog.at_level(logging.INFO, "werkzeug"):
-        _batch(tmp_path, bundle)
+        _batch(tmp_path, same_bundle)
         assert not any(r.getMessage().count("POST") for r in caplog.records), "no pieces"
         assert _written(caplog) == _of(*(f"scene{i}" for i in range(5))) | CATALOGUE
-        assert _batch(tmp_path, bundle).n_new == 0
+        assert _batch(tmp_path, same_bundle).n_new == 0
         asked = _asked(caplog)
         assert len(asked) == 5, "two lists, and the three documents"
         assert all(line.startswith("GET") for line in asked)
         for end in (".tif", ".png", ".json"):
             bucket.remove(f"deep/maps/scene2_same{end}")
             _asked(caplog)
-            assert _batch(tmp_path, bundle).n_new == 1
+            assert _batch(tmp_path, same_bundle).n_new == 1
             assert _of("scene2") <= _written(caplog) <= _of("scene2") | CATALOGUE
         write_scene(sources[1], shape=(60, 70))
-        assert _batch(tmp_path, bundle).n_new == 1
+        assert _batch(tmp_path, same_bundle).n_new == 1
         assert _of("scene1") <= _written(caplog) <= _of("scene1") | CATALOGUE
         bucket.remove("deep/maps/collection.json")
         _asked(caplog)
-        assert _batch(tmp_path, bundle).n_new == 0
+        assert _batch(tmp_path, same_bundle).n_new == 0
         assert _written(caplog) == {"collection.json"}
-    geotrans.batch(tmp_path / "scenes", bundle, out=tmp_path / "alone")
+    geotrans.batch(tmp_path / "scenes", same_bundle, out=tmp_path / "alone")
     assert digests(bucket.save("deep/maps", tmp_path / "saved")) == digests(tmp_path / "alone")
     assert _files(here) == {KEPT, f"{KEPT}/journal.sqlite"}
 
 
-@pytest.mark.parametrize("end", [".png", ".tif", ".json"])
+@pytest.mark.parametrize("end", [slow(".png"), ".tif", slow(".json")])
 def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
     end: str,
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -170,7 +172,7 @@ def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
 ) -> None:
     sources = scenes(3)
     bucket.refuse(f"deep/maps/scene1_same{end}")
-    state = _batch(tmp_path, bundle)
+    state = _batch(tmp_path, same_bundle)
     assert (state.counts["done"], state.counts["failed"]) == (2, 1)
     (failure,) = state.failures
     assert failure.reason.startswith(f"{URL}/scene1_same{end} cannot be written: ")
@@ -179,7 +181,7 @@ def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
     sent = _names(bucket) - _of("scene0", "scene2") - CATALOGUE
     assert sent <= _of("scene1") - {"scene1_same.json", f"scene1_same{end}"}, "the item comes last"
     assert "scene1" not in bucket.get("deep/maps/collection.json").decode()
-    assert _batch(tmp_path, bundle).n_new == 0, "it rests until asked for"
+    assert _batch(tmp_path, same_bundle).n_new == 0, "it rests until asked for"
 
     made: list[str] = []
     translate = scene_task.translate
@@ -190,26 +192,26 @@ def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
 
     monkeypatch.setattr(scene_task, "translate", watched)
     bucket.refuse()
-    assert _batch(tmp_path, bundle, retry_failed=True).is_complete
+    assert _batch(tmp_path, same_bundle, retry_failed=True).is_complete
     assert not made, "it was whole, and only had to be sent"
     assert _names(bucket) == _of("scene0", "scene1", "scene2") | CATALOGUE
     assert _files(here) == {KEPT, f"{KEPT}/journal.sqlite"}
 
     os.utime(sources[1])
     bucket.refuse(f"deep/maps/scene1_same{end}")
-    assert not _batch(tmp_path, bundle).is_complete
+    assert not _batch(tmp_path, same_bundle).is_complete
     bucket.refuse()
     write_scene(sources[1], shape=(50, 50))
     made.clear()
-    assert _batch(tmp_path, bundle).is_complete
+    assert _batch(tmp_path, same_bundle).is_complete
     assert made == ["scene1_same.tif"], "what waits to be sent is of a scene that has changed"
-    geotrans.batch(tmp_path / "scenes", bundle, out=tmp_path / "alone")
+    geotrans.batch(tmp_path / "scenes", same_bundle, out=tmp_path / "alone")
     assert digests(bucket.save("deep/maps", tmp_path / "saved")) == digests(tmp_path / "alone")
 
 
 def test_a_store_that_is_lost_ends_the_run_which_then_goes_on(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -225,93 +227,95 @@ def test_a_store_that_is_lost_ends_the_run_which_then_goes_on(
 
     monkeypatch.setattr(Target, "send", losing)
     with pytest.raises(OutputError, match=r"403 Forbidden; make room or rights, and the same"):
-        _batch(tmp_path, bundle)
+        _batch(tmp_path, same_bundle)
     state = read_status(KEPT)
     assert (state.counts["done"], state.counts["waiting"], state.counts["failed"]) == (2, 2, 0)
     assert _names(bucket) >= _of("scene0", "scene1")
     monkeypatch.setattr(Target, "send", send)
     bucket.refuse()
-    assert _batch(tmp_path, bundle).n_new == 2
+    assert _batch(tmp_path, same_bundle).n_new == 2
     assert _names(bucket) == _of(*(f"scene{i}" for i in range(4))) | CATALOGUE
     assert _files(here) == {KEPT, f"{KEPT}/journal.sqlite"}
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_is_left_alone(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     scenes(2)
     for end in ("tif", "json"):
         key = f"deep/maps/scene0_same.{end}"
         bucket.put(key, b"somebody's")
         for _ in range(2):
-            state = _batch(tmp_path, bundle, retry_failed=True)
+            state = _batch(tmp_path, same_bundle, retry_failed=True)
             (failure,) = state.failures
             assert failure.reason.startswith(f"s3://shelf/{key} exists and is not of this job")
         assert bucket.get(key) == b"somebody's"
         assert _names(bucket) == _of("scene1") | CATALOGUE | {f"scene0_same.{end}"}
         bucket.remove(key)
-    assert _batch(tmp_path, bundle, retry_failed=True).is_complete
+    assert _batch(tmp_path, same_bundle, retry_failed=True).is_complete
     bucket.put("other/collection.json", b"{}")
     with pytest.raises(OutputError, match=r"other/collection.json exists and is not of this job"):
-        _batch(tmp_path, bundle, out="s3://shelf/other")
+        _batch(tmp_path, same_bundle, out="s3://shelf/other")
     assert bucket.get("other/collection.json") == b"{}"
-    assert _batch(tmp_path, bundle, out="s3://shelf/other", overwrite=True).n_new == 2
+    assert _batch(tmp_path, same_bundle, out="s3://shelf/other", overwrite=True).n_new == 2
 
 
 def test_a_second_directory_has_no_journal_and_says_so(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes(1)
-    _batch(tmp_path, bundle)
+    _batch(tmp_path, same_bundle)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     with pytest.raises(OutputError, match=rf"whose journal would be in {elsewhere / KEPT}; go on"):
-        _batch(tmp_path, bundle)
+        _batch(tmp_path, same_bundle)
 
 
 def test_a_journal_of_another_store_is_refused(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     scenes(1)
-    _batch(tmp_path, bundle)
+    _batch(tmp_path, same_bundle)
     before = bucket.keys()
     for options in ({}, {"overwrite": True}):
         with pytest.raises(
             OutputError, match=rf"is the journal of {URL}; for s3://shelf/deep_maps"
         ):
-            _batch(tmp_path, bundle, out="s3://shelf/deep_maps", **options)
+            _batch(tmp_path, same_bundle, out="s3://shelf/deep_maps", **options)
         with pytest.raises(OutputError, match=rf"is the journal of {URL}; for others choose"):
-            _batch(tmp_path, bundle, out=KEPT, **options)
-    _batch(tmp_path, bundle, out="shelf_local")
+            _batch(tmp_path, same_bundle, out=KEPT, **options)
+    _batch(tmp_path, same_bundle, out="shelf_local")
     with pytest.raises(OutputError, match="is the journal of the products beside it; for s3://"):
-        _batch(tmp_path, bundle, out="s3://shelf/local")
+        _batch(tmp_path, same_bundle, out="s3://shelf/local")
     assert bucket.keys() == before
 
 
+@pytest.mark.slow
 def test_overwrite_does_all_anew(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     scenes(2)
-    _batch(tmp_path, bundle)
+    _batch(tmp_path, same_bundle)
     with pytest.raises(OutputError, match=r"another job \(seed 0, now 5\)"):
-        _batch(tmp_path, bundle, seed=5)
+        _batch(tmp_path, same_bundle, seed=5)
     bucket.refuse("deep/maps/scene1_same.tif")
-    assert _batch(tmp_path, bundle, seed=5, overwrite=True).n_new == 1
+    assert _batch(tmp_path, same_bundle, seed=5, overwrite=True).n_new == 1
     bucket.refuse()
-    assert _batch(tmp_path, bundle, seed=7, overwrite=True).n_new == 2
+    assert _batch(tmp_path, same_bundle, seed=7, overwrite=True).n_new == 2
     for scene in ("scene0", "scene1"):
         assert '"seed": 7' in bucket.get(f"deep/maps/{scene}_same.json").decode()
 
 
 def test_what_cannot_be_written_to_is_told_before_any_work(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -321,12 +325,12 @@ def test_what_cannot_be_written_to_is_told_before_any_work(
     monkeypatch.setattr(scene_task, "translate", lambda *words, **options: pytest.fail("work"))
 
     def price(tmp_path: Path, bundle: Path, **options: Any) -> Any:
-        return geotrans.archive.price(tmp_path / "scenes", bundle, **options)
+        return geotrans.archive.price(tmp_path / "scenes", same_bundle, **options)
 
     def told(out: str | Path, error: type[GeotransError], match: str) -> None:
         for work in (_batch, price):
             with pytest.raises(error, match=match) as caught:
-                work(tmp_path, bundle, out=out)
+                work(tmp_path, same_bundle, out=out)
             assert "\n" not in str(caught.value)
             assert "pw" not in str(caught.value)
             assert "s3cr3t" not in str(caught.value)
@@ -345,7 +349,7 @@ def test_what_cannot_be_written_to_is_told_before_any_work(
 
 def test_a_key_without_rights_is_told_before_any_work(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -360,25 +364,25 @@ def test_a_key_without_rights_is_told_before_any_work(
         with pytest.raises(
             OutputError, match=rf"{URL}/models/\S+ cannot be written: .*403"
         ) as told:
-            _batch(tmp_path, bundle)
+            _batch(tmp_path, same_bundle)
         assert "\n" not in str(told.value)
         monkeypatch.setattr(scene_task, "translate", translate)
 
     refused()
     assert not bucket.keys()
     bucket.refuse()
-    assert _batch(tmp_path, bundle).is_complete
+    assert _batch(tmp_path, same_bundle).is_complete
     bucket.refuse("*")
-    assert _batch(tmp_path, bundle).n_new == 0, "what is done needs no rights"
+    assert _batch(tmp_path, same_bundle).n_new == 0, "what is done needs no rights"
     write_scene(tmp_path / "scenes" / "late.tif")
     refused()
 
 
 def test_a_plan_writes_nothing(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     scenes(2)
-    price = geotrans.archive.price(tmp_path / "scenes", bundle, out=URL)
+    price = geotrans.archive.price(tmp_path / "scenes", same_bundle, out=URL)
     assert (price.n_scenes, price.out) == (2, URL)
     assert price.output_bytes > 0
     assert not bucket.keys()
@@ -386,14 +390,14 @@ def test_a_plan_writes_nothing(
 
 
 def test_a_run_that_is_over_uploads_nothing(
-    scenes: Any, bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
+    scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     """A worker whose run was killed must not replace what a later run has uploaded."""
     (source,) = scenes(1)
     options = PixelOptions(precision="float32"), RunOptions(device="cpu")
     claim = tmp_path / "errand"
     claim.touch()
-    setup = Setup(open_bundle(bundle), *options, target=Target(URL))
+    setup = Setup(open_bundle(same_bundle), *options, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
     work = SceneWork(setup, here).settled(1, claim=claim)
     order = Order(Entry.of_file(source), here / "scene0_same.tif")
@@ -413,7 +417,7 @@ def test_a_run_that_is_over_uploads_nothing(
 
 def test_nothing_is_recorded_before_it_is_in_the_store(
     scenes: Any,
-    bundle: Path,
+    same_bundle: Path,
     bucket: Bucket,
     here: Path,
     tmp_path: Path,
@@ -428,7 +432,7 @@ def test_nothing_is_recorded_before_it_is_in_the_store(
             states.append((target.key, dict(db.execute("SELECT name, state FROM scene"))))
 
     monkeypatch.setattr(Target, "send", watched)
-    assert _batch(tmp_path, bundle).is_complete
+    assert _batch(tmp_path, same_bundle).is_complete
     assert len(states) == 6
     for key, state in states:
         assert state[key.removeprefix("deep/maps/").partition("_")[0]] == "running"
