@@ -22,12 +22,11 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
 from geotrans.errors import OutputError, UsageError
-from geotrans.grid import Window, window_geobox
+from geotrans.grid import Bounds, Window, window_geobox
 from geotrans.maps.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.renderer import MapRenderer
 from geotrans.maps.style import Style, load_style
-from geotrans.maps.vectors import Bounds
 from geotrans.output import check_out, whole, windows
 from geotrans.scene.views.classes import PALETTE_TAG
 
