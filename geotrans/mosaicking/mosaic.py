@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from geotrans.product.destination import check_space, megabytes
 from geotrans.product.make import keeping, make_product
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +172,7 @@ def mosaic(
         ('both.tif', (900, 1200), 2)
     """
     started = time.monotonic()
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
     with quiet_gdal():

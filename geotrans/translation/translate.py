@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from geotrans.product.preview import Preview, preview_path
 from geotrans.product.tags import xmp_packet
 from geotrans.product.upload import Target, upload_product
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene import Scene, open_scene
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation.plan import plan_job
@@ -145,7 +144,7 @@ def translate(
         ('aerial.tif', 1)
     """
     started = time.monotonic()
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     with (
         quiet_gdal(),
         reach(cluster, workers=workers, is_budgeted=memory is not None) as crew,
