@@ -14,6 +14,7 @@ from geotrans.errors import SceneError, UsageError, nearest
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
+from geotrans.scene.radiometry import as_dtype
 
 # Px of the finer grid that a kernel of each kind reaches to one side.
 _REACH = {"nearest": 1, "bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3, "average": 1}
@@ -139,14 +140,7 @@ def _resample(
     weight = warped[-1]
     valid = weight >= 0.5
     values = np.divide(warped[:-1], weight, out=np.zeros_like(warped[:-1]), where=valid)
-    return Patch(_stored(values, dtype), valid)
-
-
-def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype)
+    return Patch(as_dtype(values, dtype), valid)
 
 
 def _wkt(geobox: GeoBox) -> str:
