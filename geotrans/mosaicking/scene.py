@@ -251,13 +251,13 @@ class JoinedScene(Scene):
             bands: Bands wanted.
             out_shape: Shape to decimate them to; their own unless given.
         """
-        tile, shape = self.placed[number], out_shape or window.shape
+        tile = self.placed[number]
         if tile.corner is not None:
             col, row = tile.corner
             window = window.shifted(rows=row - tile.place.row_off, cols=col - tile.place.col_off)
         scene: Scene = self._scene(number)
         indexes = [band.index for band in bands]
-        patch = scene._read(window, scene.select(indexes), shape)
+        patch = scene.read(window, indexes, out_shape=out_shape)
         if self.balance is None:
             return patch
         channels = [[band.index for band in self.bands].index(index) for index in indexes]
