@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 
 from geotrans.errors import OutputError, SceneError, UsageError, option
 from geotrans.grid import Window
+from geotrans.runtime.files import write_atomically
 
 # Worked on at once, px; whole blocks.
 _WINDOW_SHAPE = 512, 2048
@@ -55,18 +56,18 @@ def windows(height: int, width: int) -> Iterator[Window]:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A name to write under, which becomes `path` if all goes well and vanishes if not."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.tif")
     try:
-        yield partial
-        partial.replace(path)
+        with write_atomically(path) as partial:
+            try:
+                yield partial
+            except RasterioError:  # Before what is half written makes room again.
+                if shutil.disk_usage(path.parent).free >= _FULL_BYTES:
+                    raise
+                raise OSError("no space left on device") from None
         for suffix in (".aux.xml", ".msk", ".ovr"):  # They belonged to what was there before.
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (SceneError, OutputError):
         raise
     except (RasterioError, OSError) as error:
         reason = error.__cause__ or error
-        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
-            reason = OSError("no space left on device")
         raise OutputError(f"cannot write {path}: {' '.join(str(reason).split())}") from error
-    finally:
-        partial.unlink(missing_ok=True)

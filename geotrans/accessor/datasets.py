@@ -44,7 +44,7 @@ class MaskedScene(ArrayScene):
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = super()._read(window, bands, out_shape)
-        seen = self._valid._read(window, self._valid.bands, out_shape).data[0] != 0
+        seen = self._valid.read(window, out_shape=out_shape).data[0] != 0
         return Patch(patch.data, patch.valid & seen)
 
 

@@ -18,11 +18,11 @@ from geotrans.archive.batch import BatchKeywords
 from geotrans.archive.catalogue import describe_product
 from geotrans.archive.inputs import Bands, Entry, ItemOptions, select_entries
 from geotrans.archive.location import Place
-from geotrans.archive.status import duration
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.execution.cluster import Cluster
 from geotrans.product.cog.driver import cog_options
 from geotrans.product.destination import megabytes
+from geotrans.runtime.progress import format_duration
 from geotrans.scene import Scene, match_bands
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
@@ -90,7 +90,7 @@ class Price:
         if self.probe is not None:
             plural = "es" * (self.workers > 1)
             lines |= {
-                "time": f"about {duration(self.seconds)}",
+                "time": f"about {format_duration(self.seconds)}",
                 "memory": f"about {megabytes(self.memory_bytes)} in {self.workers} process{plural}",
                 "output": f"{self.out}: about {megabytes(self.output_bytes)}",
             }

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from geotrans.execution.cluster import Cluster
 from geotrans.execution.local import local_cluster
 from geotrans.runtime.memory import resident_bytes
 from geotrans.runtime.process import n_cores
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Run:
         self, workers: int, cluster: Cluster | None, memory: int | None, progress: Progress | None
     ) -> None:
         """Work until every scene is done or has failed, here or where work is shared."""
-        progress = progress or (lambda label, total: nullcontext(lambda done: None))
+        progress = progress or show_nothing
         self._pending.extend(self.waiting())
         if self._place.target is not None:
             with self._journal.alone():

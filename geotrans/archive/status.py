@@ -11,6 +11,7 @@ from typing import Any
 from geotrans.archive.journal import Journal, Row, Run
 from geotrans.archive.location import Place
 from geotrans.errors import spell
+from geotrans.runtime.progress import format_duration
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Status:
         if self.px_per_s is not None:
             told.append(f"{self.px_per_s / 1e6:.2f} Mpx/s")
         if self.seconds_left:
-            told.append(f"about {duration(self.seconds_left)} left")
+            told.append(f"about {format_duration(self.seconds_left)} left")
         lines = [f"{self.out}: {', '.join(told)}"]
         if self.folder != self.out:
             lines.append(f"journal {self.folder}")
@@ -144,12 +145,3 @@ def _worked_s(run: Run, made: list[Row]) -> float:
     if run.is_alive:
         return time.time() - run.started
     return max(row.ended or run.started for row in made) - run.started
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    minutes, rest = divmod(int(seconds + 0.999), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

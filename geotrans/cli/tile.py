@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,14 +127,8 @@ def _cut_patches(
     from geotrans.sampling.tiling import tile
 
     data = load_data_config(config, overrides)
-    with ExitStack() as stack:
-
-        def progress(split: str, total: int) -> Callable[[int], None]:
-            # The bar of the split before is done.
-            stack.close()
-            return stack.enter_context(console.progress(split, total=total, unit="patches"))
-
-        cache = tile(data, output, overwrite=overwrite, progress=progress)
+    progress = partial(console.progress, unit="patches")
+    cache = tile(data, output, overwrite=overwrite, progress=progress)
     manifest = cache.manifest
     if as_json:
         console.emit({"path": str(cache.path), **manifest.model_dump(mode="json")}, as_json=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geotrans.evaluation.places import Array, Places, UInt8Array, inner
 from geotrans.metrics.mapping import one_color
+from geotrans.scene.radiometry import as_dtype
 from geotrans.training.linear import LinearMap, fit_known, fit_linear
 
 
@@ -49,9 +49,9 @@ def class_means(target: Array, classes: UInt8Array, wanted: UInt8Array) -> Array
     """
     pixels = np.moveaxis(target, 1, -1)
     values = np.zeros((256, pixels.shape[-1]), target.dtype)
-    values[:] = _stored(pixels.mean((0, 1, 2)), target.dtype)
+    values[:] = as_dtype(pixels.mean((0, 1, 2)), target.dtype)
     for index in np.unique(classes):
-        values[index] = _stored(pixels[classes == index].mean(0), target.dtype)
+        values[index] = as_dtype(pixels[classes == index].mean(0), target.dtype)
     return np.ascontiguousarray(np.moveaxis(values[wanted], -1, 1))
 
 
@@ -94,13 +94,4 @@ def color_of_grey(grey: Array, target: Array, valid: npt.NDArray[np.bool_]) -> U
 def mapped(images: Array, linear: LinearMap, dtype: npt.DTypeLike = np.uint8) -> Array:
     """Images `(N, C, H, W)` through a linear map of stored values, as they would be stored."""
     values = np.einsum("kc,nchw->nkhw", linear.weight, images.astype(np.float64))
-    return _stored(values + linear.bias[:, None, None], np.dtype(dtype))
-
-
-def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> Array:
-    """Values as a type can hold them."""
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    stored: Array = values.astype(dtype)
-    return stored
+    return as_dtype(values + linear.bias[:, None, None], np.dtype(dtype))

@@ -6,7 +6,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,13 @@ from geotrans.evaluation.report import PathText, check_folder, write_evaluation
 from geotrans.evaluation.result import Evaluation
 from geotrans.evaluation.scores import Groups, Judge, Score
 from geotrans.runtime.config import read_sections, validated
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.config import DataConfig, load_data_config
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
 
 log = logging.getLogger(__name__)
-
-# `progress("translating", n)` gives a context; its value is called with each number of places done.
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 TRUTH = "truth"
 
@@ -77,7 +74,7 @@ def evaluate(
         OutputError: If `out` cannot be written.
     """
     started = time.monotonic()
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     if out is not None:
         check_folder(out, overwrite=overwrite)
     bundle = _bundle(what)

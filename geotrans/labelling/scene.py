@@ -18,7 +18,7 @@ from geotrans.labelling.recipe import Recipe, load_recipe
 from geotrans.maps.style import BLANK
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import match_bands
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 from geotrans.scene.padding import read_padded
 from geotrans.scene.radiometry import foreign_values
 from geotrans.scene.views.classes import CLASSES_TAG
@@ -29,7 +29,7 @@ _GSD_TOLERANCE = 0.05
 _JUDGED_PX = 512
 
 
-class LabelScene(Scene):
+class LabelScene(SceneView):
     """Classes of a scene, one band, made where they are read.
 
     A pixel's class depends on the pixels around it and never on the window it is read in.
@@ -78,6 +78,7 @@ class LabelScene(Scene):
         uint8 = np.dtype(np.uint8)
         colors = {i: (*one.color, 255) for i, one in enumerate(self.classes)}
         super().__init__(
+            scene,
             replace(
                 scene.info,
                 bands=(Band(1, "class", None, "palette", uint8),),
@@ -86,7 +87,7 @@ class LabelScene(Scene):
                 maskable=True,
                 colormap=colors,
                 tags={CLASSES_TAG: json.dumps([one.name for one in self.classes])},
-            )
+            ),
         )
 
     @property
@@ -99,10 +100,6 @@ class LabelScene(Scene):
     def halo(self) -> int:
         """How far around a pixel its class depends on, px."""
         return self.texture_px // 2 + self.majority_px // 2
-
-    def close(self) -> None:
-        """Close the scene beneath."""
-        self.scene.close()
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = read_padded(self.scene, window.grown(self.halo), self._bands)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyproj
 import shapely
 
+from geotrans.grid import Bounds, project_bounds
 from geotrans.maps.style import StyleLayer, StyleMapping
-from geotrans.maps.vectors import Bounds, Features, VectorSource
+from geotrans.maps.vectors import Features, VectorSource
 
 Areas = npt.NDArray[np.object_]
 
@@ -119,15 +120,6 @@ def selects(layer: StyleLayer, features: Features) -> npt.NDArray[np.bool_]:
     for name, unwanted in layer.unless.items():
         keep &= ~_has(features.values(name), unwanted)
     return keep
-
-
-def project_bounds(bounds: Bounds, source: pyproj.CRS, target: pyproj.CRS) -> Bounds:
-    """Bounds of a box in another CRS, its edges followed and not only its corners."""
-    if source == target:
-        return bounds
-    transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
-    xmin, ymin, xmax, ymax = transformer.transform_bounds(*bounds, densify_pts=21)
-    return float(xmin), float(ymin), float(xmax), float(ymax)
 
 
 def utm_crs(bounds: Bounds) -> pyproj.CRS:

@@ -13,10 +13,10 @@ from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 
 from geotrans.errors import SceneError, UsageError
+from geotrans.grid import Bounds, make_geobox, project_bounds
 from geotrans.grid import gsd_m as grid_gsd_m
-from geotrans.grid import make_geobox
-from geotrans.maps.areas import project_bounds, utm_crs
-from geotrans.maps.vectors import Bounds, VectorSource
+from geotrans.maps.areas import utm_crs
+from geotrans.maps.vectors import VectorSource
 from geotrans.scene.open import open_scene
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,14 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
 from geotrans.errors import OutputError, UsageError
-from geotrans.grid import Window, window_geobox
+from geotrans.grid import Bounds, Window, window_geobox
 from geotrans.maps.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.renderer import MapRenderer
 from geotrans.maps.style import Style, load_style
-from geotrans.maps.vectors import Bounds
 from geotrans.output import check_out, whole, windows
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene.views.classes import PALETTE_TAG
-
-# Begins a count of px; what it yields is called with each number of px done.
-Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 _BLOCK = 512
 # GDAL's own cache would take a twentieth of the machine.
@@ -68,7 +64,7 @@ def render_map(
         like: Raster on whose grid to draw, instead of `gsd_m`, `bbox` and `crs`.
         geobox: Grid to draw on, instead of all these.
         overwrite: Whether an existing file may be replaced.
-        progress: Called as `progress(label, total=px)`.
+        progress: How to tell how far it is.
 
     Returns:
         The file.
@@ -103,8 +99,8 @@ def render_map(
         assert gsd_m is not None
         place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
         geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
-    begin = progress or (lambda label, total: nullcontext(lambda done: None))
-    with begin("drawing", total=math.prod(geobox.shape)) as advance, whole(path) as partial:
+    progress = progress or show_nothing
+    with progress("drawing", math.prod(geobox.shape)) as advance, whole(path) as partial:
         _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
     return path
 

@@ -16,13 +16,13 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geotrans.grid import Window, window_geobox
+from geotrans.grid import Bounds, Window, window_geobox
 from geotrans.maps.areas import AreaReader
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.outlines import Lattice, Outlines
 from geotrans.maps.scanline import Coat, Stretches, majority, mean_color, scan
 from geotrans.maps.style import BLANK, Style, load_style, palette
-from geotrans.maps.vectors import KEPT_FEATURES, Bounds, VectorSource
+from geotrans.maps.vectors import KEPT_FEATURES, VectorSource
 
 # Painted at once: few enough pixels for the processor's cache, many enough for numpy, and never
 # so many that a position among them outgrows 32 bits.

@@ -17,8 +17,7 @@ import pyproj
 import shapely
 
 from geotrans.errors import ConfigError, SceneError, nearest
-
-Bounds = tuple[float, float, float, float]
+from geotrans.grid import Bounds
 
 # Sources of at most this many features are read at once and kept.
 KEPT_FEATURES = 20_000

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import uuid
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ from geotrans.mosaicking.tileset import (
     tile_window,
 )
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene import Scene, open_scene
 from geotrans.scene.padding import read_mirrored
 from geotrans.tasks import Bundle, open_bundle
@@ -127,7 +126,7 @@ def cut_tiles(
         >>> made.shape
         (900, 1200)
     """
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     folder = Path(out).expanduser()
     with quiet_gdal():
         source = open_scene(scene)

@@ -29,7 +29,7 @@ from geotrans.product.destination import Destination, check_space, megabytes
 from geotrans.product.make import make_product, open_parts
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress, no_progress
+from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def mosaic(
         ('both.tif', (900, 1200), 2)
     """
     started = time.monotonic()
-    progress = progress or no_progress
+    progress = progress or show_nothing
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
     choices = MosaicOptions(**options)

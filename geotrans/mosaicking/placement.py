@@ -14,8 +14,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from geotrans.errors import SceneError, UsageError
-from geotrans.grid import Window, bbox_window, gsd_m, make_geobox, window_geobox
-from geotrans.grid.geobox import Bounds
+from geotrans.grid import Bounds, Window, bbox_window, gsd_m, make_geobox, window_geobox
 from geotrans.mosaicking.sources import Source
 from geotrans.scene import open_scene
 from geotrans.scene.views.warped import project_window

@@ -16,12 +16,13 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.grid import Window
 from geotrans.mosaicking.balance import Balance
-from geotrans.mosaicking.blend import BLENDS, FEATHER_PX, Layer, along_seams, edge_weight, stored
+from geotrans.mosaicking.blend import BLENDS, FEATHER_PX, Layer, along_seams, edge_weight
 from geotrans.mosaicking.placement import Placed
 from geotrans.mosaicking.seams import load_seam, seam_path
 from geotrans.mosaicking.sources import Sources
 from geotrans.scene import Patch, Scene, SourceIdentity, on_grid, open_scene
 from geotrans.scene.base import Band
+from geotrans.scene.radiometry import as_dtype
 
 # Rasters kept open at a time; a mosaic may have thousands.
 _OPEN = 64
@@ -169,7 +170,7 @@ class JoinedScene(Scene):
             return canvas
         floats = Patch(canvas.data.astype(np.float64), canvas.valid)
         rule(self._layers(window, bands, out_shape, numbers), floats)
-        return Patch(stored(floats.data, dtype), floats.valid)
+        return Patch(as_dtype(floats.data, dtype), floats.valid)
 
     def _may_be_valid(self, window: Window, out_shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         assert self._mask is not None
@@ -250,13 +251,13 @@ class JoinedScene(Scene):
             bands: Bands wanted.
             out_shape: Shape to decimate them to; their own unless given.
         """
-        tile, shape = self.placed[number], out_shape or window.shape
+        tile = self.placed[number]
         if tile.corner is not None:
             col, row = tile.corner
             window = window.shifted(rows=row - tile.place.row_off, cols=col - tile.place.col_off)
         scene: Scene = self._scene(number)
         indexes = [band.index for band in bands]
-        patch = scene._read(window, scene.select(indexes), shape)
+        patch = scene.read(window, indexes, out_shape=out_shape)
         if self.balance is None:
             return patch
         channels = [[band.index for band in self.bands].index(index) for index in indexes]

@@ -204,15 +204,9 @@ def place_tiles(tileset: TileSet, sources: Mapping[str, Source]) -> tuple[int, t
     return whole, tuple(
         Placed(
             sources[name].path,
-            _scaled(core.relative_to(area), whole),
+            core.relative_to(area).scaled(whole),
             ((core.col_off - window.col_off) * whole, (core.row_off - window.row_off) * whole),
         )
         for name, core, window in tileset.cells()
         if name in sources
-    )
-
-
-def _scaled(window: Window, scale: int) -> Window:
-    return Window(
-        window.col_off * scale, window.row_off * scale, window.width * scale, window.height * scale
     )

@@ -16,7 +16,7 @@ from geotrans.grid import Window, window_geobox
 from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
-from geotrans.scene.radiometry import to_units
+from geotrans.scene.radiometry import as_dtype, to_units
 from geotrans.scene.views.classes import ClassValue, class_values, found_values
 from geotrans.scene.views.warped import on_grid
 
@@ -133,11 +133,7 @@ class SceneSide:
     def _sums(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
         """Sums of bands `(C, H, W)`, rounded to what the type can hold."""
         made = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
-        if np.issubdtype(self.dtype, np.integer):
-            limits = np.iinfo(self.dtype)
-            made = np.clip(np.rint(made), limits.min, limits.max)
-        stored: Array = made.astype(self.dtype)
-        return stored
+        return as_dtype(made, self.dtype)
 
 
 def _mixed(

@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from geotrans.errors import SamplingError, SceneError
 from geotrans.grid import gsd_m
 from geotrans.labelling.recipe import load_recipe
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.sampling.cache import ClassRecord, Manifest, PatchCache, SideRecord
 from geotrans.sampling.config import (
     DataConfig,
@@ -24,7 +26,7 @@ from geotrans.sampling.config import (
     Side,
     data_root,
 )
-from geotrans.sampling.cutting import PairCutter, Progress, domain_patches
+from geotrans.sampling.cutting import PairCutter, domain_patches
 from geotrans.sampling.domains import Domain, open_domains
 from geotrans.sampling.matching import find_files, key
 from geotrans.sampling.pairs import PairedData, scene_folders, side_files
@@ -50,31 +52,36 @@ def tile(
         config: Which pairs, splits and patches.
         out: Folder to make; it appears whole or not at all.
         overwrite: Whether a cache already there gives way.
-        progress: Given a split and its number of windows, returns what to call with each number
-            of windows done.
+        progress: How to tell how far it is; called for each split, and counts windows.
 
     Raises:
         SamplingError: If a split has no pair or no patch, or two splits share ground.
         OutputError: If the folder cannot be written.
     """
     check_free(Path(out), overwrite=overwrite)
-    progress = progress or (lambda split, total: lambda done: None)
+    progress = progress or show_nothing
     data = PairedData.find(config)
     for split in data.pairs.keys() & config.unpaired.keys():
         raise SamplingError(f"split '{split}' is both in data.splits and in data.unpaired")
     domains = {split: open_domains(config, split, data.root) for split in config.unpaired}
     check_disjoint(_footprints(config, data, domains))
-    cutter = PairCutter(data, progress)
-    splits = {split: cutter.patches(split) for split in data.pairs}
-    unpaired = {
-        split: (
-            domain_patches(source, config, split, progress),
-            domain_patches(target, config, split, progress),
-        )
-        for split, (source, target) in domains.items()
-    }
-    manifest = _manifest(data, domains)
-    cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
+    with ExitStack() as bars:
+
+        def begin(split: str, total: int) -> Callable[[int], None]:
+            bars.close()  # The split before is done.
+            return bars.enter_context(progress(split, total))
+
+        cutter = PairCutter(data, begin)
+        splits = {split: cutter.patches(split) for split in data.pairs}
+        unpaired = {
+            split: (
+                domain_patches(source, config, split, begin),
+                domain_patches(target, config, split, begin),
+            )
+            for split, (source, target) in domains.items()
+        }
+        manifest = _manifest(data, domains)
+        cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
     log.info("%s: %s", out, ", ".join(f"{len(r)} {s}" for s, r in cache.manifest.splits.items()))
     return cache
 

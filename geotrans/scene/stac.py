@@ -169,13 +169,13 @@ class ItemScene(Scene):
         valid = np.ones(out_shape, bool)
         for plane, band in zip(data, bands, strict=True):
             scene, layer = self._layers[band.index - 1]
-            patch = scene._read(window, scene.select([layer.index]), out_shape)
+            patch = scene.read(window, [layer.index], out_shape=out_shape)
             plane[...] = patch.data[0]
             valid &= patch.valid
             if layer.nodata is not None:
                 valid &= holds_values(patch.data, [layer.nodata])
         if self._where is not None and self._mask is not None:
-            seen = self._where._read(window, self._where.select([1]), out_shape)
+            seen = self._where.read(window, [1], out_shape=out_shape)
             valid &= ~np.isin(seen.data[0], self._mask.values)
         return Patch(data, valid)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from geotrans.errors import BundleError, ConfigError, OutputError
+from geotrans.runtime.files import write_atomically
 from geotrans.training.config import TrainConfig, resolved
 
 # Settings a run may be continued under with another value: how long it lasts, where it runs, how
@@ -35,16 +34,10 @@ _FREE = {
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; it appears whole or not at all."""
-    part = path.with_name(f".{path.name}.part")  # one that was killed is written over
     try:
-        with part.open("wb") as file:
+        with write_atomically(path) as part, part.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise OutputError(f"cannot write checkpoint {path}: {error}") from error
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from geotrans.errors import OutputError
 from geotrans.grid import Coordinate
 from geotrans.runtime.config import read_sections, validated
+from geotrans.runtime.files import write_whole
 from geotrans.sampling.config import DataConfig
 
 
@@ -404,7 +404,4 @@ def save_config(path: Path, config: TrainConfig) -> None:
         OutputError: If the file cannot be written.
     """
     text = yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, text.encode())

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from geotrans.errors import ConfigError, SamplingError, nearest
 from geotrans.grid import Window, ground_noise, reflected
 from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
+from geotrans.scene.radiometry import as_dtype
 from geotrans.training.augment import jittered, sampling_grids, turned, warped
 from geotrans.training.channels import (
     band_indices,
@@ -232,10 +233,7 @@ class ResidentPatches:
 
     def stored(self, output: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """What a product of this type would hold of what a generator wrote."""
-        values: npt.NDArray[Any] = self.denormalized(output).cpu().numpy()
-        if np.issubdtype(dtype, np.integer):
-            values = np.clip(np.rint(values), *dtype_range(dtype))
-        return values.astype(dtype)
+        return as_dtype(self.denormalized(output).cpu().numpy(), dtype)
 
     @property
     def n_source(self) -> int:

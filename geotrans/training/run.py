@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geotrans.errors import ConfigError, OutputError, SamplingError, option
+from geotrans.runtime.files import write_whole
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.training.config import TrainConfig, load_config, save_config
@@ -269,8 +270,5 @@ def _sum_up(trained: TrainedTask) -> None:
         "seconds": round(trained.seconds, 1),
     }
     path = trained.folder / RESULT
-    try:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, (json.dumps(summary, indent=1) + "\n").encode())
     log.info("wrote %s (step %d of %d)", trained.bundle, trained.step, trained.steps)

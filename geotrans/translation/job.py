@@ -126,8 +126,7 @@ class Job:
 
     def place(self, tile: Tile) -> Window:
         """Where the core of a tile lies in the product."""
-        core, scale = tile.core.relative_to(self.plan.area), self.layout.scale
-        return _scaled(core, scale)
+        return tile.core.relative_to(self.plan.area).scaled(self.layout.scale)
 
     @property
     def is_flat(self) -> bool:
@@ -203,11 +202,5 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     if not valid.any():
         return None
     made = get_translator(job.settings)(patch.data, **window_context(job, tile.read))
-    rows, cols = _scaled(core, job.layout.scale).slices
+    rows, cols = core.scaled(job.layout.scale).slices
     return job.layout.settle(made[:, rows, cols], valid)
-
-
-def _scaled(window: Window, scale: int) -> Window:
-    return Window(
-        window.col_off * scale, window.row_off * scale, window.width * scale, window.height * scale
-    )

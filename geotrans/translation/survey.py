@@ -18,6 +18,7 @@ from geotrans.product.cog.driver import cog_options, measure_cog
 from geotrans.product.destination import Destination, megabytes
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
+from geotrans.runtime.progress import format_duration
 from geotrans.scene import Scene, open_scene
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
@@ -112,7 +113,7 @@ class Survey:
             f"{self._context()}",
             "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
-            "time": f"about {_duration(self.seconds)}",
+            "time": f"about {format_duration(self.seconds)}",
             "output": f"{self.output}: about {megabytes(self.output_bytes)} "
             f"({megabytes(self.raw_bytes)} of pixels)",
         }
@@ -171,14 +172,6 @@ def survey_job(
 
 def _middle(job: Job) -> Tile:
     return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def survey(

@@ -18,7 +18,7 @@ from geotrans.product.make import make_product, open_parts
 from geotrans.product.preview import Preview
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress, no_progress
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene import Scene, open_scene
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation.options import TranslationKeywords, split_options
@@ -130,7 +130,7 @@ def translate(
                 done = make_product(
                     TileWriter(job, parts), destination, cog, tags=product_tags(job),
                     xmp=xmp_packet(), label="translating", get_cluster=get_cluster,
-                    progress=progress or no_progress, preview=picture,
+                    progress=progress or show_nothing, preview=picture,
                 )  # fmt: skip
         destination.write_preview(picture)
     seconds = time.monotonic() - started

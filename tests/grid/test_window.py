@@ -42,6 +42,16 @@ def test_grown_by_n_has_n_more_on_each_side(window: Window, n: int) -> None:
     assert window.grown(n).grown(-n) == window
 
 
+@given(windows, windows, st.integers(1, 9))
+def test_scaled_by_n_holds_n_times_as_many_pixels_each_way(
+    window: Window, other: Window, n: int
+) -> None:
+    assert window.scaled(n).slices == tuple(
+        slice(n * one.start, n * one.stop) for one in window.slices
+    )
+    assert window.scaled(n).relative_to(other.scaled(n)) == window.relative_to(other).scaled(n)
+
+
 def test_slices_cut_rows_before_columns() -> None:
     array = np.arange(20).reshape(4, 5)
     assert array[Window(1, 2, 3, 1).slices].tolist() == [[11, 12, 13]]

@@ -8,7 +8,8 @@ import pyproj
 import pytest
 import shapely
 
-from geotrans.maps.areas import AreaReader, project_bounds, selects, utm_crs
+from geotrans.grid import project_bounds
+from geotrans.maps.areas import AreaReader, selects, utm_crs
 from geotrans.maps.style import StyleLayer, StyleMapping
 from geotrans.maps.vectors import Features, VectorSource
 from tests.helpers.vectors import write_vectors

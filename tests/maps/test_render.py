@@ -212,7 +212,7 @@ def test_progress_counts_every_pixel(roads: Path, tmp_path: Path) -> None:
     told: list[int] = []
 
     @contextmanager
-    def progress(label: str, *, total: int) -> Iterator[Any]:
+    def progress(label: str, total: int) -> Iterator[Any]:
         told.append(-total)
         yield told.append
 

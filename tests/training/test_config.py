@@ -139,7 +139,7 @@ def test_a_saved_configuration_is_the_same(tmp_path):
     config = toy_config(augment__groups={"2020": 1.0}, data__place=r"_(\d+)$")
     save_config(tmp_path / "config.yaml", config)
     assert resolved(load_config(tmp_path / "config.yaml")) == resolved(config)
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         save_config(tmp_path / "none" / "config.yaml", config)
 
 

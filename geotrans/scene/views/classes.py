@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from geotrans.errors import DomainError
 from geotrans.grid import Window
-from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 
 # Names of the classes by value, JSON: what products and labels of ours carry.
 CLASSES_TAG = "GEOTRANS_CLASSES"
@@ -66,7 +65,7 @@ def class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
     )
 
 
-class ClassScene(Scene):
+class ClassScene(SceneView):
     """A class raster in the values and colours of a task.
 
     Args:
@@ -89,23 +88,14 @@ class ClassScene(Scene):
         colormap = {value: (*color, 255) for value, color in colors.items()}
         dtype = np.dtype(np.uint8) if max(colors) < 256 else scene.dtype
         band = replace(scene.bands[0], name="class", dtype=dtype)
-        super().__init__(replace(scene.info, bands=(band,), dtype=dtype, colormap=colormap))
-        self.scene = copy.copy(scene)
         # A scene that has a colour table is never averaged for an overview.
-        self.scene.info = replace(scene.info, colormap=colormap)
+        beneath = copy.copy(scene)
+        beneath.info = replace(scene.info, colormap=colormap)
+        super().__init__(beneath, replace(beneath.info, bands=(band,), dtype=dtype))
         self._values, self._names, self._task = dict(values), dict(names), task
 
-    @property
-    def identity(self) -> SourceIdentity:
-        """Identity of the class raster."""
-        return self.scene.identity
-
-    def close(self) -> None:
-        """Close the class raster."""
-        self.scene.close()
-
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        patch = self.scene._read(window, self.scene.bands, out_shape)
+        patch = self.scene.read(window, out_shape=out_shape)
         data = np.zeros((len(bands), *out_shape), self.dtype)
         for value in found_values(patch.data[0], patch.valid):
             if value not in self._values:

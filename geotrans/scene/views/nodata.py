@@ -8,8 +8,7 @@ import numpy as np
 
 from geotrans.errors import UsageError
 from geotrans.grid import Window
-from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 from geotrans.scene.valid import holds_values
 
 
@@ -38,7 +37,7 @@ def mark_nodata(scene: Scene, nodata: float) -> Scene:
     return NodataScene(scene, nodata)
 
 
-class NodataScene(Scene):
+class NodataScene(SceneView):
     """A scene with a nodata value of the user's.
 
     Args:
@@ -47,24 +46,9 @@ class NodataScene(Scene):
     """
 
     def __init__(self, scene: Scene, nodata: float) -> None:
-        super().__init__(replace(scene.info, nodata=nodata, maskable=True))
-        self.scene = scene
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Those of the scene."""
-        return self.scene.files
-
-    @property
-    def identity(self) -> SourceIdentity:
-        """That of the scene."""
-        return self.scene.identity
-
-    def close(self) -> None:
-        """Close the scene."""
-        self.scene.close()
+        super().__init__(scene, replace(scene.info, nodata=nodata, maskable=True))
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        patch = self.scene._read(window, bands, out_shape)
+        patch = self.scene.read(window, [band.index for band in bands], out_shape)
         markers = [self.nodata] * len(bands)
         return Patch(patch.data, patch.valid & holds_values(patch.data, markers))
