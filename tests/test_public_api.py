@@ -23,6 +23,7 @@ PUBLIC = {
     "__version__",
     "batch",
     "evaluate",
+    "list_samples",
     "list_tasks",
     "mosaic",
     "open_bundle",
@@ -31,6 +32,7 @@ PUBLIC = {
     "plan_tiles",
     "plot",
     "render_map",
+    "sample_files",
     "train",
     "translate",
 }

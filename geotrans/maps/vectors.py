@@ -17,6 +17,7 @@ import pyproj
 import shapely
 
 from geotrans.errors import ConfigError, SceneError, nearest
+from geotrans.scene.samples import PREFIX, sample_vectors
 
 Bounds = tuple[float, float, float, float]
 
@@ -51,7 +52,7 @@ class VectorSource:
     """A file of vectors that pyogrio reads.
 
     Args:
-        path: File, folder of shapefiles, or URL.
+        path: File, folder of shapefiles, URL, or `sample:NAME` of a sample that has vectors.
 
     Attributes:
         path: Where it is read.
@@ -64,7 +65,7 @@ class VectorSource:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = self.origin = fspath(path)
+        self.path = self.origin = _resolve(fspath(path))
         self.name = Path(self.path).name
         if not (_is_remote(self.path) or Path(self.path).exists()):
             raise SceneError(f"no vectors at {self.path}: there is no such file")
@@ -204,6 +205,13 @@ def _tag(stores: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.str_]:
     found = [pattern.search(store) if store else None for store in stores]
     texts = [re.sub(r"\\(.)", r"\1", match[1]) if match else "" for match in found]
     return np.array(texts, dtype=str)
+
+
+def _resolve(path: str) -> str:
+    """The file behind a sample's name."""
+    if not path.startswith(PREFIX):
+        return path
+    return str(sample_vectors(path.removeprefix(PREFIX)))
 
 
 def _is_remote(path: str) -> bool:

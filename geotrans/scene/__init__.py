@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geotrans.scene.open import open_scene
     from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
     from geotrans.scene.radiometry import to_units
-    from geotrans.scene.samples import open_sample
+    from geotrans.scene.samples import list_samples, open_sample, sample_files
     from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.views.palette import expand_palette
     from geotrans.scene.views.warped import on_grid
@@ -27,6 +27,7 @@ _HOMES = {
     "Scene": "base",
     "SourceIdentity": "access.identity",
     "expand_palette": "views.palette",
+    "list_samples": "samples",
     "match_bands": "bands",
     "on_grid": "views.warped",
     "open_sample": "samples",
@@ -35,6 +36,7 @@ _HOMES = {
     "parse_mapping": "bands",
     "reach": "padding",
     "read_padded": "padding",
+    "sample_files": "samples",
     "to_units": "radiometry",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "Scene",
     "SourceIdentity",
     "expand_palette",
+    "list_samples",
     "match_bands",
     "on_grid",
     "open_sample",
@@ -55,6 +58,7 @@ __all__ = [
     "parse_mapping",
     "reach",
     "read_padded",
+    "sample_files",
     "to_units",
 ]
 
