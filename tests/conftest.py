@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation import Job
+from geotrans.translation.options import PixelOptions, RunOptions
 from geotrans.translation.plan import plan_job
 from tests.helpers.bundles import identity_bundle
 from tests.helpers.scenes import write_scene
@@ -97,6 +98,6 @@ def make_job(make_scene: Callable[..., Path], tmp_path: Path) -> Callable[..., J
             tmp_path / "same.safetensors", dtype=scene.get("dtype", "uint8"), halo=halo, align=2
         )
         source = open_scene(make_scene(**scene))
-        return plan_job(source, open_bundle(bundle), tile=tile, seed=seed)
+        return plan_job(source, open_bundle(bundle), PixelOptions(seed=seed), RunOptions(tile=tile))
 
     return make

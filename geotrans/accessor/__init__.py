@@ -1,14 +1,13 @@
 """The xarray door: `array.geotrans.translate("map2aerial")`.
 
-Importing this module registers the accessor: `import geotrans.accessor`. `import geotrans` does so
-only where xarray was imported before.
+Importing this module registers the accessor, as `import rioxarray` does its own.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import xarray as xr
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from geotrans.accessor.tasks import TaskFits
+    from geotrans.accessor.translate import ArrayKeywords
     from geotrans.evaluation import Evaluation
     from geotrans.product.preview import Picture
     from geotrans.tasks import Bundle
@@ -149,7 +149,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
 class DataArrayAccessor(_Accessor[xr.DataArray]):
     """What geotrans does with a `DataArray`: bands along a dimension, or a single one."""
 
-    def translate(self, task: str | os.PathLike[str] | Bundle, **options: Any) -> xr.DataArray:
+    def translate(
+        self, task: str | os.PathLike[str] | Bundle, **options: Unpack[ArrayKeywords]
+    ) -> xr.DataArray:
         """Translate the scene: lazily if the array is lazy, at once if it is in memory.
 
         Of a lazy (Dask-backed) array nothing is read before the result is computed, whatever its
@@ -183,7 +185,9 @@ class DataArrayAccessor(_Accessor[xr.DataArray]):
 class DatasetAccessor(_Accessor[xr.Dataset]):
     """What geotrans does with a `Dataset`: its variables are bands, or one of them has bands."""
 
-    def translate(self, task: str | os.PathLike[str] | Bundle, **options: Any) -> xr.Dataset:
+    def translate(
+        self, task: str | os.PathLike[str] | Bundle, **options: Unpack[ArrayKeywords]
+    ) -> xr.Dataset:
         """Translate the scene, as `DataArray.geotrans.translate` does.
 
         Args:

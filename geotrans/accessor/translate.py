@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,24 +21,31 @@ from geotrans.scene.array import ArrayScene, array_of
 from geotrans.scene.axes import spatial_dims, step_dims
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
-from geotrans.translation.lazy import Allowances, eager_product, lazy_product
+from geotrans.translation.lazy import eager_product, lazy_product
+from geotrans.translation.options import PixelKeywords, PixelOptions, option_names, split_options
 from geotrans.translation.plan import plan_job, plan_same
 from geotrans.translation.tags import product_tags
 
 Task = str | os.PathLike[str] | Bundle
 
+
+class ArrayKeywords(PixelKeywords, total=False):
+    """Keywords of `array.geotrans.translate`."""
+
+    bbox: tuple[float, float, float, float] | None
+    tile: int | None
+    memory: int | str | None
+    device: str
+
+
 # What `geotrans.translate` takes that says nothing about files, processes or runs before.
-_OPTIONS = [
-    name
-    for name in inspect.signature(plan_job).parameters
-    if name not in ("source", "bundle", "workers", "cluster", "recorded", "reads")
-]
+_OPTIONS = ["bbox", "tile", "memory", "device", *option_names(PixelOptions)]
 
 # What a file tells of the moment it was written, and an array does not.
 _OF_FILES = ("GEOTRANS_CREATED", "GEOTRANS_NORM_STATS")
 
 
-def translate_array(array: xr.DataArray, task: Task, options: Mapping[str, Any]) -> xr.DataArray:
+def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> xr.DataArray:
     """What `array.geotrans.translate` does."""
     for name in options:
         if name not in _OPTIONS:
@@ -48,7 +55,7 @@ def translate_array(array: xr.DataArray, task: Task, options: Mapping[str, Any])
             )
     _check_valid(array)
     bundle = open_bundle(task)
-    steps = _Steps(bundle, dict(options))
+    steps = _Steps(bundle, options.copy())
     with quiet_gdal():
         try:
             product = _step_by_step(array, step_dims(array), steps)
@@ -59,7 +66,7 @@ def translate_array(array: xr.DataArray, task: Task, options: Mapping[str, Any])
     return product
 
 
-def translate_dataset(dataset: xr.Dataset, task: Task, options: Mapping[str, Any]) -> xr.Dataset:
+def translate_dataset(dataset: xr.Dataset, task: Task, options: ArrayKeywords) -> xr.Dataset:
     """What `dataset.geotrans.translate` does."""
     bundle = open_bundle(task)
     whole = variable_with_bands(dataset)
@@ -94,37 +101,36 @@ def _check_valid(array: xr.DataArray) -> None:
 class _Steps:
     """Translates the steps of an array, which share everything but their pixels."""
 
-    def __init__(self, bundle: Bundle, options: dict[str, Any]) -> None:
-        self._bundle, self._options = bundle, options
+    def __init__(self, bundle: Bundle, options: ArrayKeywords) -> None:
+        self._bundle, self._bbox = bundle, options.pop("bbox", None)
+        pixels, self._run = split_options(options)
+        # An array says its nodata itself.
+        self._nodata, self._pixels = pixels.nodata, replace(pixels, nodata=None)
         self._job: Job | None = None
         self.is_empty = True
 
     def __call__(self, array: xr.DataArray) -> xr.DataArray:
+        if self._nodata is not None:
+            array = array.rio.write_nodata(self._nodata)
         scene = ArrayScene(array)
         reads = array.chunks is None
         if self._job is None:
-            self._job = plan_job(scene, self._bundle, reads=reads, **self._options)
+            self._job = plan_job(
+                scene, self._bundle, self._pixels, self._run, bbox=self._bbox, reads=reads
+            )
         else:
-            names = ("any_values", "any_style", "norm_stats")
-            given = {name: self._options[name] for name in names if name in self._options}
-            self._job = plan_same(self._job, scene, reads=reads, **given)
-        data, valid = self._pixels(self._job, reads=reads)
+            self._job = plan_same(self._job, scene, self._pixels, reads=reads)
+        data, valid = self._product(self._job, reads=reads)
         return _dressed(array_of(scene), self._job, data, valid)
 
-    def _pixels(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
+    def _product(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
         with_valid = job.scene.maskable and job.layout.nodata is None
         if reads:
             data, valid = eager_product(job)
             self.is_empty &= not valid.any()
             return data, valid if with_valid else None
         self.is_empty = False  # Nobody knows before it is computed.
-        asked = self._options.get("norm_stats")
-        allowances = Allowances(
-            bool(self._options.get("any_values")),
-            bool(self._options.get("any_style")),
-            None if asked is None else os.fspath(asked),
-        )
-        return lazy_product(job, allowances, with_valid=with_valid)
+        return lazy_product(job, self._pixels, with_valid=with_valid)
 
 
 def _step_by_step(

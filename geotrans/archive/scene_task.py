@@ -8,21 +8,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from geotrans.archive.catalogue import describe_product
 from geotrans.archive.changes import take_witness
-from geotrans.archive.inputs import Entry
+from geotrans.archive.inputs import Bands, Entry
 from geotrans.archive.location import belongings, rewrite_proof
 from geotrans.errors import GeotransError, SceneError, UsageError
 from geotrans.parts.parts import Parts, wanted_while
 from geotrans.product.upload import Target
 from geotrans.runtime.files import write_whole
-from geotrans.runtime.memory import resident_bytes
+from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.scene import Scene
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle
 from geotrans.translation.budget import tile_within
+from geotrans.translation.options import PixelOptions, RunOptions, join_options
 from geotrans.translation.translate import translate
 from geotrans.translation.translators import NetworkSettings, prepare_translator
 
@@ -38,20 +39,27 @@ class Setup:
 
     Attributes:
         bundle: The task and its weights.
-        choices: Arguments of `translate` beside scene, task and output.
+        pixels: Options that decide pixels; bands by the task's names.
+        run: Tile, device, and memory of each process that translates.
+        creation_options: Options of GDAL's COG driver.
         target: What products begin with in a store; None leaves them where they are made. Keys are
             no part of it: each process finds its own.
-        memory: Bytes for each process that translates.
         mask: Which pixels of STAC Items to leave out.
         threads: Threads of the network in a worker; None takes as many as the worker has.
     """
 
     bundle: Bundle
-    choices: Mapping[str, Any]
+    pixels: PixelOptions = PixelOptions()
+    run: RunOptions = RunOptions()
+    creation_options: Mapping[str, str] | None = None
     target: Target | None = None
-    memory: int | None = None
     mask: Mask | None = None
     threads: int | None = None
+
+    @property
+    def bands(self) -> Bands:
+        """Bands of a scene by the task's names, where they were given."""
+        return self.pixels.band_mapping(self.bundle.spec)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def translate_scene(setup: Setup, order: Order) -> Outcome:
     witness = take_witness(order.entry.hrefs)
     with _listening() as notes:
         try:
-            with order.entry.open(setup.bundle.spec, setup.choices["bands"], setup.mask) as scene:
+            with order.entry.open(setup.bundle.spec, setup.bands, setup.mask) as scene:
                 witness = take_witness(scene.files)
                 made = _made_before(setup, order, witness) or _make(setup, order, scene, witness)
                 if setup.target is not None:
@@ -120,10 +128,10 @@ def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
     is_sent = setup.target is not None
     if is_sent:
         order.path.with_suffix(_MADE).unlink(missing_ok=True)
-    choices = {**setup.choices, "bands": order.entry.left_of(setup.choices["bands"])}
+    pixels = replace(setup.pixels, bands=order.entry.left_of(setup.bands))
     product = translate(
-        scene, task=setup.bundle, out=order.path, overwrite=True, memory=setup.memory,
-        **choices,
+        scene, setup.bundle, out=order.path, overwrite=True,
+        creation_options=setup.creation_options, **join_options(pixels, setup.run),
     )  # fmt: skip
     Parts.beside(order.path).check_wanted()
     facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
@@ -178,19 +186,15 @@ def prepare(setup: Setup) -> str:
         GeotransError: What would go wrong with every scene: a damaged bundle, a device that is not
             there, too little memory.
     """
-    bundle, choices = setup.bundle, setup.choices
-    if bundle.spec.norm == "instance" or choices["norm_stats"] is not None:
+    bundle, pixels, run = setup.bundle, setup.pixels, setup.run
+    if bundle.spec.norm == "instance" or pixels.norm_stats is not None:
         # Such a network waits for the statistics of its scene.
-        return str(choices["precision"])
-    settings = NetworkSettings(
-        bundle, choices["device"], choices["precision"], choices["seed"], choices["as_"]
-    )
+        return pixels.precision
+    settings = NetworkSettings(bundle, run.device, pixels.precision, pixels.seed, pixels.as_)
     translator, base = prepare_translator(settings, base=resident_bytes())
-    if setup.memory is not None:
-        dtype = bundle.spec.source[0].dtype
-        tile_within(
-            setup.memory, translator, base=base, dtype=dtype, workers=1, halo=choices["halo"]
-        )
+    if run.memory is not None:
+        dtype, n_bytes = bundle.spec.source[0].dtype, parse_bytes(run.memory)
+        tile_within(n_bytes, translator, base=base, dtype=dtype, workers=1, halo=pixels.halo)
     return translator.precision
 
 

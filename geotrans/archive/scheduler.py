@@ -110,14 +110,15 @@ class Run:
         """The setup with a process's share of memory, and the precision of the first run."""
         if memory is not None and cluster is not None:
             memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
-        precision = asked = setup.choices["precision"]
-        if asked == "auto":
-            precision = self._journal.terms().get("runs in", asked)
-        choices = {**setup.choices, "precision": precision}
-        setup = settle(replace(setup, choices=choices, memory=memory), cluster)
-        if precision == "auto" and setup.choices["precision"] != "auto":
+        precision = setup.pixels.precision
+        if precision == "auto":
+            precision = self._journal.terms().get("runs in", precision)
+        pixels = replace(setup.pixels, precision=precision)
+        run = replace(setup.run, memory=memory, workers=1, cluster=None)
+        setup = settle(replace(setup, pixels=pixels, run=run), cluster)
+        if precision == "auto" and setup.pixels.precision != "auto":
             # Which is faster is found by a clock: asked again, it might say the other.
-            self._journal.remember("runs in", setup.choices["precision"])
+            self._journal.remember("runs in", setup.pixels.precision)
         return setup
 
     def _sample(self) -> str | None:

@@ -28,19 +28,20 @@ def settle(setup: Setup, cluster: Cluster | None) -> Setup:
     Raises:
         GeotransError: What would go wrong with every scene.
     """
-    choices, bundle = dict(setup.choices), setup.bundle
+    bundle, pixels = setup.bundle, setup.pixels
     if cluster is None:
-        choices["precision"] = prepare(setup)
-    else:
-        if (stats := choices["norm_stats"]) is not None and Path(stats).exists():
-            choices["norm_stats"] = Path(stats).absolute()  # A worker is in another directory.
-        # Any statistics do to find out which precision is faster.
-        norm = NormStatistics("tile") if wants_samples(bundle.spec, choices["norm_stats"]) else None
-        choices["device"] = shared_device(cluster, choices["device"])
-        choices["precision"] = shared_precision(
-            cluster, choices["precision"], bundle=bundle, device=choices["device"], norm=norm
-        )
-    return replace(setup, choices=choices)
+        return replace(setup, pixels=replace(pixels, precision=prepare(setup)))
+    if (stats := pixels.norm_stats) is not None and Path(stats).exists():
+        stats = Path(stats).absolute()  # A worker is in another directory.
+    # Any statistics do to find out which precision is faster.
+    norm = NormStatistics("tile") if wants_samples(bundle.spec, stats) else None
+    device = shared_device(cluster, setup.run.device)
+    precision = shared_precision(cluster, pixels.precision, bundle=bundle, device=device, norm=norm)
+    return replace(
+        setup,
+        pixels=replace(pixels, norm_stats=stats, precision=precision),
+        run=replace(setup.run, device=device),
+    )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from geotrans.scene import Scene, expand_palette, match_bands, open_scene
 from geotrans.scene.views.warped import on_grid
 from geotrans.tasks import BandSpec, Bundle
 from geotrans.translation.lazy import eager_product
+from geotrans.translation.options import PixelOptions, RunOptions
 from geotrans.translation.plan import plan_job
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def translated(
     products, edges = None, []
     for i, (patch, geobox) in enumerate(zip(patches, places.geoboxes, strict=True)):
         scene = open_scene(as_array(patch, geobox, names, margin=places.margin))
-        job = plan_job(
-            scene, bundle, seed=seed, tile=max(tile, spec.align), device=device,
-            precision=precision, any_gsd=True, any_values=True, any_style=True,
-        )  # fmt: skip
+        pixels = PixelOptions(
+            seed=seed, precision=precision, any_gsd=True, any_values=True, any_style=True
+        )
+        run = RunOptions(tile=max(tile, spec.align), device=device)
+        job = plan_job(scene, bundle, pixels, run)
         data, _ = eager_product(job)
         rows, cols = (slice(places.margin, places.margin + n) for n in geobox.shape)
         product = data[:, rows, cols]

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from geotrans.errors import OutputError, UsageError
-from geotrans.product.preview import Preview
 from geotrans.runtime.threads import aside
 from geotrans.scene.access.stores import SCHEMES, open_store
 from geotrans.scene.access.urls import redact, without_secrets
@@ -267,11 +266,3 @@ def deliver(whole: Path, target: Target, *, picture: Path | None) -> None:
         for place in sent:
             place.discard()
         raise
-
-
-def upload_product(shown: Preview, target: Target, picture: Path | None, whole: Path) -> None:
-    """Send a finished product, with its preview if it is to have one."""
-    if picture is not None:
-        picture = whole.with_suffix(".png")
-        shown.write(whole, picture)
-    deliver(whole, target, picture=picture)

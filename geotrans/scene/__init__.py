@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
     from geotrans.scene.radiometry import to_units
     from geotrans.scene.samples import list_samples, open_sample, sample_files
+    from geotrans.scene.views.nodata import mark_nodata
     from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.views.palette import expand_palette
     from geotrans.scene.views.warped import on_grid
@@ -28,6 +29,7 @@ _HOMES = {
     "SourceIdentity": "access.identity",
     "expand_palette": "views.palette",
     "list_samples": "samples",
+    "mark_nodata": "views.nodata",
     "match_bands": "bands",
     "on_grid": "views.warped",
     "open_sample": "samples",
@@ -50,6 +52,7 @@ __all__ = [
     "SourceIdentity",
     "expand_palette",
     "list_samples",
+    "mark_nodata",
     "match_bands",
     "on_grid",
     "open_sample",

@@ -141,7 +141,7 @@ def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]
 
 def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
     """Train, and export the best weights."""
-    from geotrans.training.export import export_bundle
+    from geotrans.training.export import TrainedGenerator, export_bundle
 
     config, folder = loop.config, loop.out
     best = loop.run(method, resume=resume)
@@ -154,20 +154,16 @@ def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> Tra
         seconds=best["seconds"],
     )
     if loop.fabric.is_global_zero:
-        export_bundle(
-            trained.bundle,
-            config,
-            loop.cache.manifest,
-            best["weights"],
-            scores=trained.scores,
-            generator_args=method.generator_args,
-            halo=method.halo,
-            align=method.align,
-            reproduce=reproduce,
-            fit=best["fit"],
-            inverse=best.get("inverse") if config.task.inverse else None,
-            inverse_args=method.inverse_args,
+        generator = TrainedGenerator(
+            best["weights"], method.generator_args, method.halo, method.align
         )
+        inverse = None
+        if config.task.inverse and "inverse" in best:
+            inverse = TrainedGenerator(best["inverse"], method.inverse_args)
+        export_bundle(
+            trained.bundle, config, loop.cache.manifest, generator, scores=trained.scores,
+            reproduce=reproduce, fit=best["fit"], inverse=inverse,
+        )  # fmt: skip
         _sum_up(trained)
     return trained
 

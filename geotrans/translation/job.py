@@ -73,6 +73,7 @@ class Job:
         threads: Threads of the network in one process; None leaves them to torch.
         norm: Statistics for norms that take them from the image.
         halo_error: What less context than the network sees costs, where it was asked for.
+        nodata: Value of the source that the user says is not measured.
     """
 
     scene: Scene
@@ -87,6 +88,7 @@ class Job:
     threads: int | None = None
     norm: NormStatistics | None = None
     halo_error: HaloError | None = None
+    nodata: float | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -111,6 +113,12 @@ class Job:
         return make_geobox((height * scale, width * scale), finer, area.crs)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """`(height, width)` of the product, px."""
+        height, width = self.geobox.shape
+        return height, width
+
+    @property
     def n_px(self) -> int:
         """Pixels of the product."""
         height, width = self.geobox.shape
@@ -128,7 +136,9 @@ class Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the pixels of the product, by the words a user knows it by."""
-        norm = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        given: dict[str, Any] = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        if self.nodata is not None:
+            given["nodata"] = self.nodata
         return {
             "geotrans": __version__,
             "source": str(self.scene.identity),
@@ -139,7 +149,7 @@ class Job:
             "seed": self.seed,
             "precision": self.precision,
             "device": self.device.partition(":")[0],
-            **norm,
+            **given,
             "tiles": json.loads(self.plan.to_json()),
             "layout": self.layout.to_dict(),
         }

@@ -1,4 +1,4 @@
-"""What a translation would be, measured on one tile: `geotrans translate --plan`."""
+"""What a translation would be, measured on one tile: `geotrans translate --dry-run`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from geotrans.execution.cluster import Cluster
-from geotrans.execution.connect import reach
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
-from geotrans.product.destination import destination, megabytes
-from geotrans.product.upload import Target
+from geotrans.product.destination import Destination, megabytes
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
 from geotrans.scene import Scene, open_scene
@@ -25,6 +22,7 @@ from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
 from geotrans.translation.budget import tile_bytes_per_px
 from geotrans.translation.job import HaloError, translate_tile
+from geotrans.translation.options import TranslationKeywords, open_cluster, split_options
 from geotrans.translation.plan import plan_job
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ def survey_job(
         output=str(path),
         bands=dict(zip((b.name for b in job.spec.source), job.bands, strict=True)),
         gsd_m=gsd_m(job.scene.geobox),
-        shape=(job.geobox.shape[0], job.geobox.shape[1]),
+        shape=job.shape,
         n_tiles=len(job.plan),
         window=job.plan.window_shape,
         halo=job.plan.halo,
@@ -187,30 +185,24 @@ def survey(
     task: str | os.PathLike[str] | Bundle,
     *,
     out: str | os.PathLike[str] | None = None,
-    workers: int = 1,
-    cluster: str | os.PathLike[str] | Cluster | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
-    **choices: Any,
+    **options: Unpack[TranslationKeywords],
 ) -> Survey:
     """Say what `translate` would do with the same arguments, and write nothing."""
-    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+    pixels, run = split_options(options)
+    with quiet_gdal(), open_cluster(run) as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
-        target = Target.of(out)
-        path = destination(
-            source, bundle.spec.name, out if target is None else target.local, overwrite=overwrite
-        )
-        recorded = Parts.beside(path).recorded()
-        job = plan_job(source, bundle, workers=workers, cluster=crew, recorded=recorded, **choices)
-        options = cog_options(job.layout, creation_options)
-        if target is not None:
-            target.check(overwrite=overwrite)
-        where = path if target is None else target.url
-        if crew is None:
-            return survey_job(job, path=where, options=options, workers=workers)
-        worker, threads = next(iter(crew.workers.items()))
-        job = replace(job, threads=threads)
+        destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
+        recorded = Parts.beside(destination.path).recorded()
+        job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
+        cog = cog_options(job.layout, creation_options)
+        if cluster is None:
+            return survey_job(job, path=destination.url, options=cog, workers=run.workers)
+        worker, threads = next(iter(cluster.workers.items()))
         measure = partial(
-            survey_job, job, path=where, options=options, workers=len(crew.workers), is_apart=True
-        )
-        return crew.ask(measure, workers=[worker])[worker]
+            survey_job, replace(job, threads=threads), path=destination.url, options=cog,
+            workers=len(cluster.workers), is_apart=True,
+        )  # fmt: skip
+        return cluster.ask(measure, workers=[worker])[worker]

@@ -23,6 +23,7 @@ from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
 from geotrans.execution import health as losses
 from geotrans.execution.connect import connect
 from geotrans.tasks import open_bundle
+from geotrans.translation.options import PixelOptions, RunOptions
 from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
 from tests.helpers.products import digests
@@ -32,10 +33,7 @@ from tests.helpers.store import Bucket
 N_SCENES = 6
 
 # What a run passes on to every scene.
-CHOICES: dict[str, Any] = {
-    "bands": None, "as_": "rgb", "seed": 0, "tile": 40, "halo": None, "device": "cpu",
-    "precision": "float32", "norm_stats": None, "creation_options": None,
-}  # fmt: skip
+OPTIONS = PixelOptions(precision="float32"), RunOptions(tile=40, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +290,7 @@ def test_a_patience_in_the_configuration_of_dask_counts() -> None:
 def test_a_scene_nobody_wants_any_more_is_dropped(place: Path, tmp_path: Path) -> None:
     """A worker whose run was killed must not write what a later run is writing."""
     claim = tmp_path / "errand"
-    setup = Setup(open_bundle(place / "noisy.safetensors"), CHOICES)
+    setup = Setup(open_bundle(place / "noisy.safetensors"), *OPTIONS)
     work = SceneWork(setup, tmp_path).settled(1, claim=claim)
     order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
@@ -310,5 +308,5 @@ def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
     """Dask gives it to another worker, which finds the product."""
     order = Order(Entry.of_file(place / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
-        outcome = translate_scene(Setup(open_bundle(place / "noisy.safetensors"), CHOICES), order)
+        outcome = translate_scene(Setup(open_bundle(place / "noisy.safetensors"), *OPTIONS), order)
         assert (outcome.state, outcome.reason) == ("done", None)

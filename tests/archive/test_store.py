@@ -21,6 +21,7 @@ from geotrans.archive.scene_task import Order, SceneWork, Setup
 from geotrans.errors import GeotransError, OutputError, UsageError
 from geotrans.product.upload import Target
 from geotrans.tasks import open_bundle
+from geotrans.translation.options import PixelOptions, RunOptions
 from tests.helpers.products import digests
 from tests.helpers.scenes import write_scene
 from tests.helpers.stac import read_valid
@@ -389,13 +390,10 @@ def test_a_run_that_is_over_uploads_nothing(
 ) -> None:
     """A worker whose run was killed must not replace what a later run has uploaded."""
     (source,) = scenes(1)
-    asked: dict[str, Any] = {
-        "bands": None, "as_": "rgb", "seed": 0, "tile": None, "halo": None, "device": "cpu",
-        "precision": "float32", "norm_stats": None, "creation_options": None,
-    }  # fmt: skip
+    options = PixelOptions(precision="float32"), RunOptions(device="cpu")
     claim = tmp_path / "errand"
     claim.touch()
-    setup = Setup(open_bundle(bundle), asked, target=Target(URL))
+    setup = Setup(open_bundle(bundle), *options, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
     work = SceneWork(setup, here).settled(1, claim=claim)
     order = Order(Entry.of_file(source), here / "scene0_same.tif")

@@ -94,9 +94,9 @@ def test_a_plan_writes_nothing(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(_words(place, out, "--plan")) == 0
+    assert run(_words(place, out, "--dry-run")) == 0
     assert capsys.readouterr().out.startswith(f"scenes  {N_SCENES} of 0.1 Mpx")
-    assert run(_words(place, out, "--plan", "--json")) == 0
+    assert run(_words(place, out, "--dry-run", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["n_scenes"] == N_SCENES
     assert not out.exists()
 

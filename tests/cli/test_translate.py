@@ -104,12 +104,12 @@ def test_json(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_plan_is_told_and_nothing_written(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(_words(place, tmp_path / "out.tif", "--plan")) == 0
+    assert run(_words(place, tmp_path / "out.tif", "--dry-run")) == 0
     told = capsys.readouterr().out
     assert f"{N_TILES} in windows of" in told
     assert "360 x 320 px of 0.6 m" in told
     assert "red = band 1" in told
-    assert run(_words(place, tmp_path / "out.tif", "--plan", "--json")) == 0
+    assert run(_words(place, tmp_path / "out.tif", "--dry-run", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["n_tiles"] == N_TILES
     assert not list(tmp_path.iterdir())
 

@@ -40,6 +40,7 @@ from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation import Job
 from geotrans.translation.devices import shared_device, shared_precision
+from geotrans.translation.options import split_options
 from geotrans.translation.plan import plan_job
 from geotrans.translation.survey import survey
 from geotrans.translation.translate import translate
@@ -78,7 +79,7 @@ def _make(place: Path, out: Path, **choices: Any) -> Any:
 
 def _job(place: Path, **choices: Any) -> Job:
     bundle = open_bundle(place / "noisy.safetensors")
-    return plan_job(open_scene(place / "scene.tif"), bundle, **choices)
+    return plan_job(open_scene(place / "scene.tif"), bundle, *split_options(choices))
 
 
 def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -197,7 +198,7 @@ def test_a_scheduler_that_dies_is_told_and_a_rerun_goes_on(place: Path, tmp_path
 
 _LOSES_ITS_SCHEDULER = """
 import sys, time
-from geotrans.parts import connecting
+from geotrans.execution import connect as connecting
 connecting._ANSWER_S = 2
 with connecting.connect(sys.argv[1]):
     print("here", flush=True)
@@ -277,7 +278,7 @@ def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
 _IS_SILENT = """
 import sys
 from geotrans.cli.main import run
-from geotrans.parts import losses
+from geotrans.execution import health as losses
 losses._COUNT_S, losses._SILENT_S = 0.2, 3.0
 sys.exit(run(sys.argv[1:]))
 """
