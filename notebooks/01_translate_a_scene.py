@@ -25,9 +25,8 @@ from pathlib import Path
 import rasterio
 import rioxarray
 
-import geotrans
+import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.grid import Window
-from geotrans.scene.samples import sample_files
 from geotrans.translation.survey import survey
 
 folder = Path(tempfile.mkdtemp())
@@ -74,7 +73,7 @@ print("bands by name:", plan.bands)
 # why (whether the picture is one the task has seen, only you know):
 
 # %%
-source = rioxarray.open_rasterio(sample_files("town")[0])
+source = rioxarray.open_rasterio(geotrans.sample_files("town")[0])
 source.geotrans.tasks()
 
 # %% [markdown]

@@ -31,6 +31,7 @@ PUBLIC = {
     "__version__",
     "batch",
     "evaluate",
+    "list_samples",
     "list_tasks",
     "mosaic",
     "open_bundle",
@@ -39,6 +40,7 @@ PUBLIC = {
     "plan_tiles",
     "plot",
     "render_map",
+    "sample_files",
     "train",
     "translate",
 }

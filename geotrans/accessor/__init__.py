@@ -99,9 +99,8 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             DomainError: If both are maps of different classes.
 
         Examples:
-            >>> import geotrans, rioxarray
-            >>> from geotrans.scene.samples import sample_files
-            >>> town = rioxarray.open_rasterio(sample_files("town")[0], chunks=256)
+            >>> import geotrans.accessor, rioxarray
+            >>> town = rioxarray.open_rasterio(geotrans.sample_files("town")[0], chunks=256)
             >>> town = town[:, :256, :256]
             >>> aerial = town.geotrans.translate("map2aerial", seed=1)
             >>> again = aerial.geotrans.translate("aerial2map").geotrans.evaluate(town)
@@ -171,9 +170,8 @@ class DataArrayAccessor(_Accessor[xr.DataArray]):
             nodata, invalid pixels are False in its coordinate `valid`.
 
         Examples:
-            >>> import geotrans, rioxarray
-            >>> from geotrans.scene.samples import sample_files
-            >>> town = rioxarray.open_rasterio(sample_files("town")[0], chunks=512)
+            >>> import geotrans.accessor, rioxarray
+            >>> town = rioxarray.open_rasterio(geotrans.sample_files("town")[0], chunks=512)
             >>> aerial = town.geotrans.translate("map2aerial", seed=1)
             >>> aerial.shape, list(aerial["band"].values), aerial.attrs["GEOTRANS_SYNTHETIC"]
             ((3, 900, 1200), ['red', 'green', 'blue'], 'YES')

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "batch": ("geotrans.cli.batch", "Translate many scenes, and go on where a run stopped."),
     "tasks": ("geotrans.cli.tasks", "List the tasks whose weights ship with geotrans."),
+    "samples": ("geotrans.cli.samples", "List the samples that ship with geotrans, or copy them."),
     "inspect": ("geotrans.cli.inspect", "Say what a bundle or a product is."),
     "render": ("geotrans.cli.render", "Draw vectors as a map raster in a task's style."),
     "label": ("geotrans.cli.label", "Sort the pixels of a photograph into classes by a recipe."),

@@ -53,7 +53,8 @@ def render_map(
     """Draw vectors as a map raster: tiled RGB GeoTIFF, with a mask where the map leaves blanks.
 
     Args:
-        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads.
+        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads;
+            `sample:NAME`, the vectors of a sample.
         out: File to write; it appears whole or not at all.
         style: Name of a shipped style, a YAML file, or the mapping such a file holds.
         gsd_m: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
@@ -77,9 +78,7 @@ def render_map(
 
     Examples:
         >>> import geotrans
-        >>> from geotrans.scene.samples import sample_files
-        >>> _, vectors = sample_files("suburb")
-        >>> str(geotrans.render_map(vectors, "suburb_map.tif", gsd_m=2))
+        >>> str(geotrans.render_map("sample:suburb", "suburb_map.tif", gsd_m=2))
         'suburb_map.tif'
     """
     style = load_style(style)

@@ -18,6 +18,7 @@ import shapely
 
 from geotrans.errors import ConfigError, SceneError, nearest
 from geotrans.grid import Bounds
+from geotrans.scene.samples import PREFIX, sample_vectors
 
 # Sources of at most this many features are read at once and kept.
 KEPT_FEATURES = 20_000
@@ -50,7 +51,7 @@ class VectorSource:
     """A file of vectors that pyogrio reads.
 
     Args:
-        path: File, folder of shapefiles, or URL.
+        path: File, folder of shapefiles, URL, or `sample:NAME` of a sample that has vectors.
 
     Attributes:
         path: Where it is read.
@@ -63,7 +64,7 @@ class VectorSource:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = self.origin = fspath(path)
+        self.path = self.origin = _resolve(fspath(path))
         self.name = Path(self.path).name
         if not (_is_remote(self.path) or Path(self.path).exists()):
             raise SceneError(f"no vectors at {self.path}: there is no such file")
@@ -203,6 +204,13 @@ def _tag(stores: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.str_]:
     found = [pattern.search(store) if store else None for store in stores]
     texts = [re.sub(r"\\(.)", r"\1", match[1]) if match else "" for match in found]
     return np.array(texts, dtype=str)
+
+
+def _resolve(path: str) -> str:
+    """The file behind a sample's name."""
+    if not path.startswith(PREFIX):
+        return path
+    return str(sample_vectors(path.removeprefix(PREFIX)))
 
 
 def _is_remote(path: str) -> bool:

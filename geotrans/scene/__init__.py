@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geotrans.scene.open import open_scene
     from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
     from geotrans.scene.radiometry import to_units
-    from geotrans.scene.samples import open_sample
+    from geotrans.scene.samples import list_samples, open_sample, sample_files
     from geotrans.scene.views.nodata import mark_nodata
     from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.views.palette import expand_palette
@@ -28,6 +28,7 @@ _HOMES = {
     "Scene": "base",
     "SourceIdentity": "access.identity",
     "expand_palette": "views.palette",
+    "list_samples": "samples",
     "mark_nodata": "views.nodata",
     "match_bands": "bands",
     "on_grid": "views.warped",
@@ -37,6 +38,7 @@ _HOMES = {
     "parse_mapping": "bands",
     "reach": "padding",
     "read_padded": "padding",
+    "sample_files": "samples",
     "to_units": "radiometry",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "Scene",
     "SourceIdentity",
     "expand_palette",
+    "list_samples",
     "mark_nodata",
     "match_bands",
     "on_grid",
@@ -58,6 +61,7 @@ __all__ = [
     "parse_mapping",
     "reach",
     "read_padded",
+    "sample_files",
     "to_units",
 ]
 

@@ -49,6 +49,6 @@ class NodataScene(SceneView):
         super().__init__(scene, replace(scene.info, nodata=nodata, maskable=True))
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        patch = self.scene.read(window, [band.index for band in bands], out_shape)
+        patch = self.scene.read(window, [band.index for band in bands], out_shape=out_shape)
         markers = [self.nodata] * len(bands)
         return Patch(patch.data, patch.valid & holds_values(patch.data, markers))
