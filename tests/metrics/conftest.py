@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,6 @@ import pytest
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20)
-
-
-@pytest.fixture
-def real_data() -> Path:
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("GEOTRANS_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"the real rasters are not at {folder}; set GEOTRANS_DATA")
-    return folder
 
 
 def read_chips(folder: Path, pattern: str) -> tuple[npt.NDArray[np.uint8], list[str]]:

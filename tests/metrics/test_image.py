@@ -103,8 +103,8 @@ def test_chroma_error_ignores_lightness() -> None:
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_baselines_of_cir_to_rgb(real_data: Path) -> None:
-    chips, _ = read_chips(real_data / "naip" / "val", "*.tif")
+def test_baselines_of_cir_to_rgb(data_dir: Path) -> None:
+    chips, _ = read_chips(data_dir / "naip" / "val", "*.tif")
     rgb, cir = chips[:, :3], chips[:, [3, 0, 1]]
     grey = np.repeat(luma(rgb).round().astype(np.uint8)[:, None], 3, axis=1)
     # The data's README and METHODS section 7.

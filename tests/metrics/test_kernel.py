@@ -151,8 +151,8 @@ def test_absent_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_real_aerials(real_data: Path) -> None:
-    aerial = real_data / "santa_monica" / "aerial"
+def test_real_aerials(data_dir: Path) -> None:
+    aerial = data_dir / "santa_monica" / "aerial"
     (chips, places), (train, train_places) = (
         read_chips(aerial / split, "*_2020_*.tif") for split in ("val", "train")
     )

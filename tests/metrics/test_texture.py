@@ -99,8 +99,8 @@ def test_too_small_to_tell() -> None:
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_real_chips(real_data: Path, rng: np.random.Generator) -> None:
-    chips, _ = read_chips(real_data / "santa_monica" / "aerial" / "val", "*_2020_*.tif")
+def test_real_chips(data_dir: Path, rng: np.random.Generator) -> None:
+    chips, _ = read_chips(data_dir / "santa_monica" / "aerial" / "val", "*_2020_*.tif")
     real = repetition(chips[:, :3])
     assert real.max() < 0.3
     assert contrast(chips[:, :3]).mean() == pytest.approx(36.2, abs=0.1)  # METHODS section 7
