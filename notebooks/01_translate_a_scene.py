@@ -27,7 +27,7 @@ import rioxarray
 
 import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.grid import Window
-from geotrans.translation.survey import estimate
+from geotrans.translation.estimate import estimate
 
 folder = Path(tempfile.mkdtemp())
 

@@ -27,6 +27,7 @@ from geotrans.scene import Scene, match_bands
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
 from geotrans.tasks.domain import as_task_classes, check_domain
+from geotrans.translation.estimate import Estimate, estimate_job
 from geotrans.translation.options import (
     PixelOptions,
     RunOptions,
@@ -35,7 +36,6 @@ from geotrans.translation.options import (
     take_options,
 )
 from geotrans.translation.plan import plan_job
-from geotrans.translation.survey import Estimate, estimate_job
 from geotrans.translation.translate import translate
 
 # Headers read at a time.
@@ -157,9 +157,9 @@ def estimate_archive(
         refused=refused,
         seconds=seconds if crew is None else seconds / n_workers,
         output_bytes=round(sum(share * cost.n_bytes for share, cost in costs)),
-        memory_bytes=max((cost.survey.memory_bytes for _, cost in costs), default=0),
+        memory_bytes=max((cost.estimate.memory_bytes for _, cost in costs), default=0),
         workers=n_workers,
-        probe=costs[len(costs) // 2][1].survey if costs else None,
+        probe=costs[len(costs) // 2][1].estimate if costs else None,
     )
 
 
@@ -183,7 +183,7 @@ def _check_header(
 class _Cost:
     """What a scene costs: time, s, and bytes of its product."""
 
-    survey: Estimate
+    estimate: Estimate
     seconds: float
     n_bytes: int
 

@@ -120,8 +120,8 @@ def command(
         "overwrite": overwrite,
     }
     if dry_run:
-        survey = estimate_mosaic(tiles, **choices)
-        console.emit(survey.to_dict() if as_json else survey, as_json=as_json)
+        estimate = estimate_mosaic(tiles, **choices)
+        console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     made = mosaic(
         tiles,

@@ -63,8 +63,8 @@ def command(
     Prints the files written. A run that is stopped leaves its finished tiles beside the product;
     the same command goes on from there.
     """
+    from geotrans.translation.estimate import estimate
     from geotrans.translation.options import join_options
-    from geotrans.translation.survey import estimate
     from geotrans.translation.translate import translate
 
     options = join_options(pixels, run)

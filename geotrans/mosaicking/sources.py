@@ -209,8 +209,8 @@ def _check_located(items: Sequence[Source]) -> None:
     lost = [one.path for one in items if one.crs_wkt is None and one.geobox.affine.is_identity]
     if lost:
         raise SceneError(
-            f"{len(lost)} of {len(items)} tiles do not say where they lie: {list_some(lost)}; give the "
-            f"{option('plan')} they were cut by, or a world file beside each"
+            f"{len(lost)} of {len(items)} tiles do not say where they lie: {list_some(lost)}; "
+            f"give the {option('plan')} they were cut by, or a world file beside each"
         )
     without = [one.path for one in items if one.crs_wkt is None]
     if without and len(without) < len(items):

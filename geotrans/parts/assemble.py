@@ -12,9 +12,9 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans.grid import Tile, Window
-from geotrans.parts.canvas import RasterJob
 from geotrans.parts.layout import LayoutBand
 from geotrans.parts.parts import Parts, choose_block_px
+from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
 # What GDAL calls the types of a GeoTIFF.

@@ -24,7 +24,7 @@ from rasterio.io import MemoryFile
 
 from geotrans.errors import OutputError, option
 from geotrans.grid import Tile, TilePlan, window_geobox
-from geotrans.parts.canvas import RasterJob
+from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
 _RUN, _SCRATCH = "run.json", "whole-"
@@ -105,8 +105,9 @@ class Parts:
             found = {}
         if found is not None and found != asked:
             if not overwrite:
+                difference = _describe_difference(found, asked)
                 raise OutputError(
-                    f"{self.folder} holds parts of another run ({_describe_difference(found, asked)}); "
+                    f"{self.folder} holds parts of another run ({difference}); "
                     "finish that one with its own options, or discard them with "
                     f"{option('overwrite', True)}"
                 )

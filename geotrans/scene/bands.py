@@ -121,7 +121,8 @@ def match_bands(
     for name in mapping:
         if name not in names:
             raise BandError(
-                f"{_describe_reader(task)} reads bands {', '.join(names)}, not '{name}'{suggest(name, names)}"
+                f"{_describe_reader(task)} reads bands {', '.join(names)}, not '{name}'"
+                f"{suggest(name, names)}"
             )
     if not mapping and len(wanted) == 1 and (only := _only_band(scene)) is not None:
         return (only,)

@@ -24,7 +24,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
-from geotrans.scene.access.handles import acquire, discard, release
+from geotrans.scene.access.datasets import acquire, discard, release
 from geotrans.scene.access.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
 from geotrans.scene.access.stores import identify_object, is_object
 from geotrans.scene.access.urls import (

@@ -39,9 +39,9 @@ from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation import Job
 from geotrans.translation.devices import shared_device, shared_precision
+from geotrans.translation.estimate import estimate
 from geotrans.translation.options import split_options
 from geotrans.translation.plan import plan_job
-from geotrans.translation.survey import estimate
 from geotrans.translation.translate import translate
 from geotrans.translation.writer import TileWriter
 from tests.helpers.bundles import random_bundle

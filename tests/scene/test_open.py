@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans.errors import BandError, SceneError, UsageError
 from geotrans.grid import Window
 from geotrans.scene import Patch, Scene, open_scene
-from geotrans.scene.access import handles
+from geotrans.scene.access import datasets as handles
 from tests.helpers.scenes import coded
 
 MakeScene = Callable[..., Path]

@@ -13,7 +13,7 @@ import rasterio
 
 from geotrans.errors import OutputError, TilingError
 from geotrans.translation import writer as graph
-from geotrans.translation.survey import estimate
+from geotrans.translation.estimate import estimate
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import random_bundle
 from tests.helpers.scenes import write_scene
