@@ -16,6 +16,7 @@ _HOMES = {
     "batch": "geotrans.archive.batch",
     "cut_tiles": "geotrans.mosaicking.cut",
     "evaluate": "geotrans.evaluation",
+    "list_samples": "geotrans.scene",
     "list_tasks": "geotrans.tasks",
     "mosaic": "geotrans.mosaicking.mosaic",
     "open_bundle": "geotrans.tasks",
@@ -23,6 +24,7 @@ _HOMES = {
     "open_scene": "geotrans.scene",
     "plan_tiles": "geotrans.grid",
     "render_map": "geotrans.maps",
+    "sample_files": "geotrans.scene",
     "train": "geotrans.training",
     "translate": "geotrans.translation.translate",
 }

@@ -16,17 +16,38 @@
     ├── SamplingError     (ValueError)    collections with no window to draw
     └── TrainingError     (RuntimeError)  a run that cannot go on
 
-A message tells what was asked, what was found and what to do.
+A message tells what was asked, what was found and what to do. Where it names an option it holds
+`option(...)`, which is spelled when the message is shown: `overwrite=True` in Python, `--overwrite`
+on the command line. Log lines name options in plain words.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# An option in a message: its name, and an example value as JSON, which is ASCII.
+_OPTION = re.compile("\u27e6([a-z]\\w*)(?:=([^\u27e7]*))?\u27e7")
 
 
 class GeotransError(Exception):
     """Root of every error geotrans raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message, its options spelled for whoever called."""
+        return spell(super().__str__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options the message names, by their keywords in Python."""
+        return tuple(dict.fromkeys(name for name, _ in _OPTION.findall(super().__str__())))
 
 
 class UsageError(GeotransError, ValueError):
@@ -99,12 +120,66 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+def option(name: str, value: Any = None) -> str:
+    """An option as it stands in the message of an error.
+
+    Args:
+        name: Its keyword in Python.
+        value: What to give it, if the message says so; True is a flag on the command line.
+    """
+    given = "" if value is None else f"={json.dumps(value, default=str)}"
+    return f"\u27e6{name}{given}\u27e7"
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says, to be put into the message of another: options are spelled later."""
+    return Exception.__str__(error) if isinstance(error, GeotransError) else str(error)
+
+
+def _keyword(name: str, value: Any = None) -> str:
+    """An option as Python spells it: `tile`, `tile=512`, `norm_stats="scene"`."""
+    if value is None:
+        return name
+    return f"{name}={value if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)}"
+
+
+_spell_option: Callable[[str, Any], str] = _keyword
+
+
+def spell(message: str) -> str:
+    """A message with its options spelled for whoever called."""
+
+    def spelled(found: re.Match[str]) -> str:
+        try:
+            value = None if found[2] is None else json.loads(found[2])
+        except ValueError:  # None of ours.
+            return found[0]
+        return _spell_option(found[1], value)
+
+    return _OPTION.sub(spelled, message)
+
+
+@contextmanager
+def spelling(spell_option: Callable[[str, Any], str]) -> Iterator[None]:
+    """Spell options otherwise meanwhile, in all threads: a process has one who called it.
+
+    Args:
+        spell_option: Gives an option's name and example value, or None, as a user writes it.
+    """
+    global _spell_option
+    before, _spell_option = _spell_option, spell_option
+    try:
+        yield
+    finally:
+        _spell_option = before
+
+
 def exit_code(error: BaseException) -> int:
     """Exit code of the command that `error` ended."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), EXIT_FAILED)
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+def suggest(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the choice closest to `word`, or nothing if none is close."""
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""

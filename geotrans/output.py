@@ -11,8 +11,9 @@ from typing import Any
 
 from rasterio.errors import RasterioError
 
-from geotrans.errors import OutputError, SceneError, UsageError
+from geotrans.errors import OutputError, SceneError, UsageError, option
 from geotrans.grid import Window
+from geotrans.runtime.files import write_atomically
 
 # Worked on at once, px; whole blocks.
 _WINDOW_SHAPE = 512, 2048
@@ -20,7 +21,9 @@ _WINDOW_SHAPE = 512, 2048
 _FULL_BYTES = 1 << 16
 
 
-def check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str = "map") -> Path:
+def check_output(
+    path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str = "map"
+) -> Path:
     """Everything that can be known to be wrong with the output before any work."""
     path = path.expanduser()
     folder = path.parent
@@ -38,11 +41,13 @@ def check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str
         if not path.is_file():
             raise OutputError(f"{path} exists and is no file; choose another output")
         if not overwrite:
-            raise OutputError(f"{path} exists; replace it with --overwrite or choose another")
+            raise OutputError(
+                f"{path} exists; replace it with {option('overwrite', True)} or choose another"
+            )
     return path
 
 
-def windows(height: int, width: int) -> Iterator[Window]:
+def iter_windows(height: int, width: int) -> Iterator[Window]:
     """Windows that hold every pixel once; down first, so that neighbours share their vectors."""
     rows, cols = _WINDOW_SHAPE
     for left in range(0, width, cols):
@@ -51,20 +56,20 @@ def windows(height: int, width: int) -> Iterator[Window]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def write_whole_raster(path: Path) -> Iterator[Path]:
     """A name to write under, which becomes `path` if all goes well and vanishes if not."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.tif")
     try:
-        yield partial
-        partial.replace(path)
+        with write_atomically(path) as partial:
+            try:
+                yield partial
+            except RasterioError:  # Before what is half written makes room again.
+                if shutil.disk_usage(path.parent).free >= _FULL_BYTES:
+                    raise
+                raise OSError("no space left on device") from None
         for suffix in (".aux.xml", ".msk", ".ovr"):  # They belonged to what was there before.
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (SceneError, OutputError):
         raise
     except (RasterioError, OSError) as error:
         reason = error.__cause__ or error
-        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
-            reason = OSError("no space left on device")
         raise OutputError(f"cannot write {path}: {' '.join(str(reason).split())}") from error
-    finally:
-        partial.unlink(missing_ok=True)

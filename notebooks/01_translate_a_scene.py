@@ -25,10 +25,9 @@ from pathlib import Path
 import rasterio
 import rioxarray
 
-import geotrans
+import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.grid import Window
-from geotrans.scene.samples import sample_files
-from geotrans.translation.survey import survey
+from geotrans.translation.estimate import estimate
 
 folder = Path(tempfile.mkdtemp())
 
@@ -61,10 +60,10 @@ for task in geotrans.list_tasks():
 
 # %% [markdown]
 # What a translation would be is measured on one tile before anything is written; in the shell
-# that is `geotrans translate ... --plan`.
+# that is `geotrans translate ... --dry-run`.
 
 # %%
-plan = survey(scene, task="map2aerial", out=folder / "aerial.tif")
+plan = estimate(scene, task="map2aerial", out=folder / "aerial.tif")
 print(f"{plan.n_tiles} tiles, {plan.output_bytes / 1e6:.1f} MB to write")
 print(f"{plan.memory_bytes / 1e6:.0f} MB of memory, {plan.precision} on {plan.device}")
 print("bands by name:", plan.bands)
@@ -74,7 +73,7 @@ print("bands by name:", plan.bands)
 # why (whether the picture is one the task has seen, only you know):
 
 # %%
-source = rioxarray.open_rasterio(sample_files("town")[0])
+source = rioxarray.open_rasterio(geotrans.sample_files("town")[0])
 source.geotrans.tasks()
 
 # %% [markdown]

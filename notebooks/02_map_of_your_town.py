@@ -33,7 +33,6 @@ import geotrans
 from geotrans.grid import Window
 from geotrans.maps.style import load_style
 from geotrans.metrics.mapping import nearest_class, road_iou
-from geotrans.scene.samples import sample_files
 
 folder = Path(tempfile.mkdtemp())
 
@@ -43,7 +42,7 @@ folder = Path(tempfile.mkdtemp())
 # Streets are lines with a `highway` tag, land use is areas. There are no buildings.
 
 # %%
-vectors = sample_files("town")[1]
+vectors = geotrans.sample_files("town")[1]
 streets = gpd.read_file(vectors, layer="lines")
 land = gpd.read_file(vectors, layer="multipolygons")
 land["use"] = land.landuse.fillna(land.leisure).fillna(land.amenity)
@@ -86,8 +85,7 @@ for kind in ("residential", "secondary", "primary", "service"):
 # Drawn at the pixel size the task has seen, 0.6 m. In the shell:
 #
 # ```sh
-# geotrans render my_town.osm.pbf --style-of map2aerial --gsd 0.6 --bbox 9.730,52.370,9.735,52.373
-# -o map.tif
+# geotrans render sample:town --style-of map2aerial --gsd 0.6 -o map.tif
 # ```
 
 # %%

@@ -32,7 +32,7 @@ import pandas as pd
 import rioxarray
 import yaml
 
-import geotrans
+import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.metrics.image import chroma_error, psnr
 
 data = Path(os.environ["GEOTRANS_DATA"])

@@ -37,8 +37,7 @@ from distributed import Client, LocalCluster
 from rasterio.windows import Window
 
 import geotrans
-from geotrans.archive import price, read_status
-from geotrans.scene.samples import sample_files
+from geotrans.archive import estimate_archive, read_status
 
 folder = Path(tempfile.mkdtemp(prefix="archive-"))
 scenes, products = folder / "maps", folder / "aerials"
@@ -57,7 +56,7 @@ def show(report):
 
 # %%
 scenes.mkdir()
-with rasterio.open(sample_files("town")[0]) as town:
+with rasterio.open(geotrans.sample_files("town")[0]) as town:
     for row in range(3):
         for col in range(4):
             window = Window(300 * col, 300 * row, 300, 300)
@@ -74,10 +73,10 @@ print(*sorted(path.name for path in scenes.iterdir()))
 # ## What will it cost?
 #
 # Headers of all scenes and one tile of one scene tell, before anything is written. In the shell:
-# `geotrans batch maps --task map2aerial -o aerials --plan`.
+# `geotrans batch maps --task map2aerial -o aerials --dry-run`.
 
 # %%
-show(price(scenes, task="map2aerial", out=products))
+show(estimate_archive(scenes, task="map2aerial", out=products))
 
 # %% [markdown]
 # ## A run that is killed
@@ -137,7 +136,9 @@ print(f"and once more: {again.n_new} new")
 
 # %%
 joined = geotrans.mosaic(products / "*.tif", out=folder / "joined.tif")
-whole = geotrans.translate(sample_files("town")[0], task="map2aerial", out=folder / "whole.tif")
+whole = geotrans.translate(
+    geotrans.sample_files("town")[0], task="map2aerial", out=folder / "whole.tif"
+)
 with rasterio.open(joined.path) as one, rasterio.open(whole.path) as other:
     left, right = one.read(), other.read()
 differs = (left != right).any(axis=0)
@@ -223,7 +224,7 @@ path = folder / "clustered.tif"
 killer = threading.Thread(target=kill_one, args=(folder / "clustered.tif.parts", 12), daemon=True)
 killer.start()
 product = geotrans.translate(
-    sample_files("town")[0],
+    geotrans.sample_files("town")[0],
     task="map2aerial",
     out=path,
     tile=192,

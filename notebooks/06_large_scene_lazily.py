@@ -33,9 +33,8 @@ from dask.core import get_dependencies
 from dask.utils import key_split
 from rasterio.windows import Window
 
-import geotrans
+import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.runtime.memory import PeakMemory, resident_bytes
-from geotrans.scene.samples import sample_files
 
 # GDAL keeps what it has read, up to a twentieth of the machine's memory. Blocks are read once here.
 os.environ.setdefault("GDAL_CACHEMAX", "64")  # MB
@@ -63,7 +62,7 @@ profile = {
 with rasterio.open(path, "w", **profile) as county:
     county.descriptions = ("red", "green", "blue")
     for name, corners in places.items():
-        with rasterio.open(sample_files(name)[0]) as sample:
+        with rasterio.open(geotrans.sample_files(name)[0]) as sample:
             for col, row in corners:
                 window = Window(col * TILE, row * TILE, sample.width, sample.height)
                 county.write(sample.read(), window=window)

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from geotrans.runtime.process import n_cores
+from geotrans.translation.options import PixelOptions, RunOptions
 from tests.helpers.cluster import RealCluster, real_cluster
 from tests.helpers.store import Bucket, serve_store
 
@@ -150,6 +151,6 @@ def make_job(make_scene: Callable[..., Path], tmp_path: Path) -> Callable[..., A
             tmp_path / "same.safetensors", dtype=scene.get("dtype", "uint8"), halo=halo, align=2
         )
         source = open_scene(make_scene(**scene))
-        return plan_job(source, open_bundle(bundle), tile=tile, seed=seed)
+        return plan_job(source, open_bundle(bundle), PixelOptions(seed=seed), RunOptions(tile=tile))
 
     return make

@@ -21,7 +21,8 @@ PACKAGE = Path(geotrans.__file__).parent
 # each other. CONTRIBUTING.md says the same.
 ORDER: tuple[set[str], ...] = (
     {"errors"},
-    {"runtime", "html"},
+    {"runtime"},
+    {"html"},
     {"grid", "models", "execution"},
     {"output", "scene", "metrics"},
     {"maps", "tasks"},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,33 +17,31 @@ import pytest
 import yaml
 
 import geotrans
+from geotrans.cli.console import EXTRAS
 from geotrans.cli.main import COMMANDS, load_command
 from geotrans.maps.style import load_style
 from geotrans.product import tags
 from geotrans.tasks import shipped_bundles
 from geotrans.training.config import load_config
+from tests.helpers.documents import PAGES, ROOT, blocks, commands, file_name, run_blocks
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Programs of others that the manual shows beside ours.
-_OTHERS = {"dask", "gdalinfo", "gdalwarp", "pip"}
+_OTHERS = {"dask", "gdalinfo", "gdalwarp", "kubectl", "pip", "rio"}
 # What a command finds in its environment.
 _SETTING = re.compile(r"[A-Z_]+=")
 
 
-def _blocks(*languages: str) -> Iterator[tuple[str, str]]:
+def _of_pages(*languages: str) -> Iterator[tuple[str, str]]:
     """Page and text of each code block."""
     for page in PAGES:
-        for language, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
-            if language in languages:
-                yield page.stem, text
+        for _, text in blocks(page.read_text(encoding="utf-8"), *languages):
+            yield page.stem, text
 
 
 def _lines() -> Iterator[tuple[str, str]]:
-    for page, text in _blocks("sh", "bash"):
-        for line in text.replace("\\\n", " ").splitlines():
-            yield page, line.split("  #")[0].strip()
+    for page, text in _of_pages("sh", "bash"):
+        for words in commands(text):
+            yield page, shlex.join(words)
 
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(_lines())))
@@ -52,26 +52,49 @@ def test_a_command_can_be_meant(page: str, line: str) -> None:
     if program == "rio" and words[0] == "geotrans":
         program, words = "geotrans", words[1:]
     if program != "geotrans":
-        assert program in {*_OTHERS, "rio"}
-    elif words[0] != "--install-completion":
+        assert program in _OTHERS
+    else:
         load_command(words[0]).make_context(words[0], words[1:])
 
 
-@pytest.mark.parametrize(("page", "text"), list(_blocks("python")))
-def test_python_can_be_read(page: str, text: str) -> None:
+@pytest.mark.parametrize(("page", "text"), list(_of_pages("py")))
+def test_python_that_is_shown_only_can_be_read(page: str, text: str) -> None:
     compile(text, page, "exec")
 
 
-@pytest.mark.parametrize(("page", "text"), list(_blocks("yaml")))
+@pytest.mark.parametrize(("page", "text"), list(_of_pages("yaml")))
 def test_a_file_can_be_read(page: str, text: str, tmp_path: Path) -> None:
-    found = re.match(r"# (\S+\.yaml)\n", text)
-    assert found is not None, "it begins with its name"
-    path = tmp_path / found[1]
+    path = tmp_path / file_name(text)
     path.write_text(text, encoding="utf-8")
     if "extends" in yaml.safe_load(text):
         assert load_style(path).mappings
     else:
         assert load_config(path).task.name
+
+
+def test_few_blocks_are_shown_only() -> None:
+    assert {block[0] for page in PAGES for block in blocks(page.read_text("utf-8"))} <= {
+        "bash", "python", "yaml", "sh", "py",
+    }  # fmt: skip
+    shown = [page for page, _ in _of_pages("sh", "py")]
+    assert {page: shown.count(page) for page in shown} == {"archives": 9, "gis": 1, "train": 2}
+
+
+# The blocks of a page run one after the other in a folder of their own.
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page.read_text("utf-8"))], ids=lambda page: page.stem
+)
+def test_the_examples_of_a_page_run(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run_blocks(page.read_text(encoding="utf-8"), tmp_path, capsys)
 
 
 def test_every_tag_is_told() -> None:
@@ -101,16 +124,52 @@ class _Elsewhere(HTMLParser):
             self.found.append(f"<{tag}> {given[fetched]}")
 
 
+# What hides the extras but `docs` from a process: `pip install ".[docs]"` brings none of them.
+_NO_EXTRAS = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; a warning fails it."""
-    folder = tmp_path_factory.mktemp("site")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package as `pip install ".[docs]"` leaves it, away from this checkout."""
+    wheels, folder = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)],
+        cwd=ROOT, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    (wheel,) = wheels.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder)
+    extras = {name.replace("-", "_") for names in EXTRAS.values() for name in names}
+    names = extras - {"pandas"} | {"matplotlib"}  # pandas is xarray's own.
+    text = _NO_EXTRAS.format(names=repr(sorted(names)))
+    (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built from a plain install; a warning fails it."""
+    folder, elsewhere = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("elsewhere")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    where = subprocess.run(
+        [sys.executable, "-c", "import geotrans; print(geotrans.__file__)"],
+        cwd=elsewhere, env=environment, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()) == installed / "geotrans" / "__init__.py"
     done = subprocess.run(
         [
             sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet",
             "-f", str(ROOT / "docs" / "mkdocs.yml"), "-d", str(folder),
         ],
-        capture_output=True, text=True, check=False, timeout=580,
+        cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=580,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

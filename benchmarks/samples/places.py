@@ -113,7 +113,7 @@ _SHOPS = {"landuse": "commercial"}
 # Blocks of the town: columns along u of 112 m, rows along v of 160 m, turned by 43 degrees.
 _COLUMNS, _ROWS = range(-6, 6), range(-4, 4)
 _BLOCK_M = 112.0, 160.0
-_TURN = math.radians(43)
+TURN = math.radians(43)
 _MIDDLE = (380.0, 232.0)
 
 
@@ -134,7 +134,7 @@ def _uses(k: int, j: int) -> list[tuple[float, float, dict[str, str]]]:
 def _on_grid(u: float, v: float) -> Point:
     """A point of the town's grid, m."""
     x, y = u * _BLOCK_M[0], v * _BLOCK_M[1]
-    cos, sin = math.cos(_TURN), math.sin(_TURN)
+    cos, sin = math.cos(TURN), math.sin(TURN)
     return _MIDDLE[0] + cos * x - sin * y, _MIDDLE[1] + sin * x + cos * y
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-import geotrans
+import geotrans.accessor
 
+# Where the package is, in a checkout or in site-packages, and where this file is, in a checkout.
 _ROOT = Path(geotrans.__file__).parents[1]
+_CHANGES = Path(__file__).parents[2] / "CHANGELOG.md"
 _PUBLIC = """# Python API
 
 What `import geotrans` offers. Every name is imported when it is first used, so that the import
@@ -22,7 +24,7 @@ _WHOLE_MODULE = "    options: {heading_level: 2, show_root_full_path: true}\n"
 _ACCESSOR = """
 ## On arrays
 
-`import geotrans` adds `.geotrans` to what xarray makes.
+`import geotrans.accessor` adds `.geotrans` to what xarray makes.
 
 """
 
@@ -56,7 +58,7 @@ def on_files(files: Files, config: Any) -> None:
     for name, paths in _packages().items():
         blocks = "\n".join(f"::: {_dotted(path)}\n{_WHOLE_MODULE}" for path in paths)
         add(f"reference/modules/{name}.md", f"# geotrans.{name}\n\n{blocks}")
-    add("reference/changes.md", (_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    add("reference/changes.md", _CHANGES.read_text(encoding="utf-8"))
 
 
 def _accessors() -> list[type]:

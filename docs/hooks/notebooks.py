@@ -36,8 +36,8 @@ def on_files(files: Files, config: Any) -> None:
     index = _INDEX
     for path in _notebooks():
         notebook = nbformat.read(path, as_version=4)
-        title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
-        index += f"- [{title}]({path.stem}.md)\n"
+        title, lead, *_ = notebook.cells[0].source.split("\n\n")
+        index += f"- [{title.lstrip('# ')}]({path.stem}.md): {' '.join(lead.split())}\n"
         pictures: dict[str, bytes] = {}
         page = "\n\n".join(_cells(notebook, path.stem, pictures)) + "\n"
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=page))

@@ -25,6 +25,9 @@ with geotrans; [your own](../train.md) is one configuration file away. What they
 |---|---|---|---|
 """
 
+# Of `sample:town_photo`.
+_SAMPLE_GSD_M, _SAMPLE_BANDS = 0.6, {"red", "green", "blue", "nir"}
+
 # What a card ends with is for who trains it anew; a page folds it.
 _CONFIGURATION = "The resolved configuration:\n\n"
 
@@ -65,14 +68,25 @@ def _page(spec: TaskSpec, card: str) -> str:
 
 
 def _use(spec: TaskSpec) -> str:
-    """The command that runs a task, and what it takes."""
-    lines = [f"geotrans translate scene.tif --task {spec.name}"]
+    """Commands that run a task, on a sample where one fits."""
+    lines, scene = _source(spec)
+    run = f"geotrans translate {scene} --task {spec.name}"
+    lines.append(run)
     if spec.palette:
-        lines.append(f"geotrans translate scene.tif --task {spec.name} --as classes")
+        lines.append(f"{run} --as classes -o classes.tif")
     if spec.noise:
-        lines.append(f"geotrans translate scene.tif --task {spec.name} --seed 7")
-    if spec.source_palette:
-        lines.insert(
-            0, f"geotrans render town.osm.pbf --style-of {spec.name} --gsd 0.6 -o scene.tif"
-        )
+        lines.append(f"{run} --seed 7 -o another.tif")
     return "```sh\n" + "\n".join(lines) + "\n```\n"
+
+
+def _source(spec: TaskSpec) -> tuple[list[str], str]:
+    """Commands that make a source for a task, and its name."""
+    if spec.style is not None and spec.source_palette:
+        return [
+            f"geotrans render sample:town --style-of {spec.name} --gsd 0.6 -o scene.tif"
+        ], "scene.tif"
+    if spec.source_classes:
+        return ["geotrans label sample:town_photo -o scene.tif"], "scene.tif"
+    low, high = spec.gsd_m or (_SAMPLE_GSD_M, _SAMPLE_GSD_M)
+    is_fit = low <= _SAMPLE_GSD_M <= high and {band.name for band in spec.source} <= _SAMPLE_BANDS
+    return [], "sample:town_photo" if is_fit else "scene.tif"

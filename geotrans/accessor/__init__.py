@@ -1,13 +1,13 @@
 """The xarray door: `array.geotrans.translate("map2aerial")`.
 
-Importing this module registers the accessor; `import geotrans` does so as soon as both are there.
+Importing this module registers the accessor, as `import rioxarray` does its own.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import xarray as xr
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from geotrans.accessor.tasks import TaskFits
+    from geotrans.accessor.translate import ArrayKeywords
     from geotrans.evaluation import Evaluation
     from geotrans.product.preview import Picture
     from geotrans.tasks import Bundle
@@ -47,9 +48,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             max_px: Longer edge of the picture, px.
         """
         from geotrans.accessor.datasets import as_scene
-        from geotrans.product.preview import show
+        from geotrans.product.preview import show_side_by_side
 
-        return show([as_scene(self._array)], max_px=max_px)
+        return show_side_by_side([as_scene(self._array)], max_px=max_px)
 
     def compare(self, *others: xr.DataArray | xr.Dataset, max_px: int = 512) -> Picture:
         """This array and others side by side, in one stretch where they hold the same type.
@@ -59,9 +60,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             max_px: Longer edge of each picture, px.
         """
         from geotrans.accessor.datasets import as_scene
-        from geotrans.product.preview import show
+        from geotrans.product.preview import show_side_by_side
 
-        return show([as_scene(one) for one in (self._array, *others)], max_px=max_px)
+        return show_side_by_side([as_scene(one) for one in (self._array, *others)], max_px=max_px)
 
     def evaluate(
         self,
@@ -98,9 +99,8 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             DomainError: If both are maps of different classes.
 
         Examples:
-            >>> import geotrans, rioxarray
-            >>> from geotrans.scene.samples import sample_files
-            >>> town = rioxarray.open_rasterio(sample_files("town")[0], chunks=256)
+            >>> import geotrans.accessor, rioxarray
+            >>> town = rioxarray.open_rasterio(geotrans.sample_files("town")[0], chunks=256)
             >>> town = town[:, :256, :256]
             >>> aerial = town.geotrans.translate("map2aerial", seed=1)
             >>> again = aerial.geotrans.translate("aerial2map").geotrans.evaluate(town)
@@ -149,7 +149,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
 class DataArrayAccessor(_Accessor[xr.DataArray]):
     """What geotrans does with a `DataArray`: bands along a dimension, or a single one."""
 
-    def translate(self, task: str | os.PathLike[str] | Bundle, **options: Any) -> xr.DataArray:
+    def translate(
+        self, task: str | os.PathLike[str] | Bundle, **options: Unpack[ArrayKeywords]
+    ) -> xr.DataArray:
         """Translate the scene: lazily if the array is lazy, at once if it is in memory.
 
         Of a lazy (Dask-backed) array nothing is read before the result is computed, whatever its
@@ -168,9 +170,8 @@ class DataArrayAccessor(_Accessor[xr.DataArray]):
             nodata, invalid pixels are False in its coordinate `valid`.
 
         Examples:
-            >>> import geotrans, rioxarray
-            >>> from geotrans.scene.samples import sample_files
-            >>> town = rioxarray.open_rasterio(sample_files("town")[0], chunks=512)
+            >>> import geotrans.accessor, rioxarray
+            >>> town = rioxarray.open_rasterio(geotrans.sample_files("town")[0], chunks=512)
             >>> aerial = town.geotrans.translate("map2aerial", seed=1)
             >>> aerial.shape, list(aerial["band"].values), aerial.attrs["GEOTRANS_SYNTHETIC"]
             ((3, 900, 1200), ['red', 'green', 'blue'], 'YES')
@@ -184,7 +185,9 @@ class DataArrayAccessor(_Accessor[xr.DataArray]):
 class DatasetAccessor(_Accessor[xr.Dataset]):
     """What geotrans does with a `Dataset`: its variables are bands, or one of them has bands."""
 
-    def translate(self, task: str | os.PathLike[str] | Bundle, **options: Any) -> xr.Dataset:
+    def translate(
+        self, task: str | os.PathLike[str] | Bundle, **options: Unpack[ArrayKeywords]
+    ) -> xr.Dataset:
         """Translate the scene, as `DataArray.geotrans.translate` does.
 
         Args:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,53 +12,60 @@ import xarray as xr
 
 from geotrans.accessor.datasets import is_masked, stack, variable_with_bands, variables_of
 from geotrans.accessor.tasks import fit_tasks
-from geotrans.errors import BandError, DomainError, SceneError, UsageError, nearest
+from geotrans.errors import BandError, DomainError, SceneError, UsageError, message_of, suggest
 from geotrans.parts import Layout
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import parse_mapping
-from geotrans.scene.array import ArrayScene, array_of
+from geotrans.scene.array import ArrayScene, get_array
 from geotrans.scene.axes import spatial_dims, step_dims
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
-from geotrans.translation.lazy import Allowances, eager_product, lazy_product
-from geotrans.translation.plan import plan_job, plan_same
+from geotrans.translation.lazy import eager_product, lazy_product
+from geotrans.translation.options import PixelKeywords, PixelOptions, option_names, split_options
+from geotrans.translation.plan import plan_job, plan_next
 from geotrans.translation.tags import product_tags
 
 Task = str | os.PathLike[str] | Bundle
 
+
+class ArrayKeywords(PixelKeywords, total=False):
+    """Keywords of `array.geotrans.translate`."""
+
+    bbox: tuple[float, float, float, float] | None
+    tile: int | None
+    memory: int | str | None
+    device: str
+
+
 # What `geotrans.translate` takes that says nothing about files, processes or runs before.
-_OPTIONS = [
-    name
-    for name in inspect.signature(plan_job).parameters
-    if name not in ("source", "bundle", "workers", "cluster", "recorded", "reads")
-]
+_OPTIONS = ["bbox", "tile", "memory", "device", *option_names(PixelOptions)]
 
 # What a file tells of the moment it was written, and an array does not.
 _OF_FILES = ("GEOTRANS_CREATED", "GEOTRANS_NORM_STATS")
 
 
-def translate_array(array: xr.DataArray, task: Task, options: Mapping[str, Any]) -> xr.DataArray:
+def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> xr.DataArray:
     """What `array.geotrans.translate` does."""
     for name in options:
         if name not in _OPTIONS:
             raise UsageError(
                 f"an array is translated with the options {', '.join(_OPTIONS)}, not '{name}'"
-                f"{nearest(name, _OPTIONS)}"
+                f"{suggest(name, _OPTIONS)}"
             )
     _check_valid(array)
     bundle = open_bundle(task)
-    steps = _Steps(bundle, dict(options))
+    steps = _Steps(bundle, options.copy())
     with quiet_gdal():
         try:
             product = _step_by_step(array, step_dims(array), steps)
         except (BandError, DomainError) as error:
-            raise type(error)(_in_python(str(error)) + _others(array, bundle)) from error
+            raise type(error)(message_of(error) + _suggest_others(array, bundle)) from error
     if steps.is_empty:
         raise SceneError(f"{array.name or 'array'} holds no valid pixel; nothing to translate")
     return product
 
 
-def translate_dataset(dataset: xr.Dataset, task: Task, options: Mapping[str, Any]) -> xr.Dataset:
+def translate_dataset(dataset: xr.Dataset, task: Task, options: ArrayKeywords) -> xr.Dataset:
     """What `dataset.geotrans.translate` does."""
     bundle = open_bundle(task)
     whole = variable_with_bands(dataset)
@@ -70,7 +76,7 @@ def translate_dataset(dataset: xr.Dataset, task: Task, options: Mapping[str, Any
     try:
         names = variables_of(dataset, bundle.spec, mapping)
     except BandError as error:
-        raise BandError(_in_python(str(error)) + _others(dataset, bundle)) from error
+        raise BandError(message_of(error) + _suggest_others(dataset, bundle)) from error
     positions = {band.name: i for i, band in enumerate(bundle.spec.source, 1)}
     array = stack(dataset, names)
     product = translate_array(array, bundle, {**options, "bands": positions})
@@ -94,37 +100,36 @@ def _check_valid(array: xr.DataArray) -> None:
 class _Steps:
     """Translates the steps of an array, which share everything but their pixels."""
 
-    def __init__(self, bundle: Bundle, options: dict[str, Any]) -> None:
-        self._bundle, self._options = bundle, options
+    def __init__(self, bundle: Bundle, options: ArrayKeywords) -> None:
+        self._bundle, self._bbox = bundle, options.pop("bbox", None)
+        pixels, self._run = split_options(options)
+        # An array says its nodata itself.
+        self._nodata, self._pixels = pixels.nodata, replace(pixels, nodata=None)
         self._job: Job | None = None
         self.is_empty = True
 
     def __call__(self, array: xr.DataArray) -> xr.DataArray:
+        if self._nodata is not None:
+            array = array.rio.write_nodata(self._nodata)
         scene = ArrayScene(array)
         reads = array.chunks is None
         if self._job is None:
-            self._job = plan_job(scene, self._bundle, reads=reads, **self._options)
+            self._job = plan_job(
+                scene, self._bundle, self._pixels, self._run, bbox=self._bbox, reads=reads
+            )
         else:
-            names = ("any_values", "any_style", "norm_stats")
-            given = {name: self._options[name] for name in names if name in self._options}
-            self._job = plan_same(self._job, scene, reads=reads, **given)
-        data, valid = self._pixels(self._job, reads=reads)
-        return _dressed(array_of(scene), self._job, data, valid)
+            self._job = plan_next(self._job, scene, self._pixels, reads=reads)
+        data, valid = self._product(self._job, reads=reads)
+        return _add_metadata(get_array(scene), self._job, data, valid)
 
-    def _pixels(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
+    def _product(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
         with_valid = job.scene.maskable and job.layout.nodata is None
         if reads:
             data, valid = eager_product(job)
             self.is_empty &= not valid.any()
             return data, valid if with_valid else None
         self.is_empty = False  # Nobody knows before it is computed.
-        asked = self._options.get("norm_stats")
-        allowances = Allowances(
-            bool(self._options.get("any_values")),
-            bool(self._options.get("any_style")),
-            None if asked is None else os.fspath(asked),
-        )
-        return lazy_product(job, allowances, with_valid=with_valid)
+        return lazy_product(job, self._pixels, with_valid=with_valid)
 
 
 def _step_by_step(
@@ -147,7 +152,7 @@ def _step_by_step(
     return product.assign_coords(kept)
 
 
-def _dressed(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
+def _add_metadata(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
     """Pixels with names, coordinates and attributes, as rioxarray gives them to a file."""
     y_dim, x_dim = spatial_dims(source)
     bands = [band.name for band in job.layout.bands]
@@ -204,9 +209,9 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
     scales, offsets = tuple(b.scale for b in bands), tuple(b.offset for b in bands)
     names, units = tuple(b.name for b in bands), tuple(b.units or "" for b in bands)
     attrs: dict[str, Any] = {
-        "scale_factor" if len({*scales}) == 1 else "scales": _one(scales),
-        "add_offset" if len({*offsets}) == 1 else "offsets": _one(offsets),
-        "long_name": _one(names),
+        "scale_factor" if len({*scales}) == 1 else "scales": _common_value(scales),
+        "add_offset" if len({*offsets}) == 1 else "offsets": _common_value(offsets),
+        "long_name": _common_value(names),
     }
     if any(units):
         attrs["units"] = units if len(units) > 1 else units[0]
@@ -219,20 +224,12 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
     return attrs
 
 
-def _one(values: tuple[Any, ...]) -> Any:
+def _common_value(values: tuple[Any, ...]) -> Any:
     """The value that all share, else all of them."""
     return values[0] if len({*values}) == 1 else values
 
 
-def _in_python(message: str) -> str:
-    """A message in the words of Python: `--any-gsd` is `any_gsd=True` here."""
-    message = re.sub(r"--bands (\S*\w)", r'bands="\1"', message)
-    return re.sub(
-        r"--(any-\w+)", lambda found: f"{found[1].replace('-', '_')}=True", message
-    ).replace("--", "")
-
-
-def _others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
+def _suggest_others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
     """What else could be done with the array."""
     fits = fit_tasks(array)
     names = [fit.name for fit in fits if fit.fits and fit.name != bundle.spec.name]

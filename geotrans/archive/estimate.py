@@ -9,28 +9,34 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Unpack
 
+from geotrans.archive.batch import BatchKeywords
 from geotrans.archive.catalogue import describe_product
-from geotrans.archive.inputs import Bands, Entry, select_entries
-from geotrans.archive.location import Place
-from geotrans.archive.status import duration
+from geotrans.archive.inputs import Bands, Entry, ItemOptions, select_entries
+from geotrans.archive.location import Location
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.execution.cluster import Cluster
-from geotrans.execution.connect import reach
 from geotrans.product.cog.driver import cog_options
 from geotrans.product.destination import megabytes
-from geotrans.scene import Scene, match_bands, parse_mapping
-from geotrans.scene.stac import Mask, parse_mask
+from geotrans.runtime.progress import format_duration
+from geotrans.scene import Scene, match_bands
+from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
 from geotrans.tasks.domain import as_task_classes, check_domain
+from geotrans.translation.estimate import Estimate, estimate_job
+from geotrans.translation.options import (
+    PixelOptions,
+    RunOptions,
+    join_options,
+    split_options,
+    take_options,
+)
 from geotrans.translation.plan import plan_job
-from geotrans.translation.survey import Survey, survey_job
 from geotrans.translation.translate import translate
-
-_SEARCH = ("stac_api", "collection", "bbox", "datetime")
 
 # Headers read at a time.
 _AT_ONCE = 16
@@ -41,7 +47,7 @@ _SAMPLES, _WHOLE_PX = 5, 2**20
 
 
 @dataclass(frozen=True)
-class Price:
+class ArchiveEstimate:
     """What an archive will cost.
 
     Attributes:
@@ -68,7 +74,7 @@ class Price:
     output_bytes: int
     memory_bytes: int
     workers: int
-    probe: Survey | None
+    probe: Estimate | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same, for JSON."""
@@ -84,7 +90,7 @@ class Price:
         if self.probe is not None:
             plural = "es" * (self.workers > 1)
             lines |= {
-                "time": f"about {duration(self.seconds)}",
+                "time": f"about {format_duration(self.seconds)}",
                 "memory": f"about {megabytes(self.memory_bytes)} in {self.workers} process{plural}",
                 "output": f"{self.out}: about {megabytes(self.output_bytes)}",
             }
@@ -92,48 +98,49 @@ class Price:
         return "\n".join([*told, *(f"refused  {key}: {why}" for key, why in self.refused.items())])
 
 
-def price(
+def estimate_archive(
     inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     task: str | os.PathLike[str] | Bundle,
     *,
     out: str | os.PathLike[str],
-    workers: int = 1,
-    cluster: str | os.PathLike[str] | Cluster | None = None,
-    **choices: Any,
-) -> Price:
+    creation_options: Mapping[str, str] | None = None,
+    **options: Unpack[BatchKeywords],
+) -> ArchiveEstimate:
     """Say what `batch` would cost with the same arguments, and write nothing.
 
     Raises:
         GeotransError: What concerns all scenes.
     """
     bundle = open_bundle(task)
-    spec, place = bundle.spec, Place.of(out)
+    spec, place = bundle.spec, Location.of(out)
     place.check()
-    search = {name: choices.pop(name, None) for name in _SEARCH}
-    mask = parse_mask(choices.pop("mask_asset", None), choices.pop("mask_values", None))
-    bands = choices.pop("bands", None)
-    bands = parse_mapping(bands, spec.source) if isinstance(bands, str) else bands
+    given = dict(options)
+    items = take_options(ItemOptions, given)
+    pixels, run = split_options(given)
+    bands, mask = pixels.band_mapping(spec), items.mask
 
     def look(entry: Entry) -> int | str:
-        return _look(entry, spec, bands, mask, any_gsd=choices.get("any_gsd", False))
+        return _check_header(entry, spec, bands, mask, any_gsd=pixels.any_gsd)
 
-    with reach(cluster, workers=workers) as crew:
-        entries = select_entries(inputs, outside=place.folder, **search)
+    with run.open_cluster() as crew:
+        entries = select_entries(inputs, items, outside=place.folder)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = dict(zip(entries, pool.map(look, entries), strict=True))
         sizes = {entry: n for entry, n in found.items() if isinstance(n, int)}
         refused = {entry.key: why for entry, why in found.items() if isinstance(why, str)}
-        n_workers = workers if crew is None else len(crew.workers)
+        n_workers = run.workers if crew is None else len(crew.workers)
         costs: list[tuple[float, _Cost]] = []
         for part in _parts(sizes):
-            for entry in _from_the_middle(part):
+            for entry in _order_from_middle(part):
                 try:
                     with entry.open(spec, bands, mask) as scene:
-                        asked = {**choices, "bands": entry.left_of(bands)}
                         measure = partial(
-                            _measure, entry, scene, bundle, place.folder, n_workers, asked
-                        )
-                        cost = measure() if crew is None else _there(crew, measure)
+                            _measure, entry, scene, bundle, place.folder,
+                            pixels=replace(pixels, bands=entry.left_of(bands)),
+                            run=replace(run, workers=n_workers, cluster=None),
+                            creation_options=creation_options,
+                        )  # fmt: skip
+                        cost = measure() if crew is None else _measure_on_worker(crew, measure)
                     costs.append((sum(part.values()) / part[entry], cost))
                     break
                 except ClusterError:
@@ -142,7 +149,7 @@ def price(
                     refused[entry.key] = str(error)
                     del sizes[entry], part[entry]
     seconds = sum(share * cost.seconds for share, cost in costs)
-    return Price(
+    return ArchiveEstimate(
         task=bundle.spec.name,
         out=str(place),
         n_scenes=len(sizes),
@@ -150,13 +157,13 @@ def price(
         refused=refused,
         seconds=seconds if crew is None else seconds / n_workers,
         output_bytes=round(sum(share * cost.n_bytes for share, cost in costs)),
-        memory_bytes=max((cost.survey.memory_bytes for _, cost in costs), default=0),
+        memory_bytes=max((cost.estimate.memory_bytes for _, cost in costs), default=0),
         workers=n_workers,
-        probe=costs[len(costs) // 2][1].survey if costs else None,
+        probe=costs[len(costs) // 2][1].estimate if costs else None,
     )
 
 
-def _look(
+def _check_header(
     entry: Entry, spec: TaskSpec, bands: Bands, mask: Mask | None, *, any_gsd: bool
 ) -> int | str:
     """Pixels of a scene, or why it cannot be translated, as far as its header tells."""
@@ -176,7 +183,7 @@ def _look(
 class _Cost:
     """What a scene costs: time, s, and bytes of its product."""
 
-    survey: Survey
+    estimate: Estimate
     seconds: float
     n_bytes: int
 
@@ -188,17 +195,17 @@ def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
     cuts = [i * n // n_parts for i in range(n_parts)]
     return [
         {entry: sizes[entry] for entry in ordered[first:last]}
-        for first, last in zip(cuts, [*cuts[1:], n], strict=True)
+        for first, last in pairwise([*cuts, n])
     ]
 
 
-def _from_the_middle(sizes: dict[Entry, int]) -> list[Entry]:
+def _order_from_middle(sizes: dict[Entry, int]) -> list[Entry]:
     """Scenes, those of middle size first."""
     ordered = sorted(sizes.values())
     return sorted(sizes, key=lambda entry: abs(sizes[entry] - ordered[len(ordered) // 2]))
 
 
-def _there(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
+def _measure_on_worker(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
     """What is measured on a worker, whose network has as many threads as it has itself."""
     worker, threads = next(iter(crew.workers.items()))
     return crew.ask(partial(measure, threads=threads), workers=[worker])[worker]
@@ -209,9 +216,10 @@ def _measure(
     scene: Scene,
     bundle: Bundle,
     folder: Path,
-    workers: int,
-    choices: Mapping[str, Any],
     *,
+    pixels: PixelOptions,
+    run: RunOptions,
+    creation_options: Mapping[str, str] | None,
     threads: int | None = None,
 ) -> _Cost:
     """What one scene costs.
@@ -221,24 +229,26 @@ def _measure(
         scene: The same, open.
         bundle: The task.
         folder: Where its product would be.
-        workers: Processes that would translate, one scene each.
-        choices: Arguments of `plan_job`, and creation options.
+        pixels: Options that decide pixels.
+        run: Options that do not; its workers would have one scene each.
+        creation_options: Options of GDAL's COG driver.
         threads: Threads of the network; its share of this machine's cores unless given.
     """
-    given = dict(choices)
-    asked = given.pop("creation_options", None)
-    job = plan_job(scene, bundle, workers=workers, **given)
+    job = plan_job(scene, bundle, pixels, run)
     if threads is not None:
         job = replace(job, threads=threads)
     path = folder / f"{scene.name}_{bundle.spec.name}.tif"
-    options = cog_options(job.layout, asked)
-    probe = survey_job(job, path=path, options=options, workers=workers)
+    options = cog_options(job.layout, creation_options)
+    probe = estimate_job(job, path=path, options=options, workers=run.workers)
     started = time.perf_counter()  # The network is loaded by now, as for most scenes.
     if math.prod(probe.shape) > _WHOLE_PX:
-        plan_job(scene, bundle, workers=workers, **given)
+        plan_job(scene, bundle, pixels, run)
         return _Cost(probe, probe.seconds + time.perf_counter() - started, probe.output_bytes)
     with TemporaryDirectory() as name:
         whole = Path(name) / path.name
-        translate(scene, bundle, out=whole, creation_options=asked, **given)
+        translate(
+            scene, bundle, out=whole, creation_options=creation_options,
+            **join_options(pixels, replace(run, workers=1)),
+        )  # fmt: skip
         describe_product(whole, bundle, entry, scene)
         return _Cost(probe, time.perf_counter() - started, whole.stat().st_size)

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 from geotrans.archive.stac_inputs import is_stac, read_items, search_items
-from geotrans.errors import SceneError, UsageError
+from geotrans.errors import SceneError, UsageError, option
 from geotrans.scene import Scene, open_scene
 from geotrans.scene.access.urls import is_url, without_secrets
-from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item
+from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item, parse_mask
 from geotrans.tasks.spec import TaskSpec
 
 # Position or description of a band in a scene, by the name of a band a task reads.
@@ -26,6 +26,47 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 _LISTS = (".txt", ".csv")
 # Columns of a list in which a scene may stand, the first that is there.
 _COLUMNS = ("scene", "path", "uri", "url", "href", "file", "filename", "location")
+
+
+class ItemKeywords(TypedDict, total=False):
+    """Keywords of `ItemOptions`."""
+
+    stac_api: str | None
+    collection: Sequence[str] | None
+    bbox: Sequence[float] | None
+    datetime: str | None
+    mask_asset: str | None
+    mask_values: Sequence[int] | str | None
+
+
+@dataclass(frozen=True)
+class ItemOptions:
+    """STAC Items to be searched for, and which of their pixels to leave out.
+
+    Attributes:
+        stac_api: URL of a STAC API, whose items are translated beside those named.
+        collection: Collections to search there.
+        bbox: `xmin, ymin, xmax, ymax` to search in, lon-lat degrees.
+        datetime: When items were acquired: a moment or `START/END`, ISO 8601.
+        mask_asset: Asset of an item that says which pixels to leave out, such as `"scl"`.
+        mask_values: Its values that mark them, such as `"3,8,9,10"`.
+    """
+
+    stac_api: str | None = None
+    collection: Sequence[str] | None = None
+    bbox: Sequence[float] | None = None
+    datetime: str | None = None
+    mask_asset: str | None = None
+    mask_values: Sequence[int] | str | None = None
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask asked for.
+
+        Raises:
+            UsageError: If asset or values are there without the other, or no whole numbers.
+        """
+        return parse_mask(self.mask_asset, self.mask_values)
 
 
 @dataclass(frozen=True)
@@ -93,34 +134,35 @@ class Entry:
 
 def select_entries(
     inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    options: ItemOptions = ItemOptions(),
     *,
     outside: Path,
-    stac_api: str | None = None,
-    collection: Sequence[str] | None = None,
-    bbox: Sequence[float] | None = None,
-    datetime: str | None = None,
 ) -> list[Entry]:
     """What `batch` is given as inputs, and what a STAC API finds.
 
     Args:
         inputs: See `find_entries`.
+        options: What to search for.
         outside: The folder of the products.
-        stac_api: URL of a STAC API to search.
-        collection: Names of its collections.
-        bbox: `xmin, ymin, xmax, ymax`, lon-lat degrees.
-        datetime: A moment or `START/END`, ISO 8601.
 
     Raises:
         UsageError: If a search is described and there is nothing to search.
     """
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
-    search = {"collection": collection, "bbox": bbox, "datetime": datetime}
-    if stac_api is None:
+    search = {
+        "collection": options.collection, "bbox": options.bbox, "datetime": options.datetime,
+    }  # fmt: skip
+    if options.stac_api is None:
         if asked := [name for name, value in search.items() if value]:
-            raise UsageError(f"--{asked[0]} describes a search; give --stac-api, too")
+            raise UsageError(
+                f"{option(asked[0])} describes a search; give {option('stac_api')}, too"
+            )
         return find_entries(inputs, outside=outside)
-    items = search_items(stac_api, collection=collection, bbox=bbox, datetime=datetime)
+    items = search_items(
+        options.stac_api, collection=options.collection, bbox=options.bbox,
+        datetime=options.datetime,
+    )  # fmt: skip
     return find_entries(inputs, outside=outside, items=items)
 
 

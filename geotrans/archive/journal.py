@@ -23,7 +23,7 @@ from typing import Any, Literal
 import psutil
 
 from geotrans.archive.inputs import Entry
-from geotrans.errors import OutputError
+from geotrans.errors import OutputError, option
 
 NAME = "journal.sqlite"
 
@@ -76,7 +76,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A process that works or worked on an archive; times in s since 1970."""
 
     id: int
@@ -152,9 +152,9 @@ class Journal:
         """Every scene by its key."""
         return {row.key: row for row in self._select()}
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
-        return [Run(*row) for row in self._db.execute("SELECT * FROM run ORDER BY id")]
+        return [RunRecord(*row) for row in self._db.execute("SELECT * FROM run ORDER BY id")]
 
     def counts(self, keys: Collection[str] | None = None) -> Counter[str]:
         """Scenes in each state, of all or of some."""
@@ -187,7 +187,7 @@ class Journal:
             if holders and not join:
                 raise OutputError(
                     f"{self.folder} is being worked on by {holders[0]}; wait for it, or share its "
-                    "work with --join"
+                    f"work with {option('join', True)}"
                 )
             self._settle(terms, overwrite=overwrite and not holders)
             if overwrite and not holders:
@@ -311,7 +311,7 @@ class Journal:
             whose = found.get("target") or "the products beside it"
             raise OutputError(
                 f"{self.path} is the journal of {whose}; for {asked.get('target') or 'others'} "
-                "choose another -o, or another directory to run in"
+                f"choose another {option('out')}, or another directory to run in"
             )
         different = [name for name in asked if found and found.get(name) != asked[name]]
         if different and not overwrite:
@@ -319,8 +319,8 @@ class Journal:
                 f"{name} {_short(found.get(name))}, now {_short(asked[name])}" for name in different
             )
             raise OutputError(
-                f"{self.folder} holds the products of another job ({told}); choose another -o, or "
-                "do all of it anew with --overwrite"
+                f"{self.folder} holds the products of another job ({told}); choose another "
+                f"{option('out')}, or do all of it anew with {option('overwrite', True)}"
             )
         if different:
             self._db.execute("DELETE FROM scene")

@@ -6,22 +6,22 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from geotrans.archive.catalogue import write_model
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
-from geotrans.archive.location import Place, belongings, product_name
-from geotrans.archive.scene_task import Order, Outcome, Setup
-from geotrans.archive.workers import hired, settle
-from geotrans.errors import OutputError
+from geotrans.archive.location import Location, product_name, sidecar_names
+from geotrans.archive.scene_task import SceneResult, SceneTask, Setup
+from geotrans.archive.workers import resolve_settings, serve_scenes
+from geotrans.errors import OutputError, option, spell
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.local import local_cluster
 from geotrans.runtime.memory import resident_bytes
 from geotrans.runtime.process import n_cores
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 
 # What workers of a cluster are told lies in a file of this name and the number of the run.
-_ERRAND = ".errand-"
+_WORK_FILE = ".errand-"
 
 
-class Run:
+class Scheduler:
     """The scenes of one run on their way through a crew.
 
     Args:
@@ -49,7 +49,7 @@ class Run:
         self,
         journal: Journal,
         setup: Setup,
-        place: Place,
+        place: Location,
         entries: Collection[Entry],
         *,
         names: Collection[str],
@@ -78,13 +78,13 @@ class Run:
         self, workers: int, cluster: Cluster | None, memory: int | None, progress: Progress | None
     ) -> None:
         """Work until every scene is done or has failed, here or where work is shared."""
-        progress = progress or (lambda label, total: nullcontext(lambda done: None))
+        progress = progress or show_nothing
         self._pending.extend(self.waiting())
         if self._place.target is not None:
             with self._journal.alone():
                 write_model(self._place, self._setup.bundle)
             if told := self._place.trouble():
-                raise OutputError(f"{told}; choose another -o")
+                raise OutputError(f"{told}; choose another {option('out')}")
         with ExitStack() as stack:
             n_workers, threads = min(workers, len(self._pending)), None
             if cluster is None and n_workers > 1:
@@ -94,9 +94,9 @@ class Run:
                 threads = max(1, n_cores() // n_workers)
             self._advance = stack.enter_context(progress("scenes", len(self._pending)))
             setup = self._settled(replace(self._setup, threads=threads), cluster, memory)
-            name = f"{_ERRAND}{self._journal.run}"
+            name = f"{_WORK_FILE}{self._journal.run}"
             work = stack.enter_context(
-                hired(setup, cluster, folder=self._folder, name=name, sample=self._sample())
+                serve_scenes(setup, cluster, folder=self._folder, name=name, sample=self._sample())
             )
             while True:
                 work(self._take, self._done)
@@ -110,14 +110,15 @@ class Run:
         """The setup with a process's share of memory, and the precision of the first run."""
         if memory is not None and cluster is not None:
             memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
-        precision = asked = setup.choices["precision"]
-        if asked == "auto":
-            precision = self._journal.terms().get("runs in", asked)
-        choices = {**setup.choices, "precision": precision}
-        setup = settle(replace(setup, choices=choices, memory=memory), cluster)
-        if precision == "auto" and setup.choices["precision"] != "auto":
+        precision = setup.pixels.precision
+        if precision == "auto":
+            precision = self._journal.terms().get("runs in", precision)
+        pixels = replace(setup.pixels, precision=precision)
+        run = replace(setup.run, memory=memory, workers=1, cluster=None)
+        setup = resolve_settings(replace(setup, pixels=pixels, run=run), cluster)
+        if precision == "auto" and setup.pixels.precision != "auto":
             # Which is faster is found by a clock: asked again, it might say the other.
-            self._journal.remember("runs in", setup.choices["precision"])
+            self._journal.remember("runs in", setup.pixels.precision)
         return setup
 
     def _sample(self) -> str | None:
@@ -128,12 +129,12 @@ class Run:
     def _free(self) -> None:
         """Take back what runs that have died had begun, and say so to workers they may have."""
         alive = self._journal.free()
-        for errand in self._folder.glob(f"{_ERRAND}*"):
-            number = errand.name.removeprefix(_ERRAND).partition("-")[0]
+        for errand in self._folder.glob(f"{_WORK_FILE}*"):
+            number = errand.name.removeprefix(_WORK_FILE).partition("-")[0]
             if number.isdigit() and int(number) not in alive:
                 errand.unlink(missing_ok=True)
 
-    def _take(self) -> Order | None:
+    def _take(self) -> SceneTask | None:
         """The next scene, written down as begun."""
         while self._pending:
             key = self._pending.popleft()
@@ -143,23 +144,26 @@ class Run:
             is_ours = bool(row.ours) or self._overwrite
             product = product_name(row.name, self._setup.bundle.spec.name)
             if not is_ours and (there := self._others(product)):
-                told = f"{there} exists and is not of this job; move it away or give --overwrite"
+                told = (
+                    f"{there} exists and is not of this job; move it away or give "
+                    f"{option('overwrite', True)}"
+                )
                 self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
-            return Order(self._entries[key], self._folder / product, tries=row.tries + 1)
+            return SceneTask(self._entries[key], self._folder / product, tries=row.tries + 1)
         return None
 
     def _others(self, product: str) -> str | None:
         """What is where a product would be, or something that belongs to it."""
-        for name in belongings(product):
+        for name in sidecar_names(product):
             if name in self._names:
                 return f"{self._place}/{name}"
             if (self._folder / name).exists():
                 return str(self._folder / name)
         return None
 
-    def _done(self, order: Order, outcome: Outcome) -> None:
+    def _done(self, order: SceneTask, outcome: SceneResult) -> None:
         """Write down what became of a scene; try it again if that may help."""
         key = order.entry.key
         for note in outcome.notes:
@@ -168,7 +172,7 @@ class Run:
             self._journal.settle(key, "waiting")
             raise OutputError(f"{told}; make room or rights, and the same command goes on")
         if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
-            _log.info("%s: %s; it is tried again", order.entry.name, outcome.reason)
+            _log.info("%s: %s; it is tried again", order.entry.name, spell(outcome.reason or ""))
             self._journal.settle(key, "waiting", witness=outcome.witness)
             self._pending.append(key)
             return
@@ -177,5 +181,5 @@ class Run:
             reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
             facts=outcome.facts,
         )  # fmt: skip
-        _log.info("%s: %s", order.entry.name, outcome.reason or "done")
+        _log.info("%s: %s", order.entry.name, spell(outcome.reason or "done"))
         self._advance(1)

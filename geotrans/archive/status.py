@@ -8,8 +8,10 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from geotrans.archive.journal import Journal, Row, Run
-from geotrans.archive.location import Place
+from geotrans.archive.journal import Journal, Row, RunRecord
+from geotrans.archive.location import Location
+from geotrans.errors import spell
+from geotrans.runtime.progress import format_duration
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Status:
         if self.px_per_s is not None:
             told.append(f"{self.px_per_s / 1e6:.2f} Mpx/s")
         if self.seconds_left:
-            told.append(f"about {duration(self.seconds_left)} left")
+            told.append(f"about {format_duration(self.seconds_left)} left")
         lines = [f"{self.out}: {', '.join(told)}"]
         if self.folder != self.out:
             lines.append(f"journal {self.folder}")
@@ -100,14 +102,14 @@ def read_status(out: str | os.PathLike[str]) -> Status:
     Raises:
         OutputError: If there is no journal.
     """
-    journal = Journal(Place.of(out).folder, read_only=True)
+    journal = Journal(Location.of(out).folder, read_only=True)
     try:
-        return status_of(journal)
+        return read_progress(journal)
     finally:
         journal.close()
 
 
-def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
+def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Status:
     """How far a journal's scenes, or some of them, are."""
     rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
     runs, terms = journal.runs(), journal.terms()
@@ -124,7 +126,7 @@ def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
         task=terms.get("task", ""),
         counts=counts,
         failures=tuple(
-            Failure(row.key, row.name, row.kind or "", row.reason or "", row.tries)
+            Failure(row.key, row.name, row.kind or "", spell(row.reason or ""), row.tries)
             for row in rows
             if row.state == "failed"
         ),
@@ -138,17 +140,8 @@ def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
     )
 
 
-def _worked_s(run: Run, made: list[Row]) -> float:
+def _worked_s(run: RunRecord, made: list[Row]) -> float:
     """Time a run has worked, from its start to its end, its last product, or now."""
     if run.is_alive:
         return time.time() - run.started
     return max(row.ended or run.started for row in made) - run.started
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    minutes, rest = divmod(int(seconds + 0.999), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

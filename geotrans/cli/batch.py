@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from geotrans.cli import completion, console
 from geotrans.cli.options import (
-    AnyGsd,
-    AnyStyle,
-    AnyValues,
-    Arithmetic,
-    As,
-    AsWhat,
-    Bbox,
-    Cluster,
     CreationOptions,
-    Device,
+    DryRun,
     Json,
-    Precision,
-    Seed,
-    Tile,
-    parse_bbox,
+    OldPlan,
+    item_options,
     parse_pairs,
+    pixel_options,
+    run_options,
 )
 from geotrans.errors import EXIT_PARTLY_FAILED, UsageError
 
+if TYPE_CHECKING:
+    from geotrans.archive.inputs import ItemOptions
+    from geotrans.translation.options import PixelOptions, RunOptions
+
 EXAMPLES = (
     "geotrans batch photographs list.csv --task aerial2map -o maps --workers 4",
-    "geotrans batch photographs --task aerial2map -o s3://bucket/maps --plan",
+    "geotrans batch photographs --task aerial2map -o s3://bucket/maps --dry-run",
     "geotrans batch maps --status",
 )
 
@@ -44,6 +40,9 @@ Inputs = Annotated[
 ]
 
 
+@pixel_options
+@run_options
+@item_options
 def command(
     inputs: Inputs = None,
     task: Annotated[
@@ -56,33 +55,9 @@ def command(
         str | None,
         typer.Option("-o", "--output", help="Folder of the products, or s3://BUCKET/PREFIX."),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Bands of the scenes for those of the task.", metavar="red=1,green=2"),
-    ] = None,
-    as_: AsWhat = As.rgb,
-    seed: Seed = 0,
-    tile: Tile = None,
-    halo: Annotated[
-        int | None, typer.Option(help="Context to read around each tile, px.  [default: exact]")
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(help="Budget for all processes together.", metavar="4GB")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that translate, one scene each.")] = 1,
-    cluster: Cluster = None,
-    device: Device = "auto",
-    precision: Arithmetic = Precision.auto,
-    any_gsd: AnyGsd = False,
-    any_values: AnyValues = False,
-    any_style: AnyStyle = False,
-    norm_stats: Annotated[
-        str | None,
-        typer.Option(
-            help="Where instance norms have their statistics from, as in geotrans translate.",
-            metavar="scene|exact|tile|PRODUCT.tif",
-        ),
-    ] = None,
+    *,
+    pixels: PixelOptions,
+    run: RunOptions,
     creation_options: CreationOptions = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do all anew, whatever the folder holds.")
@@ -96,25 +71,9 @@ def command(
     join: Annotated[
         bool, typer.Option("--join", help="Share the work of a run that is at it already.")
     ] = False,
-    stac_api: Annotated[
-        str | None, typer.Option(help="STAC API to search for items.", metavar="URL")
-    ] = None,
-    collection: Annotated[
-        list[str] | None, typer.Option(help="Collection to search there; may be repeated.")
-    ] = None,
-    bbox: Bbox = None,
-    datetime: Annotated[
-        str | None, typer.Option(help="When items were seen.", metavar="START/END")
-    ] = None,
-    mask_asset: Annotated[
-        str | None, typer.Option(help="Asset of items that tells which pixels to leave out.")
-    ] = None,
-    mask_values: Annotated[
-        str | None, typer.Option(help="Its values that mark them.", metavar="3,8,9,10")
-    ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say what it would cost, and write nothing.")
-    ] = False,
+    items: ItemOptions,
+    dry_run: DryRun = False,
+    old_plan: OldPlan = False,
     status: Annotated[
         bool, typer.Option("--status", help="Say how far the archive in a folder is.")
     ] = False,
@@ -130,8 +89,9 @@ def command(
     Of -o s3://bucket/maps (also gs://, az://) that folder is bucket_maps in the current directory,
     where tiles under way are, too.
     """
-    from geotrans.archive import price, read_status
-    from geotrans.archive.batch import batch
+    from geotrans.archive import estimate_archive, read_status
+    from geotrans.archive.batch import BatchKeywords, batch
+    from geotrans.translation.options import join_options
 
     given = inputs or []
     if status:
@@ -140,41 +100,19 @@ def command(
         state = read_status(given[0])
         console.emit(state.to_dict() if as_json else state, as_json=as_json)
         return
-    if task is None or output is None or not (given or stac_api):
+    if task is None or output is None or not (given or items.stac_api):
         raise UsageError("give scenes, --task and -o; or --status and the folder of the products")
-    choices: dict[str, Any] = {
-        "task": task,
-        "out": output,
-        "bands": bands,
-        "as_": as_.value,
-        "seed": seed,
-        "tile": tile,
-        "halo": halo,
-        "memory": memory,
-        "workers": workers,
-        "cluster": cluster,
-        "device": device,
-        "precision": precision.value,
-        "any_gsd": any_gsd,
-        "any_values": any_values,
-        "any_style": any_style,
-        "norm_stats": norm_stats,
-        "creation_options": parse_pairs(creation_options, option="--co"),
-        "stac_api": stac_api,
-        "collection": collection,
-        "bbox": parse_bbox(bbox),
-        "datetime": datetime,
-        "mask_asset": mask_asset,
-        "mask_values": mask_values,
-    }
-    if plan:
-        estimate = price(given, **choices)
+    options = cast(BatchKeywords, {**join_options(pixels, run), **vars(items)})
+    cog = parse_pairs(creation_options, option="--co")
+    if dry_run:
+        estimate = estimate_archive(given, task, out=output, creation_options=cog, **options)
         console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     with console.terminable():
         state = batch(
-            given, overwrite=overwrite, retry_failed=retry_failed, max_retries=max_retries,
-            join=join, progress=partial(console.progress, unit="scenes"), **choices,
+            given, task, out=output, creation_options=cog, overwrite=overwrite,
+            retry_failed=retry_failed, max_retries=max_retries, join=join,
+            progress=partial(console.progress, unit="scenes"), **options,
         )  # fmt: skip
     console.emit(state.to_dict() if as_json else state, as_json=as_json)
     if not state.is_complete:

@@ -28,3 +28,10 @@ def recipes(incomplete: str) -> list[str]:
     from geotrans.labelling.recipe import list_recipes
 
     return [name for name in list_recipes() if name.startswith(incomplete)]
+
+
+def samples(incomplete: str) -> list[str]:
+    """Samples that begin like a word."""
+    from geotrans.scene.samples import list_samples
+
+    return [name for name in list_samples() if name.startswith(incomplete)]

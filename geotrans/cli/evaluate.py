@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,7 +75,7 @@ def command(
     found = evaluate(
         what, data=data, split=split, group=group, inverse=inverse, seed=seed, device=device,
         precision=precision, out=output, overwrite=overwrite,
-        progress=lambda label, total: console.progress(label, total, unit="steps"),
+        progress=partial(console.progress, unit="steps"),
     )  # fmt: skip
     if as_json:
         console.emit(found.to_dict(), as_json=True)

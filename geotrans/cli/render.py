@@ -10,6 +10,7 @@ import typer
 from geotrans.cli import completion, console
 from geotrans.cli.options import Overwrite, parse_bbox
 from geotrans.errors import TaskError, UsageError
+from geotrans.scene.samples import PREFIX
 
 if TYPE_CHECKING:
     from geotrans.maps.style import Style
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "geotrans render town.osm.pbf --style-of map2aerial --gsd 0.6 -o town.tif",
+    "geotrans render sample:town --style-of map2aerial --gsd 0.6 -o town.tif",
     "geotrans render streets.gpkg --like photograph.tif -o map.tif",
 )
 
 
 def command(
     vectors: Annotated[
-        str, typer.Argument(help="GeoPackage, GeoJSON, Shapefile, .osm.pbf or other vectors.")
+        str,
+        typer.Argument(help="GeoPackage, GeoJSON, Shapefile, .osm.pbf ...; or sample:NAME."),
     ],
     gsd: Annotated[float | None, typer.Option(help="Pixel size on the ground, m.")] = None,
     bbox: Annotated[
@@ -90,7 +93,7 @@ def command(
 
 
 def _destination(vectors: str, style: str, output: Path | None) -> Path:
-    source = Path(vectors)
+    source = Path(vectors.removeprefix(PREFIX))
     name = f"{source.name.split('.')[0]}_{style}.tif"
     if output is not None:
         return output / name if output.is_dir() else output

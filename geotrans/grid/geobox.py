@@ -96,14 +96,14 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
         raise TilingError(f"bbox {xmin},{ymin},{xmax},{ymax} is not finite")
     covered: Bounds = geobox.extent.boundingbox.bbox
     if geobox.crs is not None:
-        covered = _project_bounds(covered, geobox.crs.proj, 4326)
-        projected = _project_bounds(bbox, 4326, geobox.crs.proj)
+        covered = project_bounds(covered, geobox.crs.proj, 4326)
+        projected = project_bounds(bbox, 4326, geobox.crs.proj)
         if not all(math.isfinite(v) for v in projected):
             # The box reaches where the projection has no place; only what is covered matters.
             left, bottom, right, top = _shared_bounds(bbox, covered)
             if not (left < right and bottom < top):
                 raise _outside(bbox, covered, geobox)
-            projected = _project_bounds((left, bottom, right, top), 4326, geobox.crs.proj)
+            projected = project_bounds((left, bottom, right, top), 4326, geobox.crs.proj)
         xmin, ymin, xmax, ymax = projected
     corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
     cols, rows = [c for c, _ in corners], [r for _, r in corners]
@@ -135,9 +135,10 @@ def _shared_bounds(one: Bounds, other: Bounds) -> Bounds:
     )
 
 
-def _project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
-    """Bounds of the projected box, its edges followed and not only its corners."""
-    left, bottom, right, top = bounds
+def project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
+    """Bounds of a box in another CRS, its edges followed and not only its corners."""
+    if source == target:
+        return bounds
     transformer = Transformer.from_crs(source, target, always_xy=True)
-    projected: Bounds = transformer.transform_bounds(left, bottom, right, top)
+    projected: Bounds = transformer.transform_bounds(*bounds)
     return projected

@@ -63,6 +63,10 @@ class Window:
         """The window with `n` px more on each side."""
         return Window(self.col_off - n, self.row_off - n, self.width + 2 * n, self.height + 2 * n)
 
+    def scaled(self, n: int) -> Window:
+        """The same ground on a grid of `n` times as many pixels each way."""
+        return Window(self.col_off * n, self.row_off * n, self.width * n, self.height * n)
+
     def relative_to(self, other: Window) -> Window:
         """The same pixels, counted from the top left of `other`."""
         return self.shifted(rows=-other.row_off, cols=-other.col_off)
@@ -79,7 +83,7 @@ class Window:
         return self.intersection(other) == other
 
 
-def reflected(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
+def reflect_indices(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
     """Where the pixels `start .. start + length` of an axis come from if its ends mirror it.
 
     The edge pixel is not repeated, and short axes are mirrored as often as it takes, so that the

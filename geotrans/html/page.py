@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import NewType
 
-from geotrans.errors import OutputError
+from geotrans.runtime.files import write_whole
 
 # Text that is markup; everything else is escaped where it enters a page.
 Html = NewType("Html", str)
@@ -50,7 +49,7 @@ summary { cursor: pointer; }
 """
 
 
-def page(title: str, *blocks: Html, subtitle: str = "") -> str:
+def render_page(title: str, *blocks: Html, subtitle: str = "") -> str:
     """A whole document.
 
     Args:
@@ -127,10 +126,4 @@ def write_page(path: Path, content: str) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(content, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_whole(path, content.encode())

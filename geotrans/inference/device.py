@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from geotrans.errors import DeviceError, UsageError
+from geotrans.errors import DeviceError, UsageError, option
 
 
 def pick_device(asked: str = "auto") -> torch.device:
@@ -26,11 +26,15 @@ def pick_device(asked: str = "auto") -> torch.device:
     if asked == "auto":
         return torch.device("cuda:0" if n_cuda else "cpu")
     if asked == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("asked for mps, and torch finds no Apple GPU here; use --device cpu")
+        raise DeviceError(
+            f"asked for mps, and torch finds no Apple GPU here; use {option('device', 'cpu')}"
+        )
     if not asked.startswith("cuda"):
         return torch.device(asked)
     index = int(asked.partition(":")[2] or 0)
     if index >= n_cuda:
         found = f"{n_cuda}, cuda:0 to cuda:{n_cuda - 1}" if n_cuda else "no CUDA device"
-        raise DeviceError(f"asked for {asked}, and torch finds {found} here; use --device cpu")
+        raise DeviceError(
+            f"asked for {asked}, and torch finds {found} here; use {option('device', 'cpu')}"
+        )
     return torch.device("cuda", index)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from geotrans import __version__
-from geotrans.errors import BundleError, OutputError, UsageError
+from geotrans.errors import BundleError, OutputError, UsageError, option
 from geotrans.grid import Window
 from geotrans.inference.noise_recipe import NOISE_RECIPE
 from geotrans.inference.radiometry import from_network, to_network
@@ -66,7 +66,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Exported:
+class OnnxExport:
     """An ONNX file.
 
     Attributes:
@@ -92,7 +92,7 @@ def export_onnx(
     *,
     norm: NormStatistics | None = None,
     overwrite: bool = False,
-) -> Exported:
+) -> OnnxExport:
     """Write a bundle's generator with everything around it as an ONNX file.
 
     Inputs are `source`, the stored values of the task's bands as float32 `(N, C, H, W)`, and
@@ -116,10 +116,12 @@ def export_onnx(
 
     path, spec = Path(path), bundle.spec
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; replace it with --overwrite or choose another -o")
+        raise OutputError(
+            f"{path} exists; replace it with {option('overwrite', True)} or choose another name"
+        )
     if norm is None and spec.norm == "instance":
         norm = NormStatistics("tile")
-    model = _traced(_Graph(bundle, norm))
+    model = _trace(_Graph(bundle, norm))
     onnx.helper.set_model_props(model, _metadata(bundle, norm))
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
@@ -130,7 +132,7 @@ def export_onnx(
             f"than {TOLERANCE:g}, and was not written"
         )
     write_whole(path, content)
-    return Exported(path, parity, OPSET, len(content))
+    return OnnxExport(path, parity, OPSET, len(content))
 
 
 class _Linear(nn.Module):
@@ -207,7 +209,7 @@ def _product_dtype(spec: TaskSpec) -> np.dtype[Any]:
     )
 
 
-def _traced(graph: _Graph) -> Any:
+def _trace(graph: _Graph) -> Any:
     """The model, with any number of windows of any height and width on the stride."""
     import onnxscript  # noqa: F401  torch's exporter needs it and tells so less plainly
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,14 @@ from geotrans.grid import Window, bbox_window, window_geobox
 from geotrans.labelling.recipe import Recipe
 from geotrans.labelling.scene import LabelScene
 from geotrans.maps.style import BLANK
-from geotrans.output import check_out, whole, windows
+from geotrans.output import check_output, iter_windows, write_whole_raster
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene.base import Scene
 from geotrans.scene.open import open_scene
 from geotrans.scene.views.classes import CLASSES_TAG, write_category_names
 
 if TYPE_CHECKING:
     import xarray as xr
-
-# Begins a count of px; what it yields is called with each number of px done.
-Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 _BLOCK = 512
 # GDAL's own cache would take a twentieth of the machine.
@@ -63,7 +60,7 @@ def label(
         any_gsd: Take pixels of a size the recipe is not meant for.
         any_values: Take values the recipe is not meant for.
         overwrite: Whether an existing file may be replaced.
-        progress: Called as `progress(label, total=px)`.
+        progress: How to tell how far it is.
 
     Returns:
         The file.
@@ -75,15 +72,17 @@ def label(
         SceneError: If scene or vectors are missing, damaged or without CRS.
         OutputError: If the file cannot be written.
     """
-    path = check_out(Path(out), overwrite=overwrite, inputs=(scene, vectors), what="class raster")
+    path = check_output(
+        Path(out), overwrite=overwrite, inputs=(scene, vectors), what="class raster"
+    )
     labels = LabelScene(
         open_scene(scene), recipe, bands=bands, vectors=vectors,
         any_gsd=any_gsd, any_values=any_values,
     )  # fmt: skip
     area = Window.whole(labels.shape) if bbox is None else bbox_window(labels.geobox, bbox)
-    begin = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     n_px = area.width * area.height
-    with begin("labelling", total=n_px) as advance, whole(path) as partial:
+    with progress("labelling", n_px) as advance, write_whole_raster(path) as partial:
         _write(labels, area, partial, advance=advance)
     write_category_names(path, [one.name for one in labels.classes])
     return path
@@ -110,7 +109,7 @@ def _write(labels: LabelScene, area: Window, path: Path, *, advance: Callable[[i
             **{CLASSES_TAG: json.dumps([one.name for one in labels.classes])},
         )
         sums = []
-        for window in windows(area.height, area.width):
+        for window in iter_windows(area.height, area.width):
             classes = labels.read(window.shifted(rows=area.row_off, cols=area.col_off)).data
             part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
             file.write(classes, window=part)

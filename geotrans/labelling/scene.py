@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import ConfigError, DomainError, SceneError
+from geotrans.errors import ConfigError, DomainError, SceneError, option
 from geotrans.grid import Window, gsd_m, window_geobox
-from geotrans.labelling.indices import majority, measure
+from geotrans.labelling.indices import compute_index, local_majority
 from geotrans.labelling.recipe import Recipe, load_recipe
 from geotrans.maps.style import BLANK
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import match_bands
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 from geotrans.scene.padding import read_padded
 from geotrans.scene.radiometry import foreign_values
 from geotrans.scene.views.classes import CLASSES_TAG
@@ -29,7 +29,7 @@ _GSD_TOLERANCE = 0.05
 _JUDGED_PX = 512
 
 
-class LabelScene(Scene):
+class LabelScene(SceneView):
     """Classes of a scene, one band, made where they are read.
 
     A pixel's class depends on the pixels around it and never on the window it is read in.
@@ -70,14 +70,15 @@ class LabelScene(Scene):
             self._check_values(wanted)
         # Without a CRS the thresholds' own middle has to do.
         size = sum(self.recipe.gsd_m) / 2 if found is None else found
-        self.texture_px = _odd(self.recipe.texture_m / size)
-        self.majority_px = _odd(self.recipe.majority_m / size)
+        self.texture_px = _make_odd(self.recipe.texture_m / size)
+        self.majority_px = _make_odd(self.recipe.majority_m / size)
         self.vectors = vectors
         self._renderer = self._draws(vectors)
         self.classes = self.recipe.ruled if vectors is None else self.recipe.classes
         uint8 = np.dtype(np.uint8)
         colors = {i: (*one.color, 255) for i, one in enumerate(self.classes)}
         super().__init__(
+            scene,
             replace(
                 scene.info,
                 bands=(Band(1, "class", None, "palette", uint8),),
@@ -86,7 +87,7 @@ class LabelScene(Scene):
                 maskable=True,
                 colormap=colors,
                 tags={CLASSES_TAG: json.dumps([one.name for one in self.classes])},
-            )
+            ),
         )
 
     @property
@@ -99,10 +100,6 @@ class LabelScene(Scene):
     def halo(self) -> int:
         """How far around a pixel its class depends on, px."""
         return self.texture_px // 2 + self.majority_px // 2
-
-    def close(self) -> None:
-        """Close the scene beneath."""
-        self.scene.close()
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = read_padded(self.scene, window.grown(self.halo), self._bands)
@@ -121,7 +118,7 @@ class LabelScene(Scene):
     def _sorted(self, data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Classes by the rules, the halo used up."""
         planes = dict(zip(self.recipe.bands, data.astype(np.float32), strict=True))
-        measures = measure(planes, self.recipe.measures or ("nir",), size=self.texture_px)
+        measures = compute_index(planes, self.recipe.measures or ("nir",), size=self.texture_px)
         classes = np.full(next(iter(measures.values())).shape, BLANK, np.uint8)
         for rule in self.recipe.rules:
             fits = classes == BLANK
@@ -131,7 +128,7 @@ class LabelScene(Scene):
                 if high is not None:
                     fits &= measures[name] <= np.float32(high)
             classes[fits] = self.recipe.index(rule.class_name)
-        return majority(classes, len(self.recipe.classes), self.majority_px)
+        return local_majority(classes, len(self.recipe.classes), self.majority_px)
 
     def _painted(self, classes: npt.NDArray[np.uint8], window: Window) -> npt.NDArray[np.uint8]:
         """The same with what vectors paint over it."""
@@ -150,8 +147,8 @@ class LabelScene(Scene):
         if not low * (1 - _GSD_TOLERANCE) <= found <= high * (1 + _GSD_TOLERANCE):
             raise DomainError(
                 f"{self.scene.name} has pixels of {found:.3g} m, and recipe '{self.recipe.name}' "
-                f"is meant for {low:g} to {high:g} m; resample the scene, or give --any-gsd if "
-                "this is meant"
+                f"is meant for {low:g} to {high:g} m; resample the scene, or give "
+                f"{option('any_gsd', True)} if this is meant"
             )
 
     def _check_values(self, wanted: list[WantedBand]) -> None:
@@ -161,7 +158,7 @@ class LabelScene(Scene):
             raise DomainError(
                 f"{self.scene.name} is unlike what recipe '{self.recipe.name}' is meant for: "
                 f"{found.replace('the task has seen', 'the recipe is meant for')}; scale the "
-                "scene to these, or give --any-values if this is meant"
+                f"scene to these, or give {option('any_values', True)} if this is meant"
             )
 
     def _draws(self, vectors: str | PathLike[str] | None) -> Any:
@@ -187,6 +184,6 @@ class WantedBand:
     value_range: tuple[float, float] = (0.0, 255.0)
 
 
-def _odd(size: float) -> int:
+def _make_odd(size: float) -> int:
     """The odd number of px nearest to a size, 1 at least."""
     return max(1, 2 * round((size - 1) / 2) + 1)

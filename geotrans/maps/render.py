@@ -7,7 +7,6 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,20 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
 from geotrans.errors import OutputError, UsageError
-from geotrans.grid import Window, window_geobox
-from geotrans.maps.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
+from geotrans.grid import Bounds, Window, window_geobox
+from geotrans.maps.map_grid import (
+    check_grid_choice,
+    choose_crs,
+    grid_like,
+    lattice_grid,
+    resolve_bbox,
+)
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.renderer import MapRenderer
 from geotrans.maps.style import Style, load_style
-from geotrans.maps.vectors import Bounds
-from geotrans.output import check_out, whole, windows
+from geotrans.output import check_output, iter_windows, write_whole_raster
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene.views.classes import PALETTE_TAG
-
-# Begins a count of px; what it yields is called with each number of px done.
-Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 _BLOCK = 512
 # GDAL's own cache would take a twentieth of the machine.
@@ -57,7 +59,8 @@ def render_map(
     """Draw vectors as a map raster: tiled RGB GeoTIFF, with a mask where the map leaves blanks.
 
     Args:
-        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads.
+        vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads;
+            `sample:NAME`, the vectors of a sample.
         out: File to write; it appears whole or not at all.
         style: Name of a shipped style, a YAML file, or the mapping such a file holds.
         gsd_m: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
@@ -68,7 +71,7 @@ def render_map(
         like: Raster on whose grid to draw, instead of `gsd_m`, `bbox` and `crs`.
         geobox: Grid to draw on, instead of all these.
         overwrite: Whether an existing file may be replaced.
-        progress: Called as `progress(label, total=px)`.
+        progress: How to tell how far it is.
 
     Returns:
         The file.
@@ -81,14 +84,12 @@ def render_map(
 
     Examples:
         >>> import geotrans
-        >>> from geotrans.scene.samples import sample_files
-        >>> _, vectors = sample_files("suburb")
-        >>> str(geotrans.render_map(vectors, "suburb_map.tif", gsd_m=2))
+        >>> str(geotrans.render_map("sample:suburb", "suburb_map.tif", gsd_m=2))
         'suburb_map.tif'
     """
     style = load_style(style)
-    check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
-    path = check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    check_grid_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
+    path = check_output(Path(out), overwrite=overwrite, inputs=(vectors, like))
     source, mapping = open_vectors(vectors, style)
     if like is not None:
         geobox, map_crs = grid_like(like)
@@ -101,10 +102,13 @@ def render_map(
     renderer = MapRenderer(source, style, map_crs)
     if geobox is None:
         assert gsd_m is not None
-        place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
+        place = resolve_bbox(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
         geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
-    begin = progress or (lambda label, total: nullcontext(lambda done: None))
-    with begin("drawing", total=math.prod(geobox.shape)) as advance, whole(path) as partial:
+    progress = progress or show_nothing
+    with (
+        progress("drawing", math.prod(geobox.shape)) as advance,
+        write_whole_raster(path) as partial,
+    ):
         _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
     return path
 
@@ -139,7 +143,7 @@ def _write(
         )
         mask, sums = _Mask(file), []
         is_painted = False
-        for window in windows(height, width):
+        for window in iter_windows(height, width):
             drawing = renderer.draw(window_geobox(geobox, window))
             is_painted |= drawing.is_painted
             part = RasterioWindow(*_fields(window))

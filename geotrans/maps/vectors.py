@@ -16,9 +16,9 @@ import pyogrio.errors
 import pyproj
 import shapely
 
-from geotrans.errors import ConfigError, SceneError, nearest
-
-Bounds = tuple[float, float, float, float]
+from geotrans.errors import ConfigError, SceneError, suggest
+from geotrans.grid import Bounds
+from geotrans.scene.samples import PREFIX, sample_vectors
 
 # Sources of at most this many features are read at once and kept.
 KEPT_FEATURES = 20_000
@@ -51,7 +51,7 @@ class VectorSource:
     """A file of vectors that pyogrio reads.
 
     Args:
-        path: File, folder of shapefiles, or URL.
+        path: File, folder of shapefiles, URL, or `sample:NAME` of a sample that has vectors.
 
     Attributes:
         path: Where it is read.
@@ -64,7 +64,7 @@ class VectorSource:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = self.origin = fspath(path)
+        self.path = self.origin = _resolve(fspath(path))
         self.name = Path(self.path).name
         if not (_is_remote(self.path) or Path(self.path).exists()):
             raise SceneError(f"no vectors at {self.path}: there is no such file")
@@ -98,7 +98,7 @@ class VectorSource:
             return self.layers[0]
         asked = "the style names no layer" if name is None else f"the style asks for layer '{name}'"
         raise ConfigError(
-            f"{asked}; {self.name} has {', '.join(self.layers)}{nearest(name or '', self.layers)}"
+            f"{asked}; {self.name} has {', '.join(self.layers)}{suggest(name or '', self.layers)}"
         )
 
     def info(self, layer: str) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ class VectorSource:
             return
         raise ConfigError(
             f"the style asks for field '{missing[0]}' of layer '{layer}'; {self.name} has "
-            f"{', '.join(known) or 'none'} there{nearest(missing[0], known)}"
+            f"{', '.join(known) or 'none'} there{suggest(missing[0], known)}"
         )
 
     def n_features(self, layer: str) -> int:
@@ -204,6 +204,13 @@ def _tag(stores: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.str_]:
     found = [pattern.search(store) if store else None for store in stores]
     texts = [re.sub(r"\\(.)", r"\1", match[1]) if match else "" for match in found]
     return np.array(texts, dtype=str)
+
+
+def _resolve(path: str) -> str:
+    """The file behind a sample's name."""
+    if not path.startswith(PREFIX):
+        return path
+    return str(sample_vectors(path.removeprefix(PREFIX)))
 
 
 def _is_remote(path: str) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import UsageError, nearest
+from geotrans.errors import UsageError, suggest
 from geotrans.scene import Patch
+from geotrans.scene.radiometry import as_dtype
 
 # Px over which the weight of a tile rises from its edge inward.
 FEATHER_PX = 128
@@ -93,10 +94,10 @@ def mean(layers: Iterable[Layer], canvas: Patch) -> None:
         weights[at] += weight
     np.divide(total, weights, out=total, where=canvas.valid)
     total += canvas.data
-    canvas.data[:] = stored(total, canvas.data.dtype)
+    canvas.data[:] = as_dtype(total, canvas.data.dtype)
 
 
-# By the names of `--blend`; the last three have no meaning for classes.
+# By the names of `blend`; the last three have no meaning for classes.
 BLENDS: dict[str, Blend] = {
     "first": first,
     "last": last,
@@ -115,7 +116,7 @@ def check_blend(name: str, *, of_classes: bool) -> None:
         UsageError: If not.
     """
     if name not in BLENDS:
-        raise UsageError(f"no blend '{name}'{nearest(name, BLENDS)}; choose {', '.join(BLENDS)}")
+        raise UsageError(f"no blend '{name}'{suggest(name, BLENDS)}; choose {', '.join(BLENDS)}")
     if of_classes and name in _OF_NUMBERS:
         others = ", ".join(one for one in BLENDS if one not in _OF_NUMBERS)
         raise UsageError(f"the tiles hold classes, which have no mean; choose a blend of {others}")
@@ -143,14 +144,6 @@ def edge_weight(valid: npt.NDArray[np.bool_], feather: int) -> npt.NDArray[np.fl
         distance = np.minimum(np.minimum(before, after), np.minimum(ramp, n + 1 - ramp))
     weight: npt.NDArray[np.float64] = np.minimum(distance, feather) / feather
     return weight
-
-
-def stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Values as a raster of a type stores them: rounded and within its limits."""
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype)
 
 
 def _put(layer: Layer, canvas: Patch, where: npt.NDArray[np.bool_]) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import uuid
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans import __version__
-from geotrans.errors import GeotransError, OutputError, SceneError
+from geotrans.errors import GeotransError, OutputError, SceneError, option
 from geotrans.grid import (
     TilePlan,
     Window,
@@ -43,7 +42,7 @@ from geotrans.mosaicking.tileset import (
     tile_window,
 )
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene import Scene, open_scene
 from geotrans.scene.padding import read_mirrored
 from geotrans.tasks import Bundle, open_bundle
@@ -127,7 +126,7 @@ def cut_tiles(
         >>> made.shape
         (900, 1200)
     """
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     folder = Path(out).expanduser()
     with quiet_gdal():
         source = open_scene(scene)
@@ -191,7 +190,9 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
     if not (folder / PLAN).is_file():
         raise OutputError(f"{folder} exists and holds no tiles; give another folder")
     if not overwrite:
-        raise OutputError(f"{folder} already holds tiles; replace them with --overwrite")
+        raise OutputError(
+            f"{folder} already holds tiles; replace them with {option('overwrite', True)}"
+        )
 
 
 def _write(
@@ -226,7 +227,7 @@ def _write(
                 window=RasterioWindow(at.col_off, at.row_off, at.width, at.height),
             )
             is_whole &= bool(valid.all())
-            tiles[name] = TileCell(core=_numbers(tile.core), window=_numbers(window))
+            tiles[name] = TileCell(core=_parse_sizes(tile.core), window=_parse_sizes(window))
             if valid.any():
                 grid = window_geobox(scene.geobox, window)
                 write_tile(folder / f"{name}.{kind}", scene, patch, grid, kind)
@@ -256,5 +257,5 @@ def _write(
     )
 
 
-def _numbers(window: Window) -> tuple[int, int, int, int]:
+def _parse_sizes(window: Window) -> tuple[int, int, int, int]:
     return window.col_off, window.row_off, window.width, window.height

@@ -6,31 +6,30 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from geotrans.errors import UsageError
-from geotrans.execution.local import staff
+from geotrans.execution.local import start_workers
 from geotrans.grid import gsd_m as grid_gsd_m
 from geotrans.mosaicking.balance import solve_balance
-from geotrans.mosaicking.blend import FEATHER_PX, check_blend
+from geotrans.mosaicking.blend import check_blend
 from geotrans.mosaicking.job import BlockWriter, MosaicJob, plan_mosaic
+from geotrans.mosaicking.options import MosaicKeywords, MosaicOptions
 from geotrans.mosaicking.overlaps import draw_seams, measure_overlaps
 from geotrans.mosaicking.placement import choose_grid, place_sources
-from geotrans.mosaicking.scene import JoinedScene
-from geotrans.mosaicking.sources import Sources, find_rasters, read_sources, some
+from geotrans.mosaicking.scene import MosaicScene
+from geotrans.mosaicking.sources import Sources, find_rasters, list_some, read_sources
 from geotrans.mosaicking.tags import mosaic_tags
 from geotrans.mosaicking.tileset import load_tileset, match_names, place_tiles
-from geotrans.output import check_out
-from geotrans.parts import Parts
+from geotrans.output import check_output
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.destination import check_space, megabytes
-from geotrans.product.make import keeping, make_product
+from geotrans.product.destination import Destination, check_space, megabytes
+from geotrans.product.make import make_product, open_parts
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
-from geotrans.runtime.progress import Progress
+from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Mosaic:
 
 
 @dataclass(frozen=True)
-class MosaicSurvey:
+class MosaicEstimate:
     """What a mosaic would be, from headers alone.
 
     Attributes:
@@ -117,20 +116,11 @@ def mosaic(
     tiles: Iterable[PathLike] | PathLike,
     *,
     out: PathLike,
-    blend: str = "first",
-    feather: int = FEATHER_PX,
-    seamline: bool = False,
-    balance: bool = False,
-    crs: Any = None,
-    gsd_m: float | None = None,
-    bbox: tuple[float, float, float, float] | None = None,
-    like: PathLike | None = None,
-    resampling: str = "bilinear",
-    plan: PathLike | None = None,
     workers: int = 1,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    **options: Unpack[MosaicKeywords],
 ) -> Mosaic:
     """Join rasters of one kind into a cloud-optimised GeoTIFF.
 
@@ -140,24 +130,12 @@ def mosaic(
     Args:
         tiles: Files, directories, patterns or URLs; the order counts for `first` and `last`.
         out: File to write.
-        blend: What becomes of a pixel that several tiles hold: `"first"`, `"last"`, `"min"`,
-            `"max"`, `"mean"`, or `"feather"`, a mean whose weights rise from each tile's edge.
-        feather: Px over which they rise.
-        seamline: Cut overlaps where the tiles differ least, instead of blending them.
-        balance: Give each tile the gain and offset, band by band, with which they agree best where
-            they overlap.
-        crs: CRS of the mosaic; that of most tiles unless given.
-        gsd_m: Its pixel size, m; that of most tiles, whose pixels are then copied, unless given.
-        bbox: `xmin, ymin, xmax, ymax` of the part that is wanted, lon-lat degrees.
-        like: Raster whose grid it is, instead of the three above.
-        resampling: How tiles on other pixels are brought to these.
-        plan: `plan.json` of the tiles that `cut_tiles` made, or their folder: it says where each
-            tile goes, by its name, and of which only the core is wanted. Leave out the choices
-            above.
         workers: Processes that make blocks.
         overwrite: Replace an existing file, and discard parts of another run.
         creation_options: Options of GDAL's COG driver.
         progress: How to tell how far it is.
+        **options: Fields of `geotrans.mosaicking.options.MosaicOptions`: blend, feather, seamline,
+            balance, crs, gsd_m, bbox, like, resampling, plan.
 
     Returns:
         Where the mosaic is, and how it was made.
@@ -173,34 +151,29 @@ def mosaic(
         ('both.tif', (900, 1200), 2)
     """
     started = time.monotonic()
-    progress = progress or (lambda label, total: nullcontext(lambda done: None))
+    progress = progress or show_nothing
     if workers < 1:
         raise UsageError(f"asked for {workers} workers; give at least 1")
+    choices = MosaicOptions(**options)
     with quiet_gdal():
-        path, sources, job = _plan(
-            tiles, out=out, blend=blend, feather=feather, seamline=seamline, balance=balance,
-            crs=crs, gsd_m=gsd_m, bbox=bbox, like=like, resampling=resampling, plan=plan,
-            overwrite=overwrite,
-        )  # fmt: skip
-        options = cog_options(job.layout, creation_options)
-        check_space(path, _held_px(job) * job.layout.bytes_per_px)
-        parts = Parts.beside(path)
-        parts.begin(job, overwrite=overwrite)
-        with keeping(parts, job):
-            if balance:
+        path, sources, job = _plan(tiles, choices, out=out, overwrite=overwrite)
+        cog = cog_options(job.layout, creation_options)
+        check_space(path, _max_px(job) * job.layout.bytes_per_px)
+        with open_parts(path, job, overwrite=overwrite) as parts:
+            if choices.balance:
                 with progress("comparing overlaps", len(job.scene.placed)) as advance:
                     overlaps = measure_overlaps(job.scene, advance=advance)
                 job.scene.balance = solve_balance(overlaps, len(job.scene.placed))
-            if seamline:
+            if choices.seamline:
                 with progress("cutting overlaps", len(job.scene.placed)) as advance:
                     draw_seams(job.scene, parts.folder / "seams", advance=advance)
-            with staff(None, workers) as hands:
+            with start_workers(None, workers) as get_cluster:
                 done = make_product(
-                    BlockWriter(job, parts), path, options, tags=mosaic_tags(job, sources),
+                    BlockWriter(job, parts), Destination(path), cog,
+                    tags=mosaic_tags(job, sources),
                     xmp=xmp_packet(sources.n_synthetic / len(sources.items)),
-                    label="joining", staff=hands, progress=progress,
+                    label="joining", get_cluster=get_cluster, progress=progress,
                 )  # fmt: skip
-        parts.discard()
     seconds = time.monotonic() - started
     _log.info("%s in %.1f s", path, seconds)
     return Mosaic(
@@ -214,13 +187,17 @@ def mosaic(
     )
 
 
-def survey_mosaic(
-    tiles: Iterable[PathLike] | PathLike, *, out: PathLike, overwrite: bool = False, **choices: Any
-) -> MosaicSurvey:
+def estimate_mosaic(
+    tiles: Iterable[PathLike] | PathLike,
+    *,
+    out: PathLike,
+    overwrite: bool = False,
+    **options: Unpack[MosaicKeywords],
+) -> MosaicEstimate:
     """Say what `mosaic` would do with the same arguments, and write nothing."""
     with quiet_gdal():
-        path, _, job = _plan(tiles, out=out, overwrite=overwrite, **choices)
-    return MosaicSurvey(
+        path, _, job = _plan(tiles, MosaicOptions(**options), out=out, overwrite=overwrite)
+    return MosaicEstimate(
         path=path,
         crs=str(job.geobox.crs or "no CRS"),
         gsd_m=grid_gsd_m(job.geobox),
@@ -231,18 +208,20 @@ def survey_mosaic(
         n_resampled=job.scene.n_resampled,
         n_blocks=len(job.plan),
         covered=_covered_px(job) / job.n_px,
-        raw_bytes=_held_px(job) * job.layout.bytes_per_px,
+        raw_bytes=_max_px(job) * job.layout.bytes_per_px,
     )
 
 
-def _tell_mixture(sources: Sources) -> None:
+def _warn_of_mixture(sources: Sources) -> None:
     """Warn where more than one network painted the tiles: maps among photographs, say."""
     painted: dict[tuple[str, str], list[str]] = {}
     for one in sources.items:
         if one.task is not None:
             painted.setdefault(one.task, []).append(one.path)
     if len(painted) > 1:
-        told = "; ".join(f"{task} {sha[:8]}: {some(who)}" for (task, sha), who in painted.items())
+        told = "; ".join(
+            f"{task} {sha[:8]}: {list_some(who)}" for (task, sha), who in painted.items()
+        )
         _log.warning(
             "%d networks painted the tiles (%s); the mosaic joins them all, and names none",
             len(painted), told,
@@ -250,60 +229,39 @@ def _tell_mixture(sources: Sources) -> None:
 
 
 def _plan(
-    tiles: Iterable[PathLike] | PathLike,
-    *,
-    out: PathLike,
-    blend: str = "first",
-    feather: int = FEATHER_PX,
-    seamline: bool = False,
-    balance: bool = False,
-    crs: Any = None,
-    gsd_m: float | None = None,
-    bbox: tuple[float, float, float, float] | None = None,
-    like: PathLike | None = None,
-    resampling: str = "bilinear",
-    plan: PathLike | None = None,
-    overwrite: bool = False,
+    tiles: Iterable[PathLike] | PathLike, options: MosaicOptions, *, out: PathLike, overwrite: bool
 ) -> tuple[Path, Sources, MosaicJob]:
-    """Settle everything that decides the pixels of a mosaic; arguments as in `mosaic`."""
+    """Settle everything that decides the pixels of a mosaic."""
     paths = find_rasters([tiles] if isinstance(tiles, str | os.PathLike) else tiles)
-    path = check_out(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
-    if feather < 1:
-        raise UsageError(f"a feather of {feather} px is none; give at least 1")
-    if seamline and blend != "first":
-        raise UsageError(f"along a seamline nothing is left to blend; leave out blend {blend}")
-    if plan is not None:
-        given = (seamline or None, balance or None, crs, gsd_m, bbox, like)
-        if blend != "first" or any(one is not None for one in given):
-            raise UsageError(
-                "the plan says where every pixel goes; leave out blend, seamline, balance, crs, "
-                "gsd, bbox and like"
-            )
-        sources, scene = _put_together(Path(plan).expanduser(), paths)
-        _tell_mixture(sources)
+    path = check_output(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
+    if options.plan is not None:
+        sources, scene = _place_by_plan(Path(options.plan).expanduser(), paths)
+        _warn_of_mixture(sources)
         return path, sources, plan_mosaic(scene)
     sources = read_sources(paths)
-    _tell_mixture(sources)
+    _warn_of_mixture(sources)
     of_classes = sources.info.colormap is not None
-    check_blend(blend, of_classes=of_classes)
-    if balance and of_classes:
+    check_blend(options.blend, of_classes=of_classes)
+    if options.balance and of_classes:
         raise UsageError("the tiles hold classes, which have no brightness; leave out balance")
-    grid = choose_grid(sources.items, crs=crs, gsd_m=gsd_m, bbox=bbox, like=like)
-    scene = JoinedScene(
+    grid = choose_grid(
+        sources.items, crs=options.crs, gsd_m=options.gsd_m, bbox=options.bbox, like=options.like
+    )
+    scene = MosaicScene(
         sources,
         place_sources(sources.items, grid),
         grid,
-        crs_wkt=_words(sources, grid),
-        blend=blend,
-        feather=feather,
-        seamline=seamline,
-        extra={"balance": True} if balance else None,
-        resampling=resampling,
+        crs_wkt=_crs_text(sources, grid),
+        blend=options.blend,
+        feather=options.feather,
+        seamline=options.seamline,
+        extra={"balance": True} if options.balance else None,
+        resampling=options.resampling,
     )
     return path, sources, plan_mosaic(scene)
 
 
-def _put_together(plan: Path, paths: Sequence[str]) -> tuple[Sources, JoinedScene]:
+def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicScene]:
     """The cores of tiles that were cut by a plan, where they were cut from."""
     tileset = load_tileset(plan)
     named = match_names(tileset, paths)
@@ -318,14 +276,14 @@ def _put_together(plan: Path, paths: Sequence[str]) -> tuple[Sources, JoinedScen
     if tileset.valid is not None:
         folder = plan if plan.is_dir() else plan.parent
         mask = (str(folder / tileset.valid), scale)
-    scene = JoinedScene(
+    scene = MosaicScene(
         sources, placed, tileset.joined_grid(scale), crs_wkt=tileset.crs, mask=mask,
         extra={"plan": tileset.source, "plan_identity": tileset.source_identity, "scale": scale},
     )  # fmt: skip
     return sources, scene
 
 
-def _words(sources: Sources, grid: Any) -> str | None:
+def _crs_text(sources: Sources, grid: Any) -> str | None:
     """The CRS of the mosaic in the words of a tile that has it, else in PROJ's."""
     if grid.crs is None:
         return None
@@ -337,6 +295,6 @@ def _covered_px(job: MosaicJob) -> int:
     return sum(one.place.width * one.place.height for one in job.scene.placed)
 
 
-def _held_px(job: MosaicJob) -> int:
+def _max_px(job: MosaicJob) -> int:
     """Pixels that tiles hold, at most."""
     return min(job.n_px, _covered_px(job))

@@ -12,7 +12,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 
-from geotrans.errors import UsageError
+from geotrans.errors import UsageError, option
 from geotrans.grid import window_geobox
 from geotrans.mosaicking.tileset import TileSet
 from geotrans.scene import Patch, Scene
@@ -30,7 +30,7 @@ def check_format(scene: Scene, kind: Format) -> None:
     if kind == "png" and (n not in (1, 3) or str(scene.dtype) not in ("uint8", "uint16")):
         raise UsageError(
             f"a PNG holds 1 or 3 bands of uint8 or uint16; {scene.name} has {n} of {scene.dtype}; "
-            "use --format tif"
+            f"use {option('format_', 'tif')}"
         )
 
 

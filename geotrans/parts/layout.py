@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import UsageError
+from geotrans.errors import UsageError, option
 from geotrans.scene import Patch, Scene
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
@@ -82,7 +82,7 @@ class Layout:
         data = np.ascontiguousarray(data, self.dtype)
         nodata = data.dtype.type(0 if self.nodata is None else self.nodata)
         if self.nodata is not None:
-            data[data == nodata] = _beside(nodata)
+            data[data == nodata] = _read_class_names(nodata)
         if not valid.all():
             data[:, ~valid] = nodata
         return Patch(data, valid)
@@ -104,7 +104,9 @@ def product_layout(
     """
     if as_ == "classes":
         if spec.palette is None:
-            raise UsageError(f"task '{spec.name}' makes no map, so it has no classes; use --as rgb")
+            raise UsageError(
+                f"task '{spec.name}' makes no map, so it has no classes; use {option('as_', 'rgb')}"
+            )
         band = LayoutBand("class", "palette")
         return Layout((band,), "uint8", classes=spec.palette, scale=spec.scale)
     dtypes = {str(scene.dtype) if b.dtype == "source" else b.dtype for b in spec.target}
@@ -112,7 +114,9 @@ def product_layout(
         wanted.name: found for wanted, found in zip(spec.source, scene.select(bands), strict=True)
     }
     layout_bands = []
-    for target, color in zip(spec.target, color_names([b.name for b in spec.target]), strict=True):
+    for target, color in zip(
+        spec.target, guess_color_names([b.name for b in spec.target]), strict=True
+    ):
         source = carried.get(target.name)
         if target.dtype == "source" and source is not None:
             # Stored values of the same kind as the source's mean the same.
@@ -131,14 +135,14 @@ def product_layout(
     )
 
 
-def color_names(names: Sequence[str]) -> list[str]:
+def guess_color_names(names: Sequence[str]) -> list[str]:
     """Colour interpretation of bands by name; GeoTIFF knows colours only as the first three."""
     if tuple(names[:3]) == _COLORS:
         return [*_COLORS, *("undefined" for _ in names[3:])]
     return ["gray" if i == 0 else "undefined" for i in range(len(names))]
 
 
-def _beside(value: Any) -> Any:
+def _read_class_names(value: Any) -> Any:
     """The value of the same type next to `value`, upwards if there is one."""
     dtype = np.asarray(value).dtype
     if np.issubdtype(dtype, np.inexact):

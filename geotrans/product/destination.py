@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from geotrans.errors import OutputError, UsageError
+from geotrans.errors import OutputError, UsageError, option
+from geotrans.product.cog.driver import publish
+from geotrans.product.preview import Preview, preview_path
+from geotrans.product.upload import Target, upload_with_sidecars
 from geotrans.scene import Scene
 
 # No picture gets smaller than this share of its pixels' bytes, parts and product together; less
@@ -16,7 +21,84 @@ _SMALLEST_SHARE = 0.02
 _SUFFIXES = (".tif", ".tiff")
 
 
-def destination(
+@dataclass(frozen=True)
+class Destination:
+    """Where a product goes, with or without a preview.
+
+    Attributes:
+        path: File of this machine; parts of the product lie beside it.
+        target: Place in a store where the product goes instead.
+        preview: Picture beside the product, if there is to be one.
+    """
+
+    path: Path
+    target: Target | None = None
+    preview: Path | None = None
+
+    @classmethod
+    def choose(
+        cls,
+        scene: Scene,
+        task: str,
+        out: str | os.PathLike[str] | None,
+        *,
+        overwrite: bool,
+        preview: bool = False,
+    ) -> Self:
+        """The destination that was asked for, with all that can be wrong with it found out now.
+
+        Args:
+            scene: The source.
+            task: Name of the task.
+            out: As `output_path` takes it, or a URL.
+            overwrite: Whether what exists may be replaced.
+            preview: Whether there is to be a picture.
+
+        Raises:
+            UsageError: If nothing of that name can be written.
+            OutputError: If it cannot be written there.
+        """
+        target = Target.of(out)
+        out = out if target is None else target.local
+        path = output_path(scene, task, out, overwrite=overwrite)
+        if target is not None:
+            target.check(overwrite=overwrite)
+        picture = preview_path(path, overwrite=overwrite) if preview else None
+        return cls(path, target, picture)
+
+    @property
+    def url(self) -> Path | str:
+        """Where the product is in the end."""
+        return self.path if self.target is None else self.target.url
+
+    @property
+    def preview_url(self) -> Path | str | None:
+        """Where its picture is in the end."""
+        if self.preview is None or self.target is None:
+            return self.preview
+        return self.target.beside(".png").url
+
+    def deliver(self, whole: Path, preview: Preview | None) -> None:
+        """Put a finished file where it goes; into a store together with its picture."""
+        if self.target is None:
+            publish(whole, self.path)
+            return
+        picture = None
+        if preview is not None:
+            picture = whole.with_suffix(".png")
+            preview.write(whole, picture)
+        upload_with_sidecars(whole, self.target, picture=picture)
+
+    def write_preview(self, preview: Preview | None) -> None:
+        """Write the picture beside a product of this machine."""
+        if preview is not None and self.preview is not None and self.target is None:
+            preview.write(self.path, self.preview)
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+def output_path(
     scene: Scene, task: str, out: str | os.PathLike[str] | None, *, overwrite: bool
 ) -> Path:
     """File of the product.
@@ -45,11 +127,14 @@ def destination(
     _check_folder(path.parent)
     if path.exists():
         if source.exists() and path.samefile(source):
-            raise OutputError(f"{path} is the source itself; choose another -o")
+            raise OutputError(f"{path} is the source itself; choose another {option('out')}")
         if not overwrite:
-            raise OutputError(f"{path} exists; replace it with --overwrite or choose another -o")
+            raise OutputError(
+                f"{path} exists; replace it with {option('overwrite', True)} or choose another "
+                f"{option('out')}"
+            )
         if not path.is_file():
-            raise OutputError(f"{path} exists and is no file; choose another -o")
+            raise OutputError(f"{path} exists and is no file; choose another {option('out')}")
     return path
 
 
@@ -81,7 +166,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise OutputError(f"output directory {folder} does not exist; make it first")
     if not folder.is_dir():
-        raise OutputError(f"{folder} is no directory; choose another -o")
+        raise OutputError(f"{folder} is no directory; choose another {option('out')}")
     # access() looks at the rights of a file system as well; root passes over those of a folder.
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"output directory {folder} is read-only; choose another -o")
+        raise OutputError(f"output directory {folder} is read-only; choose another {option('out')}")

@@ -8,22 +8,24 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from geotrans.errors import GeotransError, SceneError
+from geotrans.errors import GeotransError, SceneError, message_of
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.run import run_cells
-from geotrans.parts import Canvas, Parts
+from geotrans.parts import Parts, RasterJob
 from geotrans.parts.assemble import has_gaps, write_vrt
 from geotrans.parts.writer import Receipt, Writer
-from geotrans.product.cog.driver import publish, write_cog
+from geotrans.product.cog.driver import write_cog
 from geotrans.product.cog.encode import can_follow
 from geotrans.product.cog.stream import CogStream
+from geotrans.product.destination import Destination
+from geotrans.product.preview import Preview
 from geotrans.runtime.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Done:
+class MadeTiles:
     """How the tiles of a product came about.
 
     Attributes:
@@ -37,51 +39,64 @@ class Done:
 
 def make_product(
     work: Writer,
-    path: Path,
+    destination: Destination,
     options: Mapping[str, str],
     *,
     tags: Mapping[str, str],
     xmp: str,
     label: str,
-    staff: Callable[[], Cluster | None],
+    get_cluster: Callable[[], Cluster | None],
     progress: Progress,
-    when_made: Callable[[], object] | None = None,
-    deliver: Callable[[Path], None] | None = None,
-) -> Done:
+    preview: Preview | None = None,
+) -> MadeTiles:
     """Make the tiles that are not there yet, and the product.
 
     Args:
         work: What makes the tiles; the folder of their parts is ready.
-        path: File of the product.
+        destination: Where the product goes.
         options: Its creation options, as `cog_options` gives them.
         tags: Tags of the product's default domain.
         xmp: Its XMP packet.
         label: What is going on, for `progress`.
-        staff: Gives the cluster whose workers make tiles; None leaves them to our threads.
+        get_cluster: Gives the cluster whose workers make tiles; None leaves them to our threads.
         progress: How to tell how far it is.
-        when_made: Called when all tiles are there, before they become one file.
-        deliver: What to do with the finished file instead of naming it `path`.
+        preview: Picture to be made of it; begins to read the source when all tiles are there.
     """
     canvas, parts = work.canvas, work.parts
     with parts.scratch() as scratch:
         whole = scratch / "product.tif"
         following = can_follow(options)
         with CogStream(canvas, parts, options, scratch) if following else nullcontext() as stream:
-            done = _make_tiles(work, stream, label=label, staff=staff, progress=progress)
-            if when_made is not None:
-                when_made()
+            done = _make_tiles(
+                work, stream, label=label, get_cluster=get_cluster, progress=progress
+            )
+            if preview is not None:
+                preview.look()
             if stream is not None:
                 stream.finish(whole, tags=tags, xmp=xmp)
             else:
                 is_masked = canvas.layout.nodata is None and has_gaps(canvas, parts)
                 virtual = write_vrt(canvas, parts, tags=tags, xmp=xmp, is_masked=is_masked)
                 write_cog(virtual, whole, options)
-        parts.check_wanted()
-        if deliver is None:
-            publish(whole, path)
-        else:
-            deliver(whole)
+        parts.check_claim()
+        destination.deliver(whole, preview)
     return done
+
+
+@contextmanager
+def open_parts(path: Path, canvas: RasterJob, *, overwrite: bool) -> Iterator[Parts]:
+    """The folder of a product's finished tiles: gone with success, kept if the run ends early.
+
+    Args:
+        path: File of the product.
+        canvas: What is made.
+        overwrite: Whether parts of another run may be discarded.
+    """
+    parts = Parts.beside(path)
+    parts.begin(canvas, overwrite=overwrite)
+    with keep_parts_on_error(parts, canvas):
+        yield parts
+    parts.discard()
 
 
 def _make_tiles(
@@ -89,9 +104,9 @@ def _make_tiles(
     stream: CogStream | None,
     *,
     label: str,
-    staff: Callable[[], Cluster | None],
+    get_cluster: Callable[[], Cluster | None],
     progress: Progress,
-) -> Done:
+) -> MadeTiles:
     canvas, parts = work.canvas, work.parts
     finished = parts.finished(canvas)
     if finished:
@@ -110,26 +125,26 @@ def _make_tiles(
         if stream:
             stream.feed(receipt.row, receipt.col)
 
-    cluster = staff() if missing else None
+    cluster = get_cluster() if missing else None
     with progress(label, n_px) as advance:
         run_cells(work, [(tile.row, tile.col) for tile in missing], cluster=cluster, done=done)
     if all(parts.is_empty(tile) for tile in canvas.plan):
         raise SceneError(f"{canvas.scene.name} holds no valid pixel there; nothing to write")
-    return Done(len(finished), sum(network_s.values()))
+    return MadeTiles(len(finished), sum(network_s.values()))
 
 
 @contextmanager
-def keeping(parts: Parts, canvas: Canvas) -> Iterator[None]:
+def keep_parts_on_error(parts: Parts, canvas: RasterJob) -> Iterator[None]:
     """Say what is kept when a run ends early, and keep nothing where there is nothing."""
     try:
         yield
     except (GeotransError, KeyboardInterrupt) as error:
         n_kept = len(parts.finished(canvas)) if any(parts.folder.glob("r*.tif")) else 0
         if n_kept == 0:
-            if parts.is_wanted:  # Else a later run may just have begun there.
+            if parts.is_claimed:  # Else a later run may just have begun there.
                 parts.discard()
             raise
-        said = str(error) or "interrupted"
+        said = message_of(error) or "interrupted"
         raise type(error)(
             f"{said}; {n_kept} of {len(canvas.plan)} tiles are kept in {parts.folder}, and the "
             "same command goes on from there"

@@ -10,23 +10,23 @@ from geotrans.grid import Window, window_geobox
 from geotrans.sampling.cache import PatchRecord
 from geotrans.sampling.config import DataConfig
 from geotrans.sampling.domains import Domain, DomainScene
-from geotrans.sampling.matching import ScenePair, Skipped, key
+from geotrans.sampling.matching import ScenePair, Skipped, match_key
 from geotrans.sampling.pairs import PairedData
 from geotrans.sampling.reading import PairReader
 from geotrans.sampling.windows import grid_windows
 from geotrans.sampling.writing import CachedPatch, CachedWindow
 from geotrans.scene.base import Scene
 
-# Given a split and its number of windows, returns what to call with each number of windows done.
-Progress = Callable[[str, int], Callable[[int], None]]
+# Given a split and its number of windows, returns what to call with each number of them done.
+Begin = Callable[[str, int], Callable[[int], None]]
 
 
 class PairCutter:
     """Cuts the patches of one split after the other, all of one shape within a split."""
 
-    def __init__(self, data: PairedData, progress: Progress) -> None:
+    def __init__(self, data: PairedData, begin: Begin) -> None:
         self._data = data
-        self._progress = progress
+        self._begin = begin
         # (dtype, bands, classes) of source and target, as the first pair has them.
         self._kind: tuple[tuple[Any, ...], ...] | None = None
 
@@ -35,7 +35,7 @@ class PairCutter:
         pairs = self._data.pairs[split]
         size = self._size(pairs)
         plan = [(pair, self._windows(pair, size, split)) for pair in pairs]
-        advance = self._progress(split, sum(len(windows) for _, windows in plan))
+        advance = self._begin(split, sum(len(windows) for _, windows in plan))
         failed = Skipped("scenes that cannot be read")
         for pair, windows in plan:
             try:
@@ -101,8 +101,8 @@ class PairCutter:
                 )
 
 
-def domain_patches(
-    domain: Domain, config: DataConfig, split: str, progress: Progress
+def cut_domain(
+    domain: Domain, config: DataConfig, split: str, begin: Begin
 ) -> Iterator[CachedWindow]:
     """Windows of one side of an unpaired split, scene by scene.
 
@@ -113,11 +113,11 @@ def domain_patches(
     by_scene: dict[str, tuple[DomainScene, list[Window]]] = {}
     for scene, window in drawn:
         by_scene.setdefault(scene.scene.uri, (scene, []))[1].append(window)
-    advance = progress(f"{split} {domain.name}", len(drawn))
+    advance = begin(f"{split} {domain.name}", len(drawn))
     failed = Skipped("scenes that cannot be read")
     for scene, windows in by_scene.values():
-        place = key(config.place, scene.scene.name) or scene.scene.name
-        group = "" if config.group is None else key(config.group, scene.scene.name) or ""
+        place = match_key(config.place, scene.scene.name) or scene.scene.name
+        group = "" if config.group is None else match_key(config.group, scene.scene.name) or ""
         try:
             for window in windows:
                 values, valid, _ = scene.side.read(window)

@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from geotrans.errors import SamplingError, SceneError
 from geotrans.grid import gsd_m
 from geotrans.labelling.recipe import load_recipe
+from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.sampling.cache import ClassRecord, Manifest, PatchCache, SideRecord
 from geotrans.sampling.config import (
     DataConfig,
@@ -24,9 +26,9 @@ from geotrans.sampling.config import (
     Side,
     data_root,
 )
-from geotrans.sampling.cutting import PairCutter, Progress, domain_patches
+from geotrans.sampling.cutting import PairCutter, cut_domain
 from geotrans.sampling.domains import Domain, open_domains
-from geotrans.sampling.matching import find_files, key
+from geotrans.sampling.matching import find_files, match_key
 from geotrans.sampling.pairs import PairedData, scene_folders, side_files
 from geotrans.sampling.reading import ClassSide, DrawnSide, SceneSide
 from geotrans.sampling.splits import Footprint, check_disjoint
@@ -35,7 +37,7 @@ from geotrans.sampling.writing import check_free, write_cache
 log = logging.getLogger(__name__)
 
 
-def tile(
+def write_patches(
     config: DataConfig,
     out: str | os.PathLike[str],
     *,
@@ -50,31 +52,36 @@ def tile(
         config: Which pairs, splits and patches.
         out: Folder to make; it appears whole or not at all.
         overwrite: Whether a cache already there gives way.
-        progress: Given a split and its number of windows, returns what to call with each number
-            of windows done.
+        progress: How to tell how far it is; called for each split, and counts windows.
 
     Raises:
         SamplingError: If a split has no pair or no patch, or two splits share ground.
         OutputError: If the folder cannot be written.
     """
     check_free(Path(out), overwrite=overwrite)
-    progress = progress or (lambda split, total: lambda done: None)
+    progress = progress or show_nothing
     data = PairedData.find(config)
     for split in data.pairs.keys() & config.unpaired.keys():
         raise SamplingError(f"split '{split}' is both in data.splits and in data.unpaired")
     domains = {split: open_domains(config, split, data.root) for split in config.unpaired}
     check_disjoint(_footprints(config, data, domains))
-    cutter = PairCutter(data, progress)
-    splits = {split: cutter.patches(split) for split in data.pairs}
-    unpaired = {
-        split: (
-            domain_patches(source, config, split, progress),
-            domain_patches(target, config, split, progress),
-        )
-        for split, (source, target) in domains.items()
-    }
-    manifest = _manifest(data, domains)
-    cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
+    with ExitStack() as bars:
+
+        def begin(split: str, total: int) -> Callable[[int], None]:
+            bars.close()  # The split before is done.
+            return bars.enter_context(progress(split, total))
+
+        cutter = PairCutter(data, begin)
+        splits = {split: cutter.patches(split) for split in data.pairs}
+        unpaired = {
+            split: (
+                cut_domain(source, config, split, begin),
+                cut_domain(target, config, split, begin),
+            )
+            for split, (source, target) in domains.items()
+        }
+        manifest = _manifest(data, domains)
+        cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
     log.info("%s: %s", out, ", ".join(f"{len(r)} {s}" for s, r in cache.manifest.splits.items()))
     return cache
 
@@ -102,12 +109,12 @@ def ensure_cache(
         out = config.cache.expanduser()
     if not out.exists():
         log.info("cutting patches into %s", out)
-        return tile(config, out, progress=progress)
+        return write_patches(config, out, progress=progress)
     cache = PatchCache.open(out)
-    if cache.manifest.config != _described(config):
+    if cache.manifest.config != _describe_side(config):
         raise SamplingError(
             f"{out} was cut by another configuration; give another 'data.cache', "
-            "or cut it again with 'geotrans tile --overwrite'"
+            f"or cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
         )
     try:
         current = fingerprint(config)
@@ -117,7 +124,7 @@ def ensure_cache(
     if current != cache.manifest.fingerprint:
         raise SamplingError(
             f"files behind {out} have changed since it was cut; "
-            "cut it again with 'geotrans tile --overwrite'"
+            f"cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
         )
     return cache
 
@@ -142,7 +149,7 @@ def fingerprint(config: DataConfig) -> str:
         for collection in (*split.source, *split.target):
             for entry in collection.files:
                 files.update(find_files(root / entry))
-    digest = hashlib.sha256(json.dumps(_described(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_describe_side(config), sort_keys=True).encode())
     for path in sorted(files):
         try:
             stat = path.stat()
@@ -190,7 +197,7 @@ def _manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) ->
         drawn=drawn,
         style=_style(side) if isinstance(side, MapSide) else None,
         palette=_palette(side) if isinstance(side, MapSide) else None,
-        config=_described(config),
+        config=_describe_side(config),
         fingerprint=fingerprint(config),
     )
 
@@ -209,13 +216,13 @@ def _footprints(
     for split, sides in domains.items():
         scenes = {scene.scene.uri: scene.scene for side in sides for scene in side.scenes}
         found[split] = [
-            Footprint(scene.name, key(config.place, scene.name) or scene.name, scene.geobox)
+            Footprint(scene.name, match_key(config.place, scene.name) or scene.name, scene.geobox)
             for scene in scenes.values()
         ]
     return found
 
 
-def _described(config: DataConfig) -> dict[str, Any]:
+def _describe_side(config: DataConfig) -> dict[str, Any]:
     """What decides the patches, as plain values; not where files lie on this machine."""
     plain: dict[str, Any] = config.model_dump(mode="json", exclude={"root", "cache"})
     if not config.unpaired:

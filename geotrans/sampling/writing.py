@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import GeotransError, OutputError, SamplingError
+from geotrans.errors import GeotransError, OutputError, SamplingError, option
 from geotrans.sampling.cache import MANIFEST, Array, Manifest, PatchCache, PatchRecord
 
 
@@ -103,7 +103,9 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     if not (out / MANIFEST).is_file():
         raise OutputError(f"{out} exists and is no patch cache; give another folder")
     if not overwrite:
-        raise OutputError(f"{out} already holds a patch cache; add --overwrite to replace it")
+        raise OutputError(
+            f"{out} already holds a patch cache; add {option('overwrite', True)} to replace it"
+        )
 
 
 def _write_split(

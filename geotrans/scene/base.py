@@ -180,12 +180,19 @@ class Scene(ABC):
         self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]
     ) -> Patch: ...
 
-    def read(self, window: Window, bands: Sequence[int] | None = None) -> Patch:
+    def read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        *,
+        out_shape: tuple[int, int] | None = None,
+    ) -> Patch:
         """Pixels of a window inside the scene.
 
         Args:
             window: Pixels asked for.
             bands: Positions of the bands, counted from 1, in the order wanted; all unless given.
+            out_shape: Shape `(height, width)` they are decimated to; their own unless given.
 
         Returns:
             Stored values and where all of these bands are valid.
@@ -198,7 +205,7 @@ class Scene(ABC):
             raise SceneError(
                 f"asked {self.name} for {window}; it holds {self.shape[1]} x {self.shape[0]} px"
             )
-        return self._read(window, self.select(bands), window.shape)
+        return self._read(window, self.select(bands), out_shape or window.shape)
 
     def overview(
         self, max_px: int, bands: Sequence[int] | None = None, *, window: Window | None = None
@@ -207,7 +214,7 @@ class Scene(ABC):
         window = Window.whole(self.shape) if window is None else window
         factor = max(1.0, max(window.shape) / max_px)
         out_shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
-        return self._read(window, self.select(bands), out_shape)
+        return self.read(window, bands, out_shape=out_shape)
 
     def verify(self) -> None:
         """See, in a process the scene was sent to, that it is the same here and can be read.
@@ -248,3 +255,34 @@ class Scene(ABC):
         height, width = self.shape
         crs = self.geobox.crs or "no CRS"
         return f"<{type(self).__name__} {self.name}: {len(self.bands)} x {height} x {width}, {crs}>"
+
+
+class SceneView(Scene):
+    """A scene seen otherwise: its files and what they are held against are those beneath.
+
+    Args:
+        scene: The scene beneath.
+        info: What is known of it as it is seen.
+    """
+
+    def __init__(self, scene: Scene, info: SceneInfo) -> None:
+        super().__init__(info)
+        self.scene = scene
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files and URLs that hold the pixels beneath."""
+        return self.scene.files
+
+    @property
+    def identity(self) -> SourceIdentity:
+        """Identity of the scene beneath, for a view that says all of it."""
+        return self.scene.identity
+
+    def verify(self) -> None:
+        """See that the scene beneath is the same here and can be read."""
+        self.scene.verify()
+
+    def close(self) -> None:
+        """Close the scene beneath."""
+        self.scene.close()

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from geotrans.errors import UsageError
 from geotrans.scene.base import Scene
+from geotrans.scene.samples import PREFIX, open_sample
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_SAMPLE = "sample:"
 
 
 def open_scene(source: str | os.PathLike[str] | xr.DataArray | Scene) -> Scene:
@@ -38,10 +37,8 @@ def open_scene(source: str | os.PathLike[str] | xr.DataArray | Scene) -> Scene:
         return source
     if isinstance(source, str | os.PathLike):
         uri = os.fspath(source)
-        if uri.startswith(_SAMPLE):
-            from geotrans.scene.samples import open_sample
-
-            return open_sample(uri.removeprefix(_SAMPLE))
+        if uri.startswith(PREFIX):
+            return open_sample(uri.removeprefix(PREFIX))
         from geotrans.scene.raster import RasterScene
 
         return RasterScene(os.path.expanduser(uri))

@@ -1,4 +1,4 @@
-"""From stored values to physical ones: scale and offset, once, where a task asks for them."""
+"""From stored values to physical ones, scale and offset, where a task asks for them; and back."""
 
 from __future__ import annotations
 
@@ -86,3 +86,11 @@ def foreign_values(
                 f"the task has seen {floor:g} to {ceiling:g}{units}"
             )
     return None
+
+
+def as_dtype(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Values as a raster of a type stores them: of integers, rounded and within their limits."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from geotrans.errors import BandError, SceneError, UsageError
+from geotrans.errors import BandError, SceneError, UsageError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import WantedBand, common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.open import open_scene
 from geotrans.scene.valid import holds_values
-from geotrans.scene.views.warped import on_grid
+from geotrans.scene.views.warped import warp_to_grid
 
 # Assets that are pictures of the item rather than its measurements.
 _PICTURES = {"thumbnail", "overview", "metadata", "tilejson"}
@@ -50,9 +50,13 @@ def parse_mask(asset: str | None, values: Sequence[int] | str | None) -> Mask | 
     try:
         numbers = tuple(int(word) for word in words or ())
     except ValueError:
-        raise UsageError(f"--mask-values {values} are not whole numbers; give 3,8,9,10") from None
+        raise UsageError(
+            f"{option('mask_values', values)} are not whole numbers; give 3,8,9,10"
+        ) from None
     if asset is None or not numbers:
-        raise UsageError("give both --mask-asset and --mask-values, or neither")
+        raise UsageError(
+            f"give both {option('mask_asset')} and {option('mask_values')}, or neither"
+        )
     return Mask(asset, numbers)
 
 
@@ -95,14 +99,14 @@ def open_item(
         BandError: If it lacks a band or the mask; says what it has.
         SceneError: If an asset cannot be read.
     """
-    layers = [_find(item, band, mapping or {}) for band in wanted]
+    layers = [_find_layer(item, band, mapping or {}) for band in wanted]
     scenes = {layer.href: open_scene(layer.href) for layer in layers}
     base = _finest([scenes[layer.href] for layer in layers], gsd_range)
-    grids = {href: on_grid(scene, base.geobox) for href, scene in scenes.items()}
+    grids = {href: warp_to_grid(scene, base.geobox) for href, scene in scenes.items()}
     where = None
     if mask is not None:
         href = _asset_href(item, mask.asset)
-        where = on_grid(open_scene(href), base.geobox, resampling="nearest")
+        where = warp_to_grid(open_scene(href), base.geobox, resampling="nearest")
     bands = tuple(
         _band(i, layer, want, scenes[layer.href])
         for i, (layer, want) in enumerate(zip(layers, wanted, strict=True), 1)
@@ -165,13 +169,13 @@ class ItemScene(Scene):
         valid = np.ones(out_shape, bool)
         for plane, band in zip(data, bands, strict=True):
             scene, layer = self._layers[band.index - 1]
-            patch = scene._read(window, scene.select([layer.index]), out_shape)
+            patch = scene.read(window, [layer.index], out_shape=out_shape)
             plane[...] = patch.data[0]
             valid &= patch.valid
             if layer.nodata is not None:
                 valid &= holds_values(patch.data, [layer.nodata])
         if self._where is not None and self._mask is not None:
-            seen = self._where._read(window, self._where.select([1]), out_shape)
+            seen = self._where.read(window, [1], out_shape=out_shape)
             valid &= ~np.isin(seen.data[0], self._mask.values)
         return Patch(data, valid)
 
@@ -187,7 +191,9 @@ def hrefs_of(item: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(asset["href"] for asset in item.get("assets", {}).values())
 
 
-def _find(item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int | str]) -> _Layer:
+def _find_layer(
+    item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int | str]
+) -> _Layer:
     layers = sorted(_layers(item), key=lambda layer: layer.rank)
     asked = mapping.get(want.name)
     common = want.common_name or common_name(want.name)
@@ -206,7 +212,7 @@ def _find(item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int |
             return found
     raise BandError(
         f"asked item {item['id']} for band {asked or want.name}; it has {_inventory(item)}; pass "
-        f"--bands {want.name}=ASSET"
+        f"{option('bands', {want.name: 'ASSET'})}"
     )
 
 

@@ -42,9 +42,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
     noise = ""
     if spec.noise:
         scales = ", ".join(str(scale) for scale in spec.noise.scales)
-        noise = (
-            f"ground-anchored, at {scales} px; `--seed` chooses among equally plausible pictures"
-        )
+        noise = f"ground-anchored, at {scales} px; `seed` chooses among equally plausible pictures"
     facts = [
         ("Reads", spec.describe_source()),
         ("Writes", spec.describe_target()),

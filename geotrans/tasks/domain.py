@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import DomainError
+from geotrans.errors import DomainError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene import Patch, Scene
 from geotrans.scene.radiometry import foreign_values
@@ -121,15 +121,17 @@ def _check_patch(
         if found:
             raise DomainError(
                 f"{scene.name} is unlike what task '{spec.name}' has seen: {found}; "
-                "give another scene or --bands, or --any-values if this is meant"
+                f"give another scene or {option('bands')}, or {option('any_values', True)} if this "
+                "is meant"
             )
     if spec.source_palette is not None and not any_style:
         plain, mixed = palette_shares(patch.data[:, patch.valid], spec.source_palette)
         if plain < least[0] or mixed < least[1]:
             raise DomainError(
                 f"task '{spec.name}' reads maps in its own style; of {scene.name}, {plain:.0%} has "
-                f"its colours and {mixed:.0%} mixes of them; draw a map with geotrans render "
-                f"--style-of {spec.name}, or give --any-style if this is meant"
+                f"its colours and {mixed:.0%} mixes of them; draw a map with "
+                f"'geotrans render --style-of {spec.name}', or give {option('any_style', True)} if "
+                "this is meant"
             )
 
 
@@ -210,7 +212,7 @@ def check_gsd(spec: TaskSpec, scene: Scene) -> None:
         seen = f"{smallest:g}" if smallest == largest else f"{smallest:g} to {largest:g}"
         raise DomainError(
             f"{scene.name} has pixels of {found:.3g} m, and task '{spec.name}' has seen {seen} m; "
-            "resample the scene, or give --any-gsd if this is meant"
+            f"resample the scene, or give {option('any_gsd', True)} if this is meant"
         )
 
 

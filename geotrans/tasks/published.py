@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from geotrans import __version__
-from geotrans.errors import BandError, OutputError, UsageError
+from geotrans.errors import BandError, OutputError, UsageError, option
 from geotrans.tasks.bundle import save_bundle
 from geotrans.tasks.spec import BandSpec, GeneratorSpec, TaskSpec
 
@@ -30,12 +30,12 @@ image, the network's stride of {align} px is counted.
 
 _INSTANCE = """
 Its instance norms take their statistics from the image. Here they are taken once per scene and then
-kept, so that tiles agree (`--norm-stats`).
+kept, so that tiles agree (`norm_stats`).
 """
 
 _BATCH = """
 Its batch norms use the statistics learned in training. The authors' pix2pix test script uses those
-of the test image instead, unless it is given `--eval`: `--norm-stats scene` does so here.
+of the test image instead, unless `eval` is given: `norm_stats` of `scene` does so here.
 """
 
 
@@ -81,10 +81,13 @@ def import_weights(
     name = _task_name(path.stem) if name is None else name
     out = path.with_name(f"{name}.safetensors") if out is None else Path(out)
     if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists; replace it with --overwrite or choose another -o")
+        raise OutputError(
+            f"{out} exists; replace it with {option('overwrite', True)} or choose another "
+            f"{option('out')}"
+        )
     found = fit_reference(read_reference(path), arch, norm=norm)
-    _check_bands(path, "--source-bands", "reads", source, found.channels_in)
-    _check_bands(path, "--target-bands", "writes", target, found.channels_out)
+    _check_bands(path, "source", "reads", source, found.channels_in)
+    _check_bands(path, "target", "writes", target, found.channels_out)
     net = build(found.arch, found.channels_in, found.channels_out, **found.args)
     halo, align = receptive_halo(net, found.channels_in), alignment(net)
     kind = found.args["norm"]
@@ -118,14 +121,14 @@ def _band(name: str) -> BandSpec:
 
 
 def _task_name(stem: str) -> str:
-    """A word that may stand after `--task`."""
+    """A word that may name a task."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-")[:64] or "imported"
 
 
-def _check_bands(path: Path, option: str, verb: str, names: Sequence[str], n: int) -> None:
+def _check_bands(path: Path, side: str, verb: str, names: Sequence[str], n: int) -> None:
     if len(names) != n or len(set(names)) != n or not all(names):
         raise BandError(
-            f"the network in {path} {verb} {n} band{'s' * (n > 1)}; {option} names "
+            f"the network in {path} {verb} {n} band{'s' * (n > 1)}; {option(side)} names "
             f"{', '.join(names) or 'none'}; name each of the {n}, in channel order"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,40 @@ from geotrans.tasks.spec import (
     TaskSpec,
 )
 from geotrans.training.channels import value_range
-from geotrans.training.config import TrainConfig, resolved
+from geotrans.training.config import TrainConfig, resolve_config
 
 _COMMON_NAMES = ("red", "green", "blue", "nir", "rededge", "swir16", "swir22", "pan", "coastal")
 # Which way the scores of `training.evaluation` are better.
 _LOWER_IS_BETTER = {"l1", "kernel_distance", "sam", "chroma"}
 
 
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A network that a run has trained.
+
+    Attributes:
+        weights: Its state, norms not folded.
+        args: Arguments it was built with.
+        halo: Its reach, px; of the way back nobody asks.
+        align: Its stride, px.
+    """
+
+    weights: Mapping[str, Tensor]
+    args: Mapping[str, Any]
+    halo: int = 0
+    align: int = 1
+
+
 def export_bundle(
     path: Path,
     config: TrainConfig,
     manifest: Manifest,
-    weights: Mapping[str, Tensor],
+    generator: TrainedGenerator,
     *,
     scores: Mapping[str, float],
-    generator_args: Mapping[str, Any],
-    halo: int,
-    align: int,
     reproduce: str = "",
     fit: Mapping[str, float] | None = None,
-    inverse: Mapping[str, Tensor] | None = None,
-    inverse_args: Mapping[str, Any] | None = None,
+    inverse: TrainedGenerator | None = None,
 ) -> Path:
     """Write weights and everything needed to use them as one file.
 
@@ -50,15 +64,11 @@ def export_bundle(
         path: Bundle to write; replaced if it exists.
         config: The run.
         manifest: What the run was trained on.
-        weights: State of the generator, norms not folded.
-        scores: Held-out scores of these weights.
-        generator_args: Arguments the generator was built with.
-        halo: Reach of the generator, px.
-        align: Its stride, px.
+        generator: The network of the task.
+        scores: Held-out scores of it.
         reproduce: Command that trains the weights anew.
         fit: The same scores of the linear fit alone, where the network adds to one.
-        inverse: State of the generator of the way back, if the bundle is to carry it.
-        inverse_args: Arguments that one was built with.
+        inverse: The network of the way back, if the bundle is to carry it.
     """
     task = config.task
     palette = manifest.palette
@@ -74,15 +84,13 @@ def export_bundle(
         gsd_m=None
         if gsd is None
         else (round(gsd[0] / task.gsd_tolerance, 4), round(gsd[1] * task.gsd_tolerance, 4)),
-        generator=GeneratorSpec(arch=config.generator.arch, args=dict(generator_args)),
+        generator=GeneratorSpec(arch=config.generator.arch, args=dict(generator.args)),
         inverse=None
         if inverse is None
-        else GeneratorSpec(
-            arch=(config.inverse or config.generator).arch, args=dict(inverse_args or {})
-        ),
-        norm=_norm(generator_args),
-        halo=halo,
-        align=align,
+        else GeneratorSpec(arch=(config.inverse or config.generator).arch, args=dict(inverse.args)),
+        norm=_find_norm(generator.args),
+        halo=generator.halo,
+        align=generator.align,
         noise=NoiseSpec(scales=task.noise) if task.noise else None,
         coordinates=task.coordinates,
         palette=classes if task.palette else None,
@@ -105,11 +113,12 @@ def export_bundle(
             )
             for name, value in scores.items()
         },
-        training=portable(resolved(config)),
+        training=strip_local_paths(resolve_config(config)),
         reproduce=reproduce,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    return save_bundle(path, spec, weights, inverse=inverse)
+    inverse_weights = None if inverse is None else inverse.weights
+    return save_bundle(path, spec, generator.weights, inverse=inverse_weights)
 
 
 def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, ...]:
@@ -127,13 +136,13 @@ def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, .
     )
 
 
-def _norm(args: Mapping[str, Any]) -> Any:
+def _find_norm(args: Mapping[str, Any]) -> Any:
     """Normalisation of a generator, or of the body of a residual."""
     body: Mapping[str, Any] = args.get("body") or {}
     return args.get("norm") or body.get("args", {}).get("norm", "batch")
 
 
-def portable(config: dict[str, Any]) -> dict[str, Any]:
+def strip_local_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without folders of the machine it ran on."""
     data = {key: value for key, value in config["data"].items() if key not in {"root", "cache"}}
     return {**config, "data": data}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from geotrans.runtime.files import write_atomically
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -129,12 +131,13 @@ class _Curve:
                 reader = csv.DictReader(file)
                 rows = [row for row in reader if _is_whole(row)]
                 self._names += [n for n in reader.fieldnames or () if n not in self._names]
-        part = self._path.with_name(f".{self._path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with (
+            write_atomically(self._path) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = self._writer_of(file)
             writer.writeheader()
             writer.writerows(r for r in rows if last is None or int(r["step"]) <= last)
-        part.replace(self._path)
         self._file = self._path.open("a", newline="", encoding="utf-8")
         self._writer = self._writer_of(self._file)
 
@@ -156,12 +159,10 @@ def save_sheet(path: Path, rows: list[list[npt.NDArray[np.uint8]]]) -> None:
 
     lines = [np.concatenate(row, axis=2) for row in rows]
     sheet = np.concatenate(lines, axis=1)
-    part = path.with_name(f".{path.name}.part.png")
-    with warnings.catch_warnings():
+    with write_atomically(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture of several places
         profile: dict[str, Any] = {"driver": "PNG", "dtype": "uint8", "count": 3}
         with rasterio.open(
             part, "w", height=sheet.shape[1], width=sheet.shape[2], **profile
         ) as file:
             file.write(sheet)
-    part.replace(path)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geotrans.errors import ConfigError, OutputError, SamplingError
+from geotrans.errors import ConfigError, OutputError, SamplingError, option
+from geotrans.runtime.files import write_whole
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.tiling import ensure_cache
 from geotrans.training.config import TrainConfig, load_config, save_config
@@ -47,10 +48,10 @@ class TrainedTask:
     seconds: float
 
     def _repr_html_(self) -> str:
-        from geotrans.html.card import card, thumbnail
+        from geotrans.html.card import embed_thumbnail, render_card
 
         sheets = sorted(self.folder.glob("sheets/step_*.png"))
-        return card(
+        return render_card(
             self.bundle.stem,
             f"trained in {self.seconds / 60:.1f} min",
             [
@@ -59,7 +60,7 @@ class TrainedTask:
                 ("bundle", self.bundle),
                 ("folder", self.folder),
             ],
-            figure=thumbnail(sheets[-1], f"sheet of {self.bundle.stem}") if sheets else None,
+            figure=embed_thumbnail(sheets[-1], f"sheet of {self.bundle.stem}") if sheets else None,
         )
 
 
@@ -108,21 +109,19 @@ def train(
         )
     command = _command(source, overrides)
     if config.members:
-        return _trained_members(
-            config, cache, folder, resume=resume, quiet=quiet, reproduce=command
-        )
+        return _train_members(config, cache, folder, resume=resume, quiet=quiet, reproduce=command)
     from geotrans.training.loop import Loop
 
     loop = Loop(config, cache, folder, quiet=quiet)
     method = open_method(config, cache, loop.fabric)
-    with _reported(loop.fabric, folder, cache):
-        trained = _trained(loop, method, resume=resume, reproduce=command)
+    with _write_report_at_end(loop.fabric, folder, cache):
+        trained = _train_method(loop, method, resume=resume, reproduce=command)
     loop.fabric.barrier()
     return trained
 
 
 @contextmanager
-def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
+def _write_report_at_end(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
     """Write down what a run is, and, however it ends, its page."""
     if not fabric.is_global_zero:
         yield
@@ -139,9 +138,9 @@ def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]
             log.info("wrote %s", write_report(folder))
 
 
-def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
+def _train_method(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
     """Train, and export the best weights."""
-    from geotrans.training.export import export_bundle
+    from geotrans.training.export import TrainedGenerator, export_bundle
 
     config, folder = loop.config, loop.out
     best = loop.run(method, resume=resume)
@@ -154,25 +153,21 @@ def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> Tra
         seconds=best["seconds"],
     )
     if loop.fabric.is_global_zero:
-        export_bundle(
-            trained.bundle,
-            config,
-            loop.cache.manifest,
-            best["weights"],
-            scores=trained.scores,
-            generator_args=method.generator_args,
-            halo=method.halo,
-            align=method.align,
-            reproduce=reproduce,
-            fit=best["fit"],
-            inverse=best.get("inverse") if config.task.inverse else None,
-            inverse_args=method.inverse_args,
+        generator = TrainedGenerator(
+            best["weights"], method.generator_args, method.halo, method.align
         )
-        _sum_up(trained)
+        inverse = None
+        if config.task.inverse and "inverse" in best:
+            inverse = TrainedGenerator(best["inverse"], method.inverse_args)
+        export_bundle(
+            trained.bundle, config, loop.cache.manifest, generator, scores=trained.scores,
+            reproduce=reproduce, fit=best["fit"], inverse=inverse,
+        )  # fmt: skip
+        _log_result(trained)
     return trained
 
 
-def _trained_members(
+def _train_members(
     config: TrainConfig,
     cache: PatchCache,
     folder: Path,
@@ -189,7 +184,7 @@ def _trained_members(
     fabric.launch()
     if fabric.is_global_zero:
         save_config(folder / "config.yaml", config)
-    with _reported(fabric, folder, cache):
+    with _write_report_at_end(fabric, folder, cache):
         members = []
         for i, training in enumerate(trainings, start=1):
             log.info("member %d of %d", i, len(trainings))
@@ -216,7 +211,7 @@ def _trained_members(
                 reproduce=reproduce,
             )
             trained = replace(trained, scores=scores)
-            _sum_up(trained)
+            _log_result(trained)
     fabric.barrier()
     return trained
 
@@ -242,8 +237,8 @@ def _prepare(folder: Path, *, resume: bool) -> None:
     held = [run for run in runs if (run / "checkpoint.pt").exists()]
     if held and not resume:
         raise OutputError(
-            f"{held[0]} holds a checkpoint; leave out --new to go on from it, "
-            "or give another folder with -o"
+            f"{held[0]} holds a checkpoint, and a new run is asked for; go on from it, or "
+            f"choose another {option('out')}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -261,7 +256,7 @@ def _command(source: str, overrides: Sequence[str]) -> str:
     )
 
 
-def _sum_up(trained: TrainedTask) -> None:
+def _log_result(trained: TrainedTask) -> None:
     """Write what came of the run."""
     from geotrans.training.report import RESULT
 
@@ -273,8 +268,5 @@ def _sum_up(trained: TrainedTask) -> None:
         "seconds": round(trained.seconds, 1),
     }
     path = trained.folder / RESULT
-    try:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, (json.dumps(summary, indent=1) + "\n").encode())
     log.info("wrote %s (step %d of %d)", trained.bundle, trained.step, trained.steps)

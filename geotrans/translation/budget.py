@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geotrans.errors import TilingError
+from geotrans.errors import TilingError, option
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES
 from geotrans.tasks import Bundle, TaskSpec
 
@@ -77,8 +77,8 @@ def tile_within(
         needed = base + per_px * smallest**2
         needed = needed if workers == 1 else base + workers * needed
         raise TilingError(
-            f"--memory {n_bytes / 1e6:.0f}MB is too little for task '{spec.name}' with {workers} "
-            f"worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
+            f"{option('memory', f'{n_bytes / 1e6:.0f}MB')} is too little for task '{spec.name}' "
+            f"with {workers} worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
         )
     return min(_core(spec, window_px), default_tile(spec))
 
@@ -98,7 +98,7 @@ def _core(spec: TaskSpec, window_px: int) -> int:
     return (window_px - 2 * _halo(spec)) // spec.align * spec.align
 
 
-def in_flight(device: str, precision: str) -> int:
+def tiles_in_flight(device: str, precision: str) -> int:
     """Tiles to work on at a time in one process."""
     return _IN_FLIGHT[precision] if device == "cpu" else _IN_FLIGHT_ELSEWHERE
 
@@ -108,7 +108,7 @@ def tile_bytes_per_px(spec: TaskSpec, dtype: str, device: str, precision: str) -
     source = len(spec.source) * np.dtype(dtype).itemsize
     target = len(spec.target) * spec.scale**2
     floats = 4 * (spec.channels_in + spec.channels_out * spec.scale**2)
-    return in_flight(device, precision) * (_COPIES * (source + target + 1) + floats)
+    return tiles_in_flight(device, precision) * (_COPIES * (source + target + 1) + floats)
 
 
 def network_bytes_per_px(bundle: Bundle, precision: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geotrans.errors import ClusterError
+from geotrans.errors import ClusterError, option
 from geotrans.execution.cluster import Cluster
 from geotrans.tasks import Bundle, NormStatistics
 from geotrans.translation.translators import find_bundle
@@ -25,8 +25,8 @@ def shared_device(cluster: Cluster, asked: str) -> str:
         without = next(worker for worker, device in found.items() if device == "cpu")
         n_without = sum(device == "cpu" for device in found.values())
         raise ClusterError(
-            f"{n_without} of {len(found)} workers have no GPU ({without}); give --device cpu, or "
-            "a cluster where all have one"
+            f"{n_without} of {len(found)} workers have no GPU ({without}); give "
+            f"{option('device', 'cpu')}, or a cluster where all have one"
         )
     return next(iter(found.values()))
 

@@ -73,6 +73,7 @@ class Job:
         threads: Threads of the network in one process; None leaves them to torch.
         norm: Statistics for norms that take them from the image.
         halo_error: What less context than the network sees costs, where it was asked for.
+        nodata: Value of the source that the user says is not measured.
     """
 
     scene: Scene
@@ -87,6 +88,7 @@ class Job:
     threads: int | None = None
     norm: NormStatistics | None = None
     halo_error: HaloError | None = None
+    nodata: float | None = None
 
     @property
     def spec(self) -> TaskSpec:
@@ -111,6 +113,12 @@ class Job:
         return make_geobox((height * scale, width * scale), finer, area.crs)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """`(height, width)` of the product, px."""
+        height, width = self.geobox.shape
+        return height, width
+
+    @property
     def n_px(self) -> int:
         """Pixels of the product."""
         height, width = self.geobox.shape
@@ -118,8 +126,7 @@ class Job:
 
     def place(self, tile: Tile) -> Window:
         """Where the core of a tile lies in the product."""
-        core, scale = tile.core.relative_to(self.plan.area), self.layout.scale
-        return _scaled(core, scale)
+        return tile.core.relative_to(self.plan.area).scaled(self.layout.scale)
 
     @property
     def is_flat(self) -> bool:
@@ -128,7 +135,9 @@ class Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the pixels of the product, by the words a user knows it by."""
-        norm = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        given: dict[str, Any] = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        if self.nodata is not None:
+            given["nodata"] = self.nodata
         return {
             "geotrans": __version__,
             "source": str(self.scene.identity),
@@ -139,7 +148,7 @@ class Job:
             "seed": self.seed,
             "precision": self.precision,
             "device": self.device.partition(":")[0],
-            **norm,
+            **given,
             "tiles": json.loads(self.plan.to_json()),
             "layout": self.layout.to_dict(),
         }
@@ -193,11 +202,5 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     if not valid.any():
         return None
     made = get_translator(job.settings)(patch.data, **window_context(job, tile.read))
-    rows, cols = _scaled(core, job.layout.scale).slices
+    rows, cols = core.scaled(job.layout.scale).slices
     return job.layout.settle(made[:, rows, cols], valid)
-
-
-def _scaled(window: Window, scale: int) -> Window:
-    return Window(
-        window.col_off * scale, window.row_off * scale, window.width * scale, window.height * scale
-    )

@@ -8,7 +8,8 @@ fifteen tasks a chunk and hold neighbours in memory.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+import os
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.grid import Tile, Window
-from geotrans.models import hand_back_now_and_then
-from geotrans.scene import reach
-from geotrans.scene.array import array_bands, array_of, with_pixels, without_pixels
+from geotrans.models import trim_heap_periodically
+from geotrans.scene import padded_extent
+from geotrans.scene.array import array_bands, get_array, with_pixels, without_pixels
 from geotrans.tasks.domain import check_block
 from geotrans.translation.job import Job, translate_tile
-from geotrans.translation.norm_statistics import settle_norms, wants_samples
+from geotrans.translation.norm_statistics import needs_samples, resolve_norms
+from geotrans.translation.options import PixelOptions
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -33,29 +35,14 @@ _MOST_BLOCK_BYTES = 256 * 2**20
 _BLOCK_PX = 1024
 
 
-@dataclass(frozen=True)
-class Allowances:
-    """What is taken although the task has not seen it, and whose statistics norms use.
-
-    Attributes:
-        any_values: Any range of values.
-        any_style: A map in any colours.
-        norm_stats: As `translate` takes it; None for what the network wants.
-    """
-
-    any_values: bool = False
-    any_style: bool = False
-    norm_stats: str | None = None
-
-
 def lazy_product(
-    job: Job, allowances: Allowances, *, with_valid: bool
+    job: Job, pixels: PixelOptions, *, with_valid: bool
 ) -> tuple[da.Array, da.Array | None]:
     """The product and its `valid`, nothing computed yet; one task per tile makes both.
 
     Args:
         job: A translation of a scene over a Dask array, planned without reading.
-        allowances: What was asked for that is looked at when a block is computed.
+        pixels: Options it was planned with; values are looked at when a block is computed.
         with_valid: Whether to tell which pixels are valid.
 
     Returns:
@@ -66,22 +53,22 @@ def lazy_product(
     from dask.delayed import delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    source = _source(job)
-    token = tokenize(job.fingerprint(), allowances, with_valid)
+    source = _prepare_source(job)
+    token = tokenize(job.fingerprint(), pixels, with_valid)
     frame = replace(job, scene=without_pixels(job.scene, job.bands))
     common = delayed(frame, name=f"job-{token}", traverse=False)
-    if wants_samples(job.spec, allowances.norm_stats):
+    if needs_samples(job.spec, pixels.norm_stats):
         # The one task that reads samples all over the scene, when the first tile is asked for.
         whole = delayed(job, name=f"scene-{token}", traverse=False)
-        common = delayed(_calibrated, traverse=False)(
-            whole, common, allowances.norm_stats, dask_key_name=f"statistics-{token}"
+        common = delayed(_with_statistics, traverse=False)(
+            whole, common, pixels.norm_stats, dask_key_name=f"statistics-{token}"
         )
     name = f"translate_{job.spec.name.replace('-', '_')}-{token}"
     edges = [(0, *accumulate(sizes)) for sizes in source.chunks[1:]]
     tasks = {
         (name, 0, tile.row, tile.col): (
-            _tile, common.key, allowances, (tile.row, tile.col), with_valid,
-            *_blocks_of(source.name, edges, reach(job.scene, tile.read)),
+            _tile, common.key, pixels, (tile.row, tile.col), with_valid,
+            *_blocks_of(source.name, edges, padded_extent(job.scene, tile.read)),
         )
         for tile in job.plan
     }  # fmt: skip
@@ -105,9 +92,9 @@ def eager_product(job: Job) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     return data, valid
 
 
-def _source(job: Job) -> da.Array:
+def _prepare_source(job: Job) -> da.Array:
     """The bands that the task reads, one chunk over all of them, in blocks of a decent size."""
-    array = array_of(job.scene).data
+    array = get_array(job.scene).data
     channels = [band - 1 for band in array_bands(job.scene, job.bands)]
     if channels != list(range(array.shape[0])):
         array = array[channels]
@@ -141,7 +128,7 @@ def _blocks_of(
 
 def _tile(
     job: Job,
-    allowances: Allowances,
+    pixels: PixelOptions,
     cell: tuple[int, int],
     with_valid: bool,
     blocks: list[list[npt.NDArray[Any]]],
@@ -150,9 +137,9 @@ def _tile(
 ) -> npt.NDArray[Any]:
     """One chunk of the product; the last channel is `valid`, if it is asked for."""
     tile = job.plan.tile(*cell)
-    data = _joined(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
+    data = _join_blocks(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
     job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
-    _check(job, allowances, tile)
+    _check(job, pixels, tile)
     patch = translate_tile(job, tile)
     shape = job.place(tile).shape
     n_bands = len(job.layout.bands)
@@ -161,19 +148,19 @@ def _tile(
         stack[:n_bands] = patch.data
     if with_valid:
         stack[-1] = 0 if patch is None else patch.valid
-    hand_back_now_and_then()  # Of what is done with arrays beside, translated or empty.
+    trim_heap_periodically()  # Of what is done with arrays beside, translated or empty.
     return stack
 
 
-def _check(job: Job, allowances: Allowances, tile: Tile) -> None:
+def _check(job: Job, pixels: PixelOptions, tile: Tile) -> None:
     core = job.scene.read(tile.core, job.bands)
     check_block(
         job.spec, job.scene, job.bands, core,
-        any_values=allowances.any_values, any_style=allowances.any_style,
+        any_values=pixels.any_values, any_style=pixels.any_style,
     )  # fmt: skip
 
 
-def _joined(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray[Any]:
+def _join_blocks(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray[Any]:
     """The part of adjoining blocks `(C, h, w)` that lies in a window counted from the first."""
     first = np.asarray(blocks[0][0])
     joined = np.empty((first.shape[0], *window.shape), first.dtype)
@@ -192,6 +179,6 @@ def _joined(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray
     return joined
 
 
-def _calibrated(whole: Job, frame: Job, asked: str | None) -> Job:
+def _with_statistics(whole: Job, frame: Job, asked: str | os.PathLike[str] | None) -> Job:
     """The job with the statistics that its norms want of the scene."""
-    return replace(frame, norm=settle_norms(whole, asked=asked, memory=None, recorded={}))
+    return replace(frame, norm=resolve_norms(whole, asked=asked, memory=None, recorded={}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import SceneError, TilingError, UsageError, nearest
+from geotrans.errors import SceneError, TilingError, UsageError, option, suggest
 from geotrans.grid import TilePlan, Window, plan_tiles
 from geotrans.tasks import Bundle, TaskSpec
 from geotrans.tasks.statistics import NORM_MODES, NormStatistics
@@ -35,14 +35,14 @@ _ENOUGH_VALID = 0.5
 _EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
 
 
-def wants_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+def needs_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
     """Whether pixels of the scene decide what the norms of a network do."""
     if asked is None:
         return spec.norm == "instance"
     return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
 
 
-def settle_norms(
+def resolve_norms(
     job: Job,
     *,
     asked: str | os.PathLike[str] | None,
@@ -72,19 +72,21 @@ def settle_norms(
             return None
         asked = "scene"
     if spec.norm == "none":
-        raise UsageError(f"the network of task '{spec.name}' has no norms; leave out --norm-stats")
+        raise UsageError(
+            f"the network of task '{spec.name}' has no norms; leave out {option('norm_stats')}"
+        )
     mode = os.fspath(asked)
     if mode not in NORM_MODES:
         if not os.path.exists(mode):
             raise UsageError(
-                f"--norm-stats {mode} is neither one of {', '.join(NORM_MODES)} nor a product"
-                f"{nearest(mode, NORM_MODES)}"
+                f"{option('norm_stats', mode)} is neither one of {', '.join(NORM_MODES)} nor a "
+                f"product{suggest(mode, NORM_MODES)}"
             )
-        return statistics_of(mode, job.bundle)
+        return read_statistics(mode, job.bundle)
     if mode == "tile":
         _log.warning(
-            "--norm-stats tile: each tile is normalised by its own statistics, so that tiles show "
-            "and other tile sizes give other pixels; use scene unless this is what you study"
+            "each tile is normalised by its own statistics, so that tiles show and other tile "
+            "sizes give other pixels; use those of the scene unless this is what you study"
         )
         return NormStatistics("tile")
     before = NormStatistics.from_dict(recorded.get("norm"))
@@ -108,7 +110,7 @@ def sample_windows(shape: tuple[int, int], *, align: int, anchor: tuple[int, int
     return [Window(col, row, edge, edge) for row in rows for col in cols]
 
 
-def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
+def read_statistics(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
     """Statistics in the tags of a product, so that neighbouring scenes agree.
 
     Args:
@@ -130,7 +132,8 @@ def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatis
     if found is None or not found.values:
         raise UsageError(
             f"{os.fspath(product)} holds no statistics of norms; give a product of task "
-            f"'{bundle.spec.name}', made with --norm-stats scene or exact"
+            f"'{bundle.spec.name}', made with {option('norm_stats', 'scene')} or "
+            f"{option('norm_stats', 'exact')}"
         )
     if tags.get("GEOTRANS_WEIGHTS_SHA256") != bundle.sha256:
         raise UsageError(
@@ -157,9 +160,10 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
         n_px = sum(w.width * w.height for w in _windows(job))
         if (needed := _bytes_at_once(job, n_px)) > memory:
             raise TilingError(
-                f"--memory {memory / 1e6:.0f}MB is too little to take the statistics that task "
-                f"'{job.spec.name}' wants of the scene; it needs {-(-needed // 1e7) * 10:.0f}MB, "
-                "or give --norm-stats exact, which takes longer"
+                f"{option('memory', f'{memory / 1e6:.0f}MB')} is too little to take the statistics "
+                f"that task '{job.spec.name}' wants of the scene; it needs "
+                f"{-(-needed // 1e7) * 10:.0f}MB, or give {option('norm_stats', 'exact')}, which "
+                "takes longer"
             )
     # As exact as can be, whatever the tiles are computed in.
     translator = Translator(
@@ -167,7 +171,7 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
         norm=NormStatistics("tile"),
     )  # fmt: skip
     if mode == "scene":
-        samples = [_sample(job, translator, w, counted=w) for w in _chosen(job)]
+        samples = [_sample(job, translator, w, counted=w) for w in _choose_windows(job)]
         return NormStatistics("scene", pool_together(translator.network, samples))
     plan = _whole(job)
 
@@ -181,10 +185,10 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
     has_room = memory is None or _bytes_at_once(job, n_px) <= memory
     if n_px <= _ONE_PASS_PX and has_room:
         if not (few := list(tiles())):
-            raise _nothing(job)
+            raise _describe_empty(job)
         return NormStatistics("exact", pool_together(translator.network, few))
     if next(tiles(), None) is None:
-        raise _nothing(job)
+        raise _describe_empty(job)
     return NormStatistics("exact", pool_by_layer(translator.network, tiles))
 
 
@@ -211,11 +215,11 @@ def _sample(job: Job, translator: Translator, window: Window, *, counted: Window
     return Sample(planes, torch.from_numpy(weight))
 
 
-def _chosen(job: Job) -> list[Window]:
+def _choose_windows(job: Job) -> list[Window]:
     """Windows of the sample, moved within their strata to where the scene is valid."""
     align, anchor = job.spec.align, job.plan.anchor
     windows = _windows(job)
-    chosen = [_moved(job, window) for window in windows]
+    chosen = [_move_window(job, window) for window in windows]
     if found := [window for window, share in chosen if share > 0]:
         return found
     # So little is valid that no place tried has any of it.
@@ -232,11 +236,11 @@ def _chosen(job: Job) -> list[Window]:
             if len(found) == _N_STRATA**2:
                 return found
     if not found:
-        raise _nothing(job)
+        raise _describe_empty(job)
     return found
 
 
-def _moved(job: Job, window: Window) -> tuple[Window, float]:
+def _move_window(job: Job, window: Window) -> tuple[Window, float]:
     """The first place tried where enough of a window is valid, or else the best; and its share."""
     height, width = (n / _N_STRATA for n in job.scene.shape)
     align, best, most = job.spec.align, window, -1.0
@@ -281,5 +285,5 @@ def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:
     return all(now[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
 
 
-def _nothing(job: Job) -> SceneError:
+def _describe_empty(job: Job) -> SceneError:
     return SceneError(f"{job.scene.name} holds no valid pixel; nothing to translate")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from geotrans.errors import TilingError, UsageError
+from geotrans.errors import TilingError
 from geotrans.execution.cluster import Cluster
 from geotrans.grid import (
     TilePlan,
@@ -18,19 +17,20 @@ from geotrans.grid import (
     ground_coordinates,
     plan_tiles,
 )
-from geotrans.parts import As, product_layout
-from geotrans.parts.parts import plan_of
+from geotrans.parts import product_layout
+from geotrans.parts.parts import read_plan
 from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.runtime.process import n_cores
-from geotrans.scene import Scene, expand_palette, match_bands, parse_mapping
-from geotrans.tasks import Bundle, NormStatistics
+from geotrans.scene import Scene, expand_palette, mark_nodata, match_bands
+from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 from geotrans.tasks.domain import as_task_classes, check_domain, check_gsd
 from geotrans.translation import Job
 from geotrans.translation.budget import default_tile, tile_within, with_halo
 from geotrans.translation.devices import shared_device, shared_precision
 from geotrans.translation.halo import measure_halo
-from geotrans.translation.norm_statistics import settle_norms, wants_samples
-from geotrans.translation.translators import NetworkSettings, cache_translator, prepare_translator
+from geotrans.translation.norm_statistics import needs_samples, resolve_norms
+from geotrans.translation.options import PixelOptions, RunOptions
+from geotrans.translation.translators import cache_translator, prepare_translator
 
 if TYPE_CHECKING:
     from geotrans.inference import Translator
@@ -41,133 +41,161 @@ _log = logging.getLogger(__name__)
 def plan_job(
     source: Scene,
     bundle: Bundle,
+    pixels: PixelOptions = PixelOptions(),
+    run: RunOptions = RunOptions(),
     *,
-    bbox: tuple[float, float, float, float] | None = None,
-    bands: Mapping[str, int | str] | str | None = None,
-    as_: As = "rgb",
-    seed: int = 0,
-    tile: int | None = None,
-    halo: int | None = None,
-    memory: int | str | None = None,
-    workers: int = 1,
     cluster: Cluster | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    any_gsd: bool = False,
-    any_values: bool = False,
-    any_style: bool = False,
-    norm_stats: str | os.PathLike[str] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
     recorded: Mapping[str, Any] | None = None,
     reads: bool = True,
 ) -> Job:
-    """Settle everything that decides the pixels of a product; arguments as in `translate`.
+    """Settle everything that decides the pixels of a product.
 
-    What is left open is done as in `recorded`, the fingerprint of a run that was stopped. With
-    `reads=False` no pixel of the source is looked at: its values are not checked, what a short
-    halo costs is not measured, and statistics that norms want of the scene are left out.
+    Args:
+        source: The scene.
+        bundle: Task and weights.
+        pixels: Options that decide pixels.
+        run: Options that do not.
+        cluster: The cluster of `run`, open.
+        bbox: `xmin, ymin, xmax, ymax` of the part to translate, lon-lat degrees.
+        recorded: Fingerprint of a run that was stopped; what is left open is done as there.
+        reads: Whether pixels of the source may be looked at. Else its values are not checked, what
+            a short halo costs is not measured, and statistics that norms want of the scene are left
+            out.
     """
     from geotrans.inference import pick_device
 
-    if workers < 1:
-        raise UsageError(f"asked for {workers} workers; give at least 1")
     spec, recorded = bundle.spec, recorded or {}
-    if source.colormap is not None and len(spec.source) > 1:
-        source = expand_palette(source)
-    source = as_task_classes(spec, source)
-    # A task that must know where a pixel lies finds out now whether it can.
-    ground_coordinates(source.geobox, Window(0, 0, 1, 1), spec.coordinates)
+    memory = None if run.memory is None else parse_bytes(run.memory)
+    source = _prepare_scene(spec, source, pixels)
     for note in source.notes:
         _log.warning("%s: %s", source.name, note)
-    if isinstance(bands, str):
-        bands = parse_mapping(bands, spec.source)
-    if memory is not None:
-        memory = parse_bytes(memory)
-    found = match_bands(source, spec.source, bands, task=spec.name)
     area = Window.whole(source.shape) if bbox is None else bbox_window(source.geobox, bbox)
-    if reads:
-        check_domain(
-            spec, source, found, area=area,
-            any_gsd=any_gsd, any_values=any_values, any_style=any_style,
-        )  # fmt: skip
-    elif not any_gsd:
-        check_gsd(spec, source)
-    layout = product_layout(spec, source, found, as_=as_)
+
+    # This process plans; where there is a cluster, it need not have what its workers have.
+    device = run.device if cluster is None else "auto"
+    here = str(pick_device(device))
+    there = here if cluster is None else shared_device(cluster, run.device)
+    draft, base = _draft_job(source, bundle, pixels, area=area, device=here, reads=reads)
+    is_open = not reads and needs_samples(spec, pixels.norm_stats)
+    if not is_open:
+        norm = resolve_norms(draft, asked=pixels.norm_stats, memory=memory, recorded=recorded)
+        draft = replace(draft, norm=norm)
+
+    precision = pixels.precision
     if precision == "auto" and recorded.get("weights") == bundle.sha256:
         precision = recorded.get("precision", precision)
-    n_workers = workers if cluster is None else len(cluster.workers)
-    # This process plans; where there is a cluster, it need not have what its workers have.
-    asked, device = device, device if cluster is None else "auto"
-    here = there = str(pick_device(device))
     if cluster is not None:
-        there = shared_device(cluster, asked)
-    base, anchor = resident_bytes(), ground_anchor(source.geobox)
-    whole = plan_tiles(
-        source.shape, tile=max(source.shape), halo=spec.halo, align=spec.align, anchor=anchor
-    )
-    draft = Job(source, found, whole, bundle, layout, here, "float32", seed, as_)
-    is_open = not reads and wants_samples(spec, norm_stats)
-    norm = None
-    if not is_open:
-        norm = settle_norms(draft, asked=norm_stats, memory=memory, recorded=recorded)
-    if cluster is not None:
-        precision = shared_precision(cluster, precision, bundle=bundle, device=there, norm=norm)
-    # Any statistics do to find out which precision is faster.
-    settings = NetworkSettings(
-        bundle, device, precision if cluster is None else "float32", seed, as_,
-        norm=NormStatistics("tile") if is_open else norm,
-    )  # fmt: skip
-    translator, base = prepare_translator(settings, base=base)
-    if tile is None and memory is not None:
-        core = tile_within(
-            memory, translator, base=base, dtype=str(source.dtype), workers=n_workers, halo=halo
+        precision = shared_precision(
+            cluster, precision, bundle=bundle, device=there, norm=draft.norm
         )
-    else:
-        core = default_tile(with_halo(spec, halo)) if tile is None else tile
-    plan = plan_tiles(
-        source.shape,
-        tile=core,
-        halo=spec.halo if halo is None else halo,
-        align=spec.align,
-        area=area,
-        anchor=anchor,
+    settings = replace(
+        draft.settings,
+        device=device,
+        precision=precision if cluster is None else "float32",
+        # Any statistics do to find out which precision is faster.
+        norm=NormStatistics("tile") if is_open else draft.norm,
     )
-    before = plan_of(recorded)
-    if tile is None and before is not None and _lattice(before) == _lattice(plan):
-        plan = before
-    job = Job(
-        source, found, plan, bundle, layout, here, translator.precision,
-        seed, as_, threads=None if workers == 1 else max(1, n_cores() // workers),
-        norm=norm,
+    translator, base = prepare_translator(settings, base=base)
+
+    core = _choose_core(translator, pixels, run, cluster, memory=memory, base=base, source=source)
+    plan = plan_tiles(
+        source.shape, tile=core, halo=spec.halo if pixels.halo is None else pixels.halo,
+        align=spec.align, area=area, anchor=draft.plan.anchor,
     )  # fmt: skip
+    before = read_plan(recorded)
+    if run.tile is None and before is not None and _lattice(before) == _lattice(plan):
+        plan = before
+    threads = None if run.workers == 1 else max(1, n_cores() // run.workers)
+    job = replace(draft, plan=plan, precision=translator.precision, threads=threads)
     if not is_open:
         cache_translator(job.settings, translator)
     if reads and plan.halo < spec.halo:
-        job = _approximated(job, translator, memory, base)
+        job = _measure_short_halo(job, translator, memory, base)
     return job if cluster is None else replace(job, device=there, precision=precision)
 
 
-def plan_same(
-    job: Job,
-    source: Scene,
-    *,
-    any_values: bool = False,
-    any_style: bool = False,
-    norm_stats: str | os.PathLike[str] | None = None,
-    reads: bool = True,
+def plan_next(
+    job: Job, source: Scene, pixels: PixelOptions = PixelOptions(), *, reads: bool = True
 ) -> Job:
     """The same for another scene on the same grid, with the same bands in the same order."""
-    source = as_task_classes(job.spec, source)
+    source = _prepare_scene(job.spec, source, pixels)
     job = replace(job, scene=source)
     if not reads:
         return job
     check_domain(
         job.spec, source, job.bands, area=job.plan.area,
-        any_gsd=True, any_values=any_values, any_style=any_style,
+        any_gsd=True, any_values=pixels.any_values, any_style=pixels.any_style,
     )  # fmt: skip
-    return replace(job, norm=settle_norms(job, asked=norm_stats, memory=None, recorded={}))
+    return replace(job, norm=resolve_norms(job, asked=pixels.norm_stats, memory=None, recorded={}))
 
 
-def _approximated(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
+def _prepare_scene(spec: TaskSpec, source: Scene, pixels: PixelOptions) -> Scene:
+    """A scene as a task reads it: palettes as colours or classes, nodata as the user says it."""
+    if pixels.nodata is not None:
+        source = mark_nodata(source, pixels.nodata)
+    if source.colormap is not None and len(spec.source) > 1:
+        source = expand_palette(source)
+    source = as_task_classes(spec, source)
+    # A task that must know where a pixel lies finds out now whether it can.
+    ground_coordinates(source.geobox, Window(0, 0, 1, 1), spec.coordinates)
+    return source
+
+
+def _draft_job(
+    source: Scene,
+    bundle: Bundle,
+    pixels: PixelOptions,
+    *,
+    area: Window,
+    device: str,
+    reads: bool,
+) -> tuple[Job, int]:
+    """Bands and layout, over one tile as large as the scene; and the memory of this process now."""
+    spec = bundle.spec
+    bands = match_bands(source, spec.source, pixels.band_mapping(spec), task=spec.name)
+    if reads:
+        check_domain(
+            spec, source, bands, area=area, any_gsd=pixels.any_gsd,
+            any_values=pixels.any_values, any_style=pixels.any_style,
+        )  # fmt: skip
+    elif not pixels.any_gsd:
+        check_gsd(spec, source)
+    layout = product_layout(spec, source, bands, as_=pixels.as_)
+    base = resident_bytes()
+    whole = plan_tiles(
+        source.shape, tile=max(source.shape), halo=spec.halo, align=spec.align,
+        anchor=ground_anchor(source.geobox),
+    )  # fmt: skip
+    job = Job(
+        source, bands, whole, bundle, layout, device, "float32", pixels.seed, pixels.as_,
+        nodata=pixels.nodata,
+    )  # fmt: skip
+    return job, base
+
+
+def _choose_core(
+    translator: Translator,
+    pixels: PixelOptions,
+    run: RunOptions,
+    cluster: Cluster | None,
+    *,
+    source: Scene,
+    memory: int | None,
+    base: int,
+) -> int:
+    """Core edge of a tile, px: as it was asked for, or as the memory allows."""
+    if run.tile is not None:
+        return run.tile
+    if memory is None:
+        return default_tile(with_halo(translator.spec, pixels.halo))
+    return tile_within(
+        memory, translator, base=base, dtype=str(source.dtype),
+        workers=run.workers if cluster is None else len(cluster.workers), halo=pixels.halo,
+    )  # fmt: skip
+
+
+def _measure_short_halo(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
     """The job with what its short halo costs, measured and told."""
     exact_tile = None
     if memory is not None:
@@ -176,8 +204,8 @@ def _approximated(job: Job, translator: Translator, memory: int | None, base: in
             exact_tile = tile_within(memory, translator, base=base, dtype=dtype, workers=1)
         except TilingError:
             _log.warning(
-                "a halo of %d px instead of %d: what it costs was not measured, because --memory "
-                "has no room for a tile with all of it", job.plan.halo, job.spec.halo,
+                "a halo of %d px instead of %d: what it costs was not measured, because the "
+                "memory given has no room for a tile with all of it", job.plan.halo, job.spec.halo,
             )  # fmt: skip
             return job
     error = measure_halo(job, exact_tile=exact_tile)

@@ -49,7 +49,11 @@ def _parameters(job: Job) -> dict[str, Any]:
     area, scale = job.plan.area, job.layout.scale
     height, width = job.plan.window_shape
     bands = dict(zip((band.name for band in job.spec.source), job.bands, strict=True))
-    inexact = {} if job.halo_error is None else {"halo_error": job.halo_error.to_dict()}
+    given: dict[str, Any] = {}
+    if job.halo_error is not None:
+        given["halo_error"] = job.halo_error.to_dict()
+    if job.nodata is not None:
+        given["nodata"] = job.nodata
     return {
         "bands": bands,
         "window": [area.col_off, area.row_off, area.width, area.height],
@@ -57,7 +61,7 @@ def _parameters(job: Job) -> dict[str, Any]:
         "row_edges": [(row - area.row_off) * scale for row in job.plan.row_edges],
         "col_edges": [(col - area.col_off) * scale for col in job.plan.col_edges],
         "halo": job.plan.halo,
-        **inexact,
+        **given,
         "precision": job.precision,
         "device": job.device,
         "seed": job.seed,

@@ -258,9 +258,9 @@ def test_statistics_of_norms_wait_for_the_first_block(
     array = make_array((90, 110))
     at_once = array.geotrans.translate(path, norm_stats=asked, **EXACT)
     settled = []
-    settle_norms = lazy.settle_norms
+    resolve_norms = lazy.resolve_norms
     monkeypatch.setattr(
-        lazy, "settle_norms", lambda *a, **k: (settled.append(1), settle_norms(*a, **k))[1]
+        lazy, "resolve_norms", lambda *a, **k: (settled.append(1), resolve_norms(*a, **k))[1]
     )
     product = array.chunk(50).geotrans.translate(path, norm_stats=asked, **EXACT)
     assert settled == []
@@ -333,7 +333,7 @@ def test_bad_arrays_are_said(make_array: MakeArray, noisy_bundle: Path) -> None:
     ]:
         with pytest.raises(SceneError, match=said):
             bad.geotrans.translate(noisy_bundle, any_values=True)
-    with pytest.raises(BandError, match='3 unnamed bands; pass bands="red=1,green=2,blue=3"'):
+    with pytest.raises(BandError, match=r'3 unnamed bands; pass bands=.*"red": 1'):
         array.drop_vars("band").geotrans.translate(noisy_bundle)
     with pytest.raises(UsageError, match="not 'sead'; did you mean 'seed'"):
         array.geotrans.translate(noisy_bundle, sead=1)

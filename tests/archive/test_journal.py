@@ -69,7 +69,7 @@ def test_what_a_killed_run_had_begun_waits_for_the_next(tmp_path: Path) -> None:
 
 def test_a_second_run_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     first = _begin(tmp_path)
-    with pytest.raises(OutputError, match=rf"worked on by process {os.getpid()} on .*--join"):
+    with pytest.raises(OutputError, match=rf"worked on by process {os.getpid()} on .*join=True"):
         _begin(tmp_path)
     second = _begin(tmp_path, join=True)
     assert first.claim("/in/a.tif")

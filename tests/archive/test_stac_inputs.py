@@ -99,7 +99,7 @@ def test_what_is_no_stac_is_told(tmp_path: Path) -> None:
     for name, told in (("a.json", "no STAC"), ("b.json", "as STAC"), ("c.parquet", "geoparquet")):
         with pytest.raises(SceneError, match=told):
             find_entries([tmp_path / name], outside=tmp_path / "out")
-    with pytest.raises(UsageError, match="give --stac-api"):
+    with pytest.raises(UsageError, match="give stac_api"):
         select_entries([], outside=tmp_path, collection=["s2"])
 
 

@@ -18,11 +18,12 @@ import pytest
 import geotrans
 from geotrans.archive import Status
 from geotrans.archive.inputs import Entry
-from geotrans.archive.scene_task import Order, SceneWork, Setup, translate_scene
+from geotrans.archive.scene_task import SceneTask, SceneWork, Setup, translate_scene
 from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
 from geotrans.execution import health as losses
 from geotrans.execution.connect import connect
 from geotrans.tasks import open_bundle
+from geotrans.translation.options import PixelOptions, RunOptions
 from tests.helpers.bundles import random_bundle
 from tests.helpers.cluster import RealCluster, is_left_empty, real_cluster
 from tests.helpers.products import digests
@@ -34,10 +35,7 @@ pytestmark = pytest.mark.xdist_group("serial")
 N_SCENES = 6
 
 # What a run passes on to every scene.
-CHOICES: dict[str, Any] = {
-    "bands": None, "as_": "rgb", "seed": 0, "tile": 40, "halo": None, "device": "cpu",
-    "precision": "float32", "norm_stats": None, "creation_options": None,
-}  # fmt: skip
+OPTIONS = PixelOptions(precision="float32"), RunOptions(tile=40, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +164,7 @@ def test_workers_upload_with_keys_of_their_own(
 def test_a_plan_is_measured_on_a_worker(
     small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    price = geotrans.archive.price(
+    price = geotrans.archive.estimate_archive(
         small_archive / "in",
         small_archive / "noisy.safetensors",
         out=tmp_path / "out",
@@ -181,7 +179,7 @@ def test_what_cannot_be_meant(
     small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match="workers of its own; leave out --workers"):
+    with pytest.raises(UsageError, match="workers of its own; leave out workers"):
         _batch(small_archive, out, cluster=dask_cluster.address, workers=2)
     with pytest.raises(UsageError, match="neither an address"):
         _batch(small_archive, out, cluster="nowhere")
@@ -215,7 +213,7 @@ def test_a_worker_that_does_not_see_products_or_scenes(
     shutil.copytree(small_archive / "in", tmp_path / "copy")
     alone = ("unshare", "--mount", "sh", "-c")
     for hidden, error, told in (
-        (out, OutputError, r"worker tcp\S* does not see .*here .*give -o in a folder"),
+        (out, OutputError, r"worker tcp\S* does not see .*here .*choose out in a folder"),
         (tmp_path / "copy", SceneError, r"worker tcp\S* does not see .*scene0\.tif; keep scenes"),
     ):
         mounting = f"mount -t tmpfs none {hidden}"
@@ -303,17 +301,17 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
 def test_a_patience_in_the_configuration_of_dask_counts() -> None:
     import dask
 
-    assert losses.patience_s_or(60) == 60
+    assert losses.no_workers_timeout_s(60) == 60
     with dask.config.set({"distributed.scheduler.no-workers-timeout": "5 minutes"}):
-        assert losses.patience_s_or(60) == 300
+        assert losses.no_workers_timeout_s(60) == 300
 
 
 def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path: Path) -> None:
     """A worker whose run was killed must not write what a later run is writing."""
     claim = tmp_path / "errand"
-    setup = Setup(open_bundle(small_archive / "noisy.safetensors"), CHOICES)
-    work = SceneWork(setup, tmp_path).settled(1, claim=claim)
-    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    setup = Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS)
+    work = SceneWork(setup, tmp_path).for_worker(1, claim=claim)
+    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -327,9 +325,9 @@ def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
     small_archive: Path, tmp_path: Path
 ) -> None:
     """Dask gives it to another worker, which finds the product."""
-    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
         outcome = translate_scene(
-            Setup(open_bundle(small_archive / "noisy.safetensors"), CHOICES), order
+            Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS), order
         )
         assert (outcome.state, outcome.reason) == ("done", None)

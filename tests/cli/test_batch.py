@@ -105,9 +105,9 @@ def test_a_plan_writes_nothing(
     small_archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(_words(small_archive, out, "--plan")) == 0
+    assert run(_words(small_archive, out, "--dry-run")) == 0
     assert capsys.readouterr().out.startswith(f"scenes  {N_SCENES} of 0.1 Mpx")
-    assert run(_words(small_archive, out, "--plan", "--json")) == 0
+    assert run(_words(small_archive, out, "--dry-run", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["n_scenes"] == N_SCENES
     assert not out.exists()
 

@@ -113,7 +113,7 @@ def test_two_workers_upload_and_a_plan_does_not(
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    assert run(_words(small_archive, "--plan")) == 0
+    assert run(_words(small_archive, "--dry-run")) == 0
     assert "s3://shelf/maps: about" in capsys.readouterr().out
     assert not bucket.keys()
     assert not list(here.iterdir())

@@ -100,7 +100,7 @@ def test_a_new_run_leaves_an_old_one_alone(config, tmp_path, capsys):
     command = ["train", str(config), "training.steps=1", "-o", str(tmp_path / "run"), "-q"]
     assert run(command) == 0
     assert run([*command, "--new"]) == 1
-    assert "holds a checkpoint; leave out --new" in capsys.readouterr().err
+    assert "holds a checkpoint, and a new run is asked for" in capsys.readouterr().err
 
 
 _PAIRED: list[str] = []

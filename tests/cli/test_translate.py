@@ -105,12 +105,12 @@ def test_json(holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_plan_is_told_and_nothing_written(
     holed_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(_words(holed_scene, tmp_path / "out.tif", "--plan")) == 0
+    assert run(_words(holed_scene, tmp_path / "out.tif", "--dry-run")) == 0
     told = capsys.readouterr().out
     assert f"{N_TILES} in windows of" in told
     assert "360 x 320 px of 0.6 m" in told
     assert "red = band 1" in told
-    assert run(_words(holed_scene, tmp_path / "out.tif", "--plan", "--json")) == 0
+    assert run(_words(holed_scene, tmp_path / "out.tif", "--dry-run", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["n_tiles"] == N_TILES
     assert not list(tmp_path.iterdir())
 

@@ -37,7 +37,7 @@ def check(content):
 
 def test_a_page_of_everything_is_well_formed_and_self_contained():
     hostile = '<script>alert("&")</script>'
-    content = html.page(
+    content = html.render_page(
         hostile,
         html.section(
             hostile,
@@ -57,7 +57,7 @@ def test_a_page_of_everything_is_well_formed_and_self_contained():
 
 
 def test_a_page_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         html.write_page(tmp_path / "missing" / "page.html", "x")
     html.write_page(tmp_path / "page.html", "ü")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "ü"

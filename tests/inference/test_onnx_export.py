@@ -248,7 +248,7 @@ class TestRefuses:
     def test_a_file_that_is_there(self, make_bundle: MakeBundle, tmp_path: Path) -> None:
         path = tmp_path / "task.onnx"
         path.write_text("mine")
-        with pytest.raises(OutputError, match="exists; replace it with --overwrite"):
+        with pytest.raises(OutputError, match="exists; replace it with overwrite=True"):
             export_onnx(make_bundle(), path)
         assert path.read_text() == "mine"
 

@@ -305,7 +305,7 @@ class TestRefuses:
         self, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(DeviceError, match="use --device cpu"):
+        with pytest.raises(DeviceError, match='use device="cpu"'):
             Translator(make_bundle(), device="cuda")
 
     def test_statistics_of_the_tile(self, make_bundle: MakeBundle) -> None:

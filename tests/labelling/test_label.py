@@ -69,7 +69,7 @@ def test_large_ones_have_overviews_of_whole_classes(make_scene, tmp_path):
 
 def test_what_cannot_be_written(photograph, tmp_path):
     out = label(photograph, tmp_path / "labels.tif")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         label(photograph, out)
     label(photograph, out, overwrite=True)
     with pytest.raises(OutputError, match="is an input"):

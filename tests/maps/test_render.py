@@ -212,7 +212,7 @@ def test_progress_counts_every_pixel(roads: Path, tmp_path: Path) -> None:
     told: list[int] = []
 
     @contextmanager
-    def progress(label: str, *, total: int) -> Iterator[Any]:
+    def progress(label: str, total: int) -> Iterator[Any]:
         told.append(-total)
         yield told.append
 
@@ -255,7 +255,7 @@ def test_outputs_that_cannot_be(roads: Path, tmp_path: Path) -> None:
         render_map(roads, tmp_path / "nowhere" / "a.tif", style=STYLE, gsd_m=1)
     out = tmp_path / "a.tif"
     out.write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"exists; replace it with --overwrite"):
+    with pytest.raises(OutputError, match=r"exists; replace it with overwrite=True"):
         render_map(roads, out, style=STYLE, gsd_m=1)
     assert out.read_bytes() == b"precious"
     render_map(roads, out, style=STYLE, gsd_m=1, overwrite=True)

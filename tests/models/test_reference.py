@@ -87,9 +87,9 @@ class TestRefuses:
         self._fails(
             path, "resnet_9blocks",
             r"do not fit resnet_9blocks with .* norm: model.26.weight is missing; "
-            r"they fit --arch resnet_6blocks --norm batch",
+            'they fit arch="resnet_6blocks" and norm="batch"',
         )  # fmt: skip
-        self._fails(path, "unet_256", "model.model.0.weight is missing.*--arch resnet_6blocks")
+        self._fails(path, "unet_256", "model.model.0.weight is missing.*arch=.resnet_6blocks")
 
     def test_another_norm(self, tmp_path: Path) -> None:
         path = save_reference(tmp_path / "net.pth", reference_net("unet_128", norm="batch"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geotrans.errors import OutputError, UsageError
-from geotrans.product.destination import check_space, destination, megabytes
+from geotrans.product.destination import check_space, megabytes, output_path
 from geotrans.scene import open_scene
 
 Make = Callable[..., Path]
@@ -17,12 +17,12 @@ Make = Callable[..., Path]
 def test_the_default_is_beside_the_source(make_scene: Make, tmp_path: Path) -> None:
     scene = open_scene(make_scene(name="town.tif"))
     assert (
-        destination(scene, "map2aerial", None, overwrite=False) == tmp_path / "town_map2aerial.tif"
+        output_path(scene, "map2aerial", None, overwrite=False) == tmp_path / "town_map2aerial.tif"
     )
     folder = tmp_path / "products"
     folder.mkdir()
-    assert destination(scene, "t", folder, overwrite=False) == folder / "town_t.tif"
-    assert destination(scene, "t", folder / "x.TIFF", overwrite=False) == folder / "x.TIFF"
+    assert output_path(scene, "t", folder, overwrite=False) == folder / "town_t.tif"
+    assert output_path(scene, "t", folder / "x.TIFF", overwrite=False) == folder / "x.TIFF"
 
 
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -36,7 +36,7 @@ def test_what_is_no_local_file_goes_to_the_current_directory(
     monkeypatch.chdir(here)
     with rioxarray.open_rasterio(make_scene()) as array:
         scene = open_scene(array.rename("patch"))
-    assert destination(scene, "t", None, overwrite=False) == here / "patch_t.tif"
+    assert output_path(scene, "t", None, overwrite=False) == here / "patch_t.tif"
 
 
 def test_nothing_is_overwritten_by_accident(make_scene: Make, tmp_path: Path) -> None:
@@ -44,24 +44,24 @@ def test_nothing_is_overwritten_by_accident(make_scene: Make, tmp_path: Path) ->
     scene = open_scene(path)
     out = tmp_path / "out.tif"
     out.write_text("old")
-    with pytest.raises(OutputError, match="exists; replace it with --overwrite"):
-        destination(scene, "t", out, overwrite=False)
-    assert destination(scene, "t", out, overwrite=True) == out
+    with pytest.raises(OutputError, match="exists; replace it with overwrite=True"):
+        output_path(scene, "t", out, overwrite=False)
+    assert output_path(scene, "t", out, overwrite=True) == out
     link = tmp_path / "link.tif"
     link.symlink_to(path)
     for same in (path, link, tmp_path / "." / path.name):
         with pytest.raises(OutputError, match="the source itself"):
-            destination(scene, "t", same, overwrite=True)
+            output_path(scene, "t", same, overwrite=True)
     folder = tmp_path / "folder.tif"
     folder.mkdir()
     (folder / f"{scene.name}_t.tif").mkdir()
     with pytest.raises(OutputError, match="no file"):
-        destination(scene, "t", folder, overwrite=True)
+        output_path(scene, "t", folder, overwrite=True)
 
 
 def test_a_product_is_a_geotiff(make_scene: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.tif"):
-        destination(open_scene(make_scene()), "t", tmp_path / "x.jpg", overwrite=False)
+        output_path(open_scene(make_scene()), "t", tmp_path / "x.jpg", overwrite=False)
 
 
 def test_space_is_looked_at(tmp_path: Path) -> None:

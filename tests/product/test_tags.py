@@ -12,6 +12,7 @@ from geotrans import __version__
 from geotrans.product.tags import xmp_packet
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
+from geotrans.translation.options import PixelOptions, RunOptions
 from geotrans.translation.plan import plan_job
 from geotrans.translation.tags import product_tags
 from tests.helpers.bundles import identity_bundle
@@ -22,7 +23,9 @@ def test_tags_tell_task_weights_source_and_parameters(
 ) -> None:
     path = make_scene(tags={"AREA_OR_POINT": "Point", "STATISTICS_MEAN": "12"})
     bundle = open_bundle(identity_bundle(tmp_path / "same.safetensors", halo=2))
-    tags = product_tags(plan_job(open_scene(path), bundle, seed=4, tile=32))
+    tags = product_tags(
+        plan_job(open_scene(path), bundle, PixelOptions(seed=4), RunOptions(tile=32))
+    )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert tags["GEOTRANS_SYNTHETIC"] == "YES"
     assert tags["GEOTRANS_VERSION"] == __version__
@@ -47,7 +50,9 @@ def test_edges_of_tiles_are_counted_from_the_corner_of_the_product(
     bundle = open_bundle(identity_bundle(tmp_path / "same.safetensors"))
     scene = open_scene(make_scene(crs="EPSG:4326"))
     west, south, east, north = scene.geobox.boundingbox
-    job = plan_job(scene, bundle, tile=16, bbox=((west + east) / 2, south, east, north))
+    job = plan_job(
+        scene, bundle, run=RunOptions(tile=16), bbox=((west + east) / 2, south, east, north)
+    )
     parameters = json.loads(product_tags(job)["GEOTRANS_PARAMS"])
     left, _, width, _ = parameters["window"]
     assert left == 32

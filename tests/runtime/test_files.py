@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from geotrans.errors import OutputError
-from geotrans.runtime.files import write_whole
+from geotrans.runtime.files import write_atomically, write_whole
 
 
 def test_a_file_is_replaced_whole_and_nothing_stays_beside_it(tmp_path: Path) -> None:
@@ -51,3 +52,41 @@ def test_a_file_that_cannot_be_written_leaves_what_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OutputError, match="No such file or directory"):
         write_whole(tmp_path / "nowhere" / "file", b"content")
+
+
+def _write(path: Path, meanwhile: Callable[[], object]) -> None:
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(b"first, long")
+        meanwhile()
+
+
+def test_what_fails_half_way_leaves_what_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"before")
+    with pytest.raises(ZeroDivisionError):
+        _write(path, lambda: 1 / 0)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_two_writers_the_first_is_told_and_the_second_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(FileExistsError, match="another process is writing it"):
+        _write(path, lambda: write_whole(path, b"second"))
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_link_planted_beside_a_file_is_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / ".file.tmp").symlink_to(victim)
+    write_whole(tmp_path / "file", b"content")
+    assert victim.read_bytes() == b"mine"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_a_file_may_be_read_by_whoever_may_read_others(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_whole(tmp_path / "file", b"content")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -110,7 +110,7 @@ def test_a_failed_overwrite_keeps_the_old_cache(cache, manifest):
 
 
 def test_overwrite_replaces(cache, manifest):
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         write_cache(cache.path, manifest, {"train": [_patch(0)]})
     write_cache(cache.path, manifest, {"train": [_patch(0)]}, overwrite=True)
     assert len(PatchCache.open(cache.path).load("train")) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from geotrans.grid import Window
 from geotrans.scene import open_scene, to_units
-from geotrans.scene.radiometry import foreign_values
+from geotrans.scene.radiometry import as_dtype, foreign_values
 from geotrans.tasks.spec import BandSpec
 
 MakeScene = Callable[..., Path]
@@ -60,3 +60,9 @@ def test_values_a_task_has_not_seen_are_said(
 def test_a_scene_without_valid_pixels_holds_no_foreign_values() -> None:
     data, valid = np.full((1, 3, 3), 9e9, "float32"), np.zeros((3, 3), bool)
     assert foreign_values(data, valid, [], [DN]) is None
+
+
+def test_values_are_stored_rounded_and_within_the_limits_of_integers() -> None:
+    values = np.array([-3.0, 0.5, 1.5, 254.6, 300.0], np.float32)
+    assert as_dtype(values, np.dtype("uint8")).tolist() == [0, 0, 2, 255, 255]
+    assert np.array_equal(as_dtype(values, np.dtype("float64")), values)

@@ -35,7 +35,7 @@ def test_a_bundle_computes_what_the_original_does(tmp_path: Path, arch: str) -> 
     assert (spec.halo, spec.align) == {"resnet_6blocks": (60, 4), "unet_128": (381, 128)}[arch]
     card = render_card(bundle)
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
-    assert "--eval" in card
+    assert "`eval`" in card
     assert str(tmp_path) not in card
 
 
@@ -45,7 +45,7 @@ def test_names_and_files_are_chosen_or_follow_from_the_weights(tmp_path: Path) -
     path = import_weights(weights, **options)  # type: ignore[arg-type]
     assert path.name == "latest_net_G_A.safetensors"
     assert Bundle.open(path).spec.norm == "instance"
-    with pytest.raises(OutputError, match="exists; replace it with --overwrite"):
+    with pytest.raises(OutputError, match="exists; replace it with overwrite=True"):
         import_weights(weights, **options)  # type: ignore[arg-type]
     assert import_weights(weights, **options, overwrite=True) == path  # type: ignore[arg-type]
     other = import_weights(weights, **options, name="a", out=tmp_path / "b.st")  # type: ignore[arg-type]
@@ -54,11 +54,11 @@ def test_names_and_files_are_chosen_or_follow_from_the_weights(tmp_path: Path) -
 
 def test_what_does_not_fit_is_told_and_nothing_written(tmp_path: Path) -> None:
     weights = save_reference(tmp_path / "net.pth", reference_net("resnet_6blocks"))
-    with pytest.raises(BandError, match="reads 3 bands; --source-bands names red, green; name"):
+    with pytest.raises(BandError, match="reads 3 bands; source names red, green; name"):
         import_weights(weights, arch="resnet_6blocks", source=("red", "green"), target=RGB)
-    with pytest.raises(BandError, match="writes 3 bands; --target-bands names red, red, blue"):
+    with pytest.raises(BandError, match="writes 3 bands; target names red, red, blue"):
         import_weights(weights, arch="resnet_6blocks", source=RGB, target=("red", "red", "blue"))
-    with pytest.raises(BundleError, match="they fit --arch resnet_6blocks --norm instance"):
+    with pytest.raises(BundleError, match='they fit arch="resnet_6blocks" and norm="instance"'):
         import_weights(weights, arch="resnet_9blocks", source=RGB, target=RGB)
     with pytest.raises(UsageError, match="name: "):
         import_weights(weights, arch="resnet_6blocks", source=RGB, target=RGB, name="a b")

@@ -12,7 +12,7 @@ from geotrans.inference import Translator
 from geotrans.models import Residual
 from geotrans.tasks import open_bundle
 from geotrans.tasks.card import render_card
-from geotrans.training.export import export_bundle
+from geotrans.training.export import TrainedGenerator, export_bundle
 from tests.helpers.runs import assert_same, killed_at, read_state
 
 BODY = {
@@ -41,11 +41,8 @@ def test_the_fit_alone_is_scored_before_the_first_step_and_goes_into_the_bundle(
         tmp_path / "toy.safetensors",
         run.config,
         run.cache.manifest,
-        best["weights"],
+        TrainedGenerator(best["weights"], run.generator_args, run.halo, run.align),
         scores=best["scores"],
-        generator_args=run.generator_args,
-        halo=run.halo,
-        align=run.align,
         fit=best["fit"],
     )
     bundle = open_bundle(path)

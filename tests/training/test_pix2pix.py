@@ -12,7 +12,7 @@ from geotrans.tasks import open_bundle
 from geotrans.training import loop
 from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
-from geotrans.training.export import export_bundle
+from geotrans.training.export import TrainedGenerator, export_bundle
 from tests.helpers.runs import assert_same, killed_at, read_losses, read_state
 from tests.helpers.thorough import slow
 
@@ -185,8 +185,9 @@ def test_the_bundle_translates_as_the_run_did(start, tmp_path):
     result = run.run()
     manifest = run.cache.manifest
     path = export_bundle(
-        tmp_path / "toy.safetensors", run.config, manifest, result["weights"],
-        scores=result["scores"], generator_args=run.generator_args, halo=run.halo, align=run.align,
+        tmp_path / "toy.safetensors", run.config, manifest,
+        TrainedGenerator(result["weights"], run.generator_args, run.halo, run.align),
+        scores=result["scores"],
     )  # fmt: skip
     net = run.averages["generator"].net
     net.load_state_dict(result["weights"])

@@ -50,7 +50,7 @@ def test_the_same_call_goes_on_and_another_folder_starts_anew(config_file, tmp_p
     first = train(config_file, ["training.steps=2"], out=out, quiet=True)
     longer = train(config_file, ["training.steps=4"], out=out, quiet=True)
     assert (first.steps, longer.steps) == (2, 4)
-    with pytest.raises(OutputError, match="holds a checkpoint; leave out --new to go on from it"):
+    with pytest.raises(OutputError, match="holds a checkpoint, and a new run is asked for; go on"):
         train(config_file, out=out, resume=False)
     with pytest.raises(ConfigError, match=r"training\.seed = 0, this run has 1"):
         train(config_file, ["training.seed=1"], out=out)
@@ -200,5 +200,5 @@ def test_members_go_on_where_they_were_stopped(of_two, tmp_path, monkeypatch):
     resumed = train(of_two, out=out, quiet=True)
     assert taken == [2], "the first member and the first two steps of the second are there"
     assert resumed.scores == whole.scores
-    with pytest.raises(OutputError, match="member_1 holds a checkpoint; leave out --new"):
+    with pytest.raises(OutputError, match="member_1 holds a checkpoint, and a new run"):
         train(of_two, out=out, resume=False, quiet=True)

@@ -67,7 +67,8 @@ def test_the_memory_of_a_network_is_about_what_it_takes(tmp_path: Path) -> None:
         import numpy as np
         from geotrans.grid import Window
         from geotrans.inference import Translator
-        from geotrans.translation.budget import network_bytes_per_px, resident_bytes
+        from geotrans.translation.budget import network_bytes_per_px
+        from geotrans.runtime.memory import resident_bytes
         from geotrans.tasks import open_bundle
 
         bundle = open_bundle(sys.argv[1])
@@ -92,7 +93,7 @@ def test_peak_memory_is_seen() -> None:
     # A process of its own: this one may have freed memory that an array takes up again.
     code = (
         "import numpy as np\n"
-        "from geotrans.translation.budget import PeakMemory, resident_bytes\n"
+        "from geotrans.runtime.memory import PeakMemory, resident_bytes\n"
         "before = resident_bytes()\n"
         "with PeakMemory() as peak:\n"
         "    array = np.ones(120_000_000, np.uint8)\n"

@@ -221,9 +221,9 @@ def test_batch_norms_may_be_calibrated_too(tmp_path: Path, instance_scene: Path)
 
 def test_what_cannot_be_meant_is_told(instance_scene: Path, tmp_path: Path) -> None:
     same = identity_bundle(tmp_path / "same.safetensors")
-    with pytest.raises(UsageError, match="has no norms; leave out --norm-stats"):
+    with pytest.raises(UsageError, match="has no norms; leave out norm_stats"):
         _make(instance_scene, tmp_path / "x.tif", task=same, norm_stats="scene")
-    with pytest.raises(UsageError, match=r"--norm-stats scen is neither .* did you mean 'scene'\?"):
+    with pytest.raises(UsageError, match=r"norm_stats=.scen. is neither .* did you mean 'scene'\?"):
         _make(instance_scene, tmp_path / "x.tif", norm_stats="scen")
     with pytest.raises(UsageError, match="holds no statistics of norms"):
         _make(instance_scene, tmp_path / "x.tif", norm_stats=instance_scene / "scene.tif")

@@ -30,7 +30,7 @@ from geotrans.errors import (
 )
 from geotrans.parts import Parts
 from geotrans.translation import writer as graph
-from geotrans.translation.survey import survey
+from geotrans.translation.estimate import estimate
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import coded, write_scene
@@ -282,7 +282,7 @@ def test_parts_of_another_run_are_told_and_discarded_on_request(
     with pytest.raises(KeyboardInterrupt):
         translate(path, task=bundle, tile=32, out=out, seed=1)
     monkeypatch.undo()
-    with pytest.raises(OutputError, match=r"another run \(seed 1, now 2\).*--overwrite"):
+    with pytest.raises(OutputError, match=r"another run \(seed 1, now 2\).*overwrite=True"):
         translate(path, task=bundle, tile=32, out=out, seed=2)
     with pytest.raises(OutputError, match="weights"):
         translate(path, task=bundles / "random.safetensors", tile=32, out=out, seed=1)
@@ -373,10 +373,10 @@ def test_classes_have_a_legend(make_scene: Make, tmp_path: Path) -> None:
         translate(path, task=identity_bundle(tmp_path / "s.safetensors"), as_="classes")
 
 
-def test_a_survey_writes_nothing(make_scene: Make, tmp_path: Path, bundles: Path) -> None:
+def test_an_estimate_writes_nothing(make_scene: Make, tmp_path: Path, bundles: Path) -> None:
     path = make_scene(shape=(300, 200), gsd_m=0.6)
     before = sorted(tmp_path.iterdir())
-    found = survey(path, task=bundles / "random.safetensors", tile=64)
+    found = estimate(path, task=bundles / "random.safetensors", tile=64)
     assert sorted(tmp_path.iterdir()) == before
     assert found.n_tiles == 20
     assert found.shape == (300, 200)
@@ -479,7 +479,7 @@ class TestBadInput:
 
     def test_ground_sampling_distance(self, make_scene: Make, same_bundle: Path) -> None:
         path = make_scene(gsd_m=10.0)
-        with pytest.raises(DomainError, match=r"10 m.*0.5 to 1 m.*--any-gsd"):
+        with pytest.raises(DomainError, match=r"10 m.*0.5 to 1 m.*any_gsd=True"):
             translate(path, task=same_bundle)
         assert translate(path, task=same_bundle, any_gsd=True).path.exists()
 
@@ -487,7 +487,7 @@ class TestBadInput:
         palette = [{"name": "a", "color": (10, 10, 10)}, {"name": "b", "color": (200, 90, 40)}]
         bundle = identity_bundle(tmp_path / "styled.safetensors", source_palette=palette)
         photo = make_scene(gsd_m=0.6)
-        with pytest.raises(DomainError, match=r"--style-of same.*--any-style"):
+        with pytest.raises(DomainError, match=r"--style-of same.*any_style=True"):
             translate(photo, task=bundle)
         assert translate(photo, task=bundle, any_style=True).path.exists()
         drawn = np.zeros((3, 40, 40), np.uint8) + 10
@@ -498,7 +498,7 @@ class TestBadInput:
     def test_values(self, make_scene: Make, tmp_path: Path) -> None:
         bundle = identity_bundle(tmp_path / "same16.safetensors", dtype="uint8")
         path = make_scene(gsd_m=0.6, dtype="uint16", shape=(150, 150))
-        with pytest.raises(DomainError, match="--any-values"):
+        with pytest.raises(DomainError, match="any_values=True"):
             translate(path, task=bundle)
         assert translate(path, task=bundle, any_values=True).path.exists()
 
@@ -542,7 +542,7 @@ class TestBadInput:
         assert path.read_bytes() == before
         product = translate(path, task=same_bundle, out=tmp_path)
         written = product.path.read_bytes()
-        with pytest.raises(OutputError, match="--overwrite"):
+        with pytest.raises(OutputError, match="overwrite=True"):
             translate(path, task=same_bundle)
         assert product.path.read_bytes() == written
 

@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from geotrans.errors import DomainError
 from geotrans.grid import Window
-from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 
 # Names of the classes by value, JSON: what products and labels of ours carry.
 CLASSES_TAG = "GEOTRANS_CLASSES"
@@ -46,7 +45,7 @@ def class_names(scene: Scene) -> dict[int, str] | None:
     """
     if len(scene.bands) != 1:
         return None
-    names = _tagged(scene.tags.get(CLASSES_TAG, "")) or _beside(scene.uri)
+    names = _read_tag(scene.tags.get(CLASSES_TAG, "")) or _read_sidecar(scene.uri)
     return {value: name for value, name in enumerate(names) if name} or None
 
 
@@ -66,7 +65,7 @@ def class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
     )
 
 
-class ClassScene(Scene):
+class ClassScene(SceneView):
     """A class raster in the values and colours of a task.
 
     Args:
@@ -89,32 +88,23 @@ class ClassScene(Scene):
         colormap = {value: (*color, 255) for value, color in colors.items()}
         dtype = np.dtype(np.uint8) if max(colors) < 256 else scene.dtype
         band = replace(scene.bands[0], name="class", dtype=dtype)
-        super().__init__(replace(scene.info, bands=(band,), dtype=dtype, colormap=colormap))
-        self.scene = copy.copy(scene)
         # A scene that has a colour table is never averaged for an overview.
-        self.scene.info = replace(scene.info, colormap=colormap)
+        beneath = copy.copy(scene)
+        beneath.info = replace(scene.info, colormap=colormap)
+        super().__init__(beneath, replace(beneath.info, bands=(band,), dtype=dtype))
         self._values, self._names, self._task = dict(values), dict(names), task
 
-    @property
-    def identity(self) -> SourceIdentity:
-        """Identity of the class raster."""
-        return self.scene.identity
-
-    def close(self) -> None:
-        """Close the class raster."""
-        self.scene.close()
-
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        patch = self.scene._read(window, self.scene.bands, out_shape)
+        patch = self.scene.read(window, out_shape=out_shape)
         data = np.zeros((len(bands), *out_shape), self.dtype)
-        for value in found_values(patch.data[0], patch.valid):
+        for value in find_values(patch.data[0], patch.valid):
             if value not in self._values:
                 raise DomainError(self._complaint(patch, window))
             data[:, patch.data[0] == value] = self._values[value]
         return Patch(data, patch.valid)
 
     def _complaint(self, patch: Patch, window: Window) -> str:
-        foreign = [v for v in found_values(patch.data[0], patch.valid) if v not in self._values]
+        foreign = [v for v in find_values(patch.data[0], patch.valid) if v not in self._values]
         told = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in foreign[:8])
         known = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in sorted(self._values))
         return (
@@ -124,7 +114,7 @@ class ClassScene(Scene):
         )
 
 
-def found_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
+def find_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
     """Values a class raster holds where it is valid, in order."""
     return [int(value) for value in np.unique(data[..., valid])]
 
@@ -138,7 +128,7 @@ def write_category_names(path: Path, names: Sequence[str]) -> None:
     path.with_name(f"{path.name}.aux.xml").write_text(ET.tostring(root, encoding="unicode"))
 
 
-def _tagged(text: str) -> list[str]:
+def _read_tag(text: str) -> list[str]:
     try:
         names = json.loads(text) if text else []
     except ValueError:
@@ -146,7 +136,7 @@ def _tagged(text: str) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _beside(uri: str) -> list[str]:
+def _read_sidecar(uri: str) -> list[str]:
     path = Path(f"{uri}.aux.xml")
     try:
         root = ET.fromstring(path.read_text(encoding="utf-8")) if path.is_file() else None

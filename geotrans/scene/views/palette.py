@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from geotrans.errors import BandError
 from geotrans.grid import Window
-from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.base import Band, Patch, Scene
+from geotrans.scene.base import Band, Patch, Scene, SceneView
 
 _COLORS = ("red", "green", "blue")
 
@@ -22,7 +21,7 @@ def expand_palette(scene: Scene) -> Scene:
     return scene if scene.colormap is None else PaletteScene(scene)
 
 
-class PaletteScene(Scene):
+class PaletteScene(SceneView):
     """A palette raster whose pixels are read as colours."""
 
     def __init__(self, scene: Scene) -> None:
@@ -31,21 +30,13 @@ class PaletteScene(Scene):
         uint8 = np.dtype(np.uint8)
         bands = tuple(Band(i, c, c, c, uint8) for i, c in enumerate(_COLORS, 1))
         # The nodata value is an index; no colour means it.
-        super().__init__(replace(scene.info, bands=bands, dtype=uint8, nodata=None, colormap=None))
-        self.scene = scene
+        super().__init__(
+            scene, replace(scene.info, bands=bands, dtype=uint8, nodata=None, colormap=None)
+        )
         self._lookup = _lookup(scene.colormap)
 
-    @property
-    def identity(self) -> SourceIdentity:
-        """Identity of the palette raster."""
-        return self.scene.identity
-
-    def close(self) -> None:
-        """Close the palette raster."""
-        self.scene.close()
-
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        indices = self.scene._read(window, self.scene.bands, out_shape)
+        indices = self.scene.read(window, out_shape=out_shape)
         values = indices.data[0].astype(np.intp).clip(-1, len(self._lookup) - 1)
         colors = self._lookup[values]  # (H, W) -> (H, W, 3)
         channels = [band.index - 1 for band in bands]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geotrans.errors import SceneError, UsageError, nearest
+from geotrans.errors import SceneError, UsageError, suggest
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.base import Band, Patch, Scene, SceneInfo
+from geotrans.scene.base import Band, Patch, Scene, SceneView
+from geotrans.scene.radiometry import as_dtype
 
 # Px of the finer grid that a kernel of each kind reaches to one side.
 _REACH = {"nearest": 1, "bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos": 3, "average": 1}
@@ -22,7 +24,7 @@ _REACH = {"nearest": 1, "bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos":
 _SAME = "EPSG:3857"
 
 
-def on_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Scene:
+def warp_to_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Scene:
     """A scene as it looks on another grid; the scene itself if the grid is its own.
 
     Raises:
@@ -31,14 +33,14 @@ def on_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Sc
     """
     if resampling not in _REACH:
         raise UsageError(
-            f"resampling '{resampling}' is none of {', '.join(_REACH)}{nearest(resampling, _REACH)}"
+            f"resampling '{resampling}' is none of {', '.join(_REACH)}{suggest(resampling, _REACH)}"
         )
     if _same_grid(scene.geobox, geobox):
         return scene
     return WarpedScene(scene, geobox, resampling=resampling)
 
 
-class WarpedScene(Scene):
+class WarpedScene(SceneView):
     """A scene resampled window by window.
 
     The kernel, the transformer and the weights of valid pixels are those of the whole grid, so
@@ -50,25 +52,10 @@ class WarpedScene(Scene):
         if (scene.geobox.crs is None) != (geobox.crs is None):
             which = "the scene" if scene.geobox.crs is None else "the grid"
             raise SceneError(f"{scene.name} cannot be put on another grid: {which} has no CRS")
-        info = scene.info
-        super().__init__(
-            SceneInfo(
-                uri=info.uri,
-                name=info.name,
-                geobox=geobox,
-                bands=info.bands,
-                dtype=info.dtype,
-                nodata=info.nodata,
-                maskable=True,
-                colormap=info.colormap,
-                tags=info.tags,
-                crs_wkt=geobox.crs.to_wkt() if geobox.crs is not None else None,
-                notes=info.notes,
-            )
-        )
-        self.scene = scene
+        wkt = None if geobox.crs is None else geobox.crs.to_wkt()
+        super().__init__(scene, replace(scene.info, geobox=geobox, maskable=True, crs_wkt=wkt))
         # Values that are names of something must not be mixed.
-        self.resampling = "nearest" if info.colormap is not None else resampling
+        self.resampling = "nearest" if scene.colormap is not None else resampling
         self._scale = _scale(scene.geobox, geobox)
 
     @property
@@ -78,10 +65,6 @@ class WarpedScene(Scene):
         height, width = self.shape
         grid = f"{self.geobox.crs} {tuple(self.geobox.affine)[:6]} {height}x{width}"
         return SourceIdentity("token", f"{below} on {grid} by {self.resampling}")
-
-    def close(self) -> None:
-        """Close the scene beneath."""
-        self.scene.close()
 
     def footprint(self) -> Window:
         """Smallest window of this grid that holds every pixel the scene can reach; may be empty."""
@@ -139,14 +122,7 @@ def _resample(
     weight = warped[-1]
     valid = weight >= 0.5
     values = np.divide(warped[:-1], weight, out=np.zeros_like(warped[:-1]), where=valid)
-    return Patch(_stored(values, dtype), valid)
-
-
-def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype)
+    return Patch(as_dtype(values, dtype), valid)
 
 
 def _wkt(geobox: GeoBox) -> str:

@@ -1,4 +1,4 @@
-"""What a translation would be, measured on one tile: `geotrans translate --plan`."""
+"""What a translation would be, measured on one tile: `geotrans translate --dry-run`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from geotrans.execution.cluster import Cluster
-from geotrans.execution.connect import reach
+from geotrans.errors import option, spell
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
-from geotrans.product.destination import destination, megabytes
-from geotrans.product.upload import Target
+from geotrans.product.destination import Destination, megabytes
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
+from geotrans.runtime.progress import format_duration
 from geotrans.scene import Scene, open_scene
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
 from geotrans.translation.budget import tile_bytes_per_px
 from geotrans.translation.job import HaloError, translate_tile
+from geotrans.translation.options import TranslationKeywords, split_options
 from geotrans.translation.plan import plan_job
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 # Pixels computed per pixel of the product from which on a user is told what else there is.
-_DEAR = 3.0
+_HIGH_OVERHEAD = 3.0
 
 
 @dataclass(frozen=True)
-class Survey:
+class Estimate:
     """What a translation would be.
 
     Attributes:
@@ -92,10 +92,10 @@ class Survey:
         cost = f"{self.overhead:.2f} px computed per px"
         if self.halo < self.exact_halo:
             return f"{cost}; not exact: {self.halo_error or 'not measured'}"
-        if self.overhead > _DEAR:
-            return (
-                f"{cost} to be exact; a larger --tile computes less, or --halo N, whose error is "
-                "then measured"
+        if self.overhead > _HIGH_OVERHEAD:
+            return spell(
+                f"{cost} to be exact; a larger {option('tile')} computes less, or a smaller "
+                f"{option('halo')}, whose error is then measured"
             )
         return cost
 
@@ -113,16 +113,16 @@ class Survey:
             f"{self._context()}",
             "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
-            "time": f"about {_duration(self.seconds)}",
+            "time": f"about {format_duration(self.seconds)}",
             "output": f"{self.output}: about {megabytes(self.output_bytes)} "
             f"({megabytes(self.raw_bytes)} of pixels)",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
 
-def survey_job(
+def estimate_job(
     job: Job, *, path: Path | str, options: Mapping[str, str], workers: int, is_apart: bool = False
-) -> Survey:
+) -> Estimate:
     """Translate one tile in the middle of the plan, keep nothing of it, and extrapolate.
 
     Args:
@@ -146,13 +146,13 @@ def survey_job(
     per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
     waiting = per_px * height * width
     one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
-    return Survey(
+    return Estimate(
         source=job.scene.public_uri,
         task=job.spec.name,
         output=str(path),
         bands=dict(zip((b.name for b in job.spec.source), job.bands, strict=True)),
         gsd_m=gsd_m(job.scene.geobox),
-        shape=(job.geobox.shape[0], job.geobox.shape[1]),
+        shape=job.shape,
         n_tiles=len(job.plan),
         window=job.plan.window_shape,
         halo=job.plan.halo,
@@ -174,43 +174,29 @@ def _middle(job: Job) -> Tile:
     return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def survey(
+def estimate(
     scene: str | os.PathLike[str] | xr.DataArray | Scene,
     task: str | os.PathLike[str] | Bundle,
     *,
     out: str | os.PathLike[str] | None = None,
-    workers: int = 1,
-    cluster: str | os.PathLike[str] | Cluster | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
-    **choices: Any,
-) -> Survey:
+    **options: Unpack[TranslationKeywords],
+) -> Estimate:
     """Say what `translate` would do with the same arguments, and write nothing."""
-    with quiet_gdal(), reach(cluster, workers=workers) as crew:
+    pixels, run = split_options(options)
+    with quiet_gdal(), run.open_cluster() as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
-        target = Target.of(out)
-        path = destination(
-            source, bundle.spec.name, out if target is None else target.local, overwrite=overwrite
-        )
-        recorded = Parts.beside(path).recorded()
-        job = plan_job(source, bundle, workers=workers, cluster=crew, recorded=recorded, **choices)
-        options = cog_options(job.layout, creation_options)
-        if target is not None:
-            target.check(overwrite=overwrite)
-        where = path if target is None else target.url
-        if crew is None:
-            return survey_job(job, path=where, options=options, workers=workers)
-        worker, threads = next(iter(crew.workers.items()))
-        job = replace(job, threads=threads)
+        destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
+        recorded = Parts.beside(destination.path).recorded()
+        job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
+        cog = cog_options(job.layout, creation_options)
+        if cluster is None:
+            return estimate_job(job, path=destination.url, options=cog, workers=run.workers)
+        worker, threads = next(iter(cluster.workers.items()))
         measure = partial(
-            survey_job, job, path=where, options=options, workers=len(crew.workers), is_apart=True
-        )
-        return crew.ask(measure, workers=[worker])[worker]
+            estimate_job, replace(job, threads=threads), path=destination.url, options=cog,
+            workers=len(cluster.workers), is_apart=True,
+        )  # fmt: skip
+        return cluster.ask(measure, workers=[worker])[worker]
