@@ -24,7 +24,7 @@ from affine import Affine
 from quality import Row, conclude, translate
 
 from geotrans.errors import GeotransError, UsageError
-from geotrans.evaluation.baselines import color_of_grey, mapped
+from geotrans.evaluation.baselines import apply_table, color_of_grey
 from geotrans.evaluation.scores import psnr_of_all
 from geotrans.grid import ground_anchor, make_geobox
 from geotrans.metrics.image import chroma_error, ssim
@@ -65,7 +65,7 @@ def without_network(cache: PatchCache, seen: UInt8Array) -> dict[str, UInt8Array
     """What a source `(N, C, H, W)` gives without a network, by name."""
     train = cache.load("train")
     source, target = cache.manifest.source.bands, cache.manifest.target.bands
-    made = {"linear fit": mapped(seen, fit_linear(train.source, train.target, train.valid))}
+    made = {"linear fit": apply_table(seen, fit_linear(train.source, train.target, train.valid))}
     if len(source) == 1:
         made["grey"] = np.repeat(seen, 3, axis=1)
         colors = color_of_grey(train.source, train.target, train.valid)
@@ -73,7 +73,7 @@ def without_network(cache: PatchCache, seen: UInt8Array) -> dict[str, UInt8Array
     else:
         made["unchanged"] = seen[:, :3]
         known = fit_known(train.target, train.valid, source=source, target=target)
-        made["known bands, the rest linear in them"] = mapped(seen, known)
+        made["known bands, the rest linear in them"] = apply_table(seen, known)
     return {name: np.ascontiguousarray(images) for name, images in made.items()}
 
 

@@ -26,10 +26,10 @@ from quality import Row, conclude
 from geotrans.errors import GeotransError
 from geotrans.labelling import label
 from geotrans.metrics.interval import mean, mean_ratio
-from geotrans.metrics.kernel import features, gap_closed, kernel_distance
+from geotrans.metrics.kernel import compute_features, gap_closed, kernel_distance
 from geotrans.metrics.mapping import class_counts
 from geotrans.metrics.texture import contrast
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.config import DataConfig, data_root
 from geotrans.sampling.matching import find_files
 from geotrans.tasks.registry import open_bundle
@@ -99,15 +99,15 @@ def score(
         )
         return mean_ratio(*counts, places)
 
-    truth = features(real.pictures, places)
-    found = kernel_distance(features(made.pictures, places), truth)
+    truth = compute_features(real.pictures, places)
+    found = kernel_distance(compute_features(made.pictures, places), truth)
     names = [f"training {i}" for i in range(len(training))]
-    beside = {"real, training places": kernel_distance(features(training, names), truth)}
+    beside = {"real, training places": kernel_distance(compute_features(training, names), truth)}
     spread = {"real": mean(contrast(real.pictures), places)}
     ious = {}
     rows = [Row(TASK, "kernel distance x 1000", found, beside=beside)]
     if l1 is not None:
-        beside["L1 only"] = kernel_distance(features(l1.pictures, places), truth)
+        beside["L1 only"] = kernel_distance(compute_features(l1.pictures, places), truth)
         spread["L1 only"] = mean(contrast(l1.pictures), places)
         ious["L1 only"] = overlap(l1)
         share = gap_closed(found, beside["L1 only"])
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
     bundle = open_bundle(options.bundle)
-    data = validated(DataConfig, bundle.spec.training["data"], where="training.data")
+    data = validate_section(DataConfig, bundle.spec.training["data"], where="training.data")
     root, folders = data_root(data), data.splits.folders  # type: ignore[union-attr]
     recipe = data.source.recipe  # type: ignore[union-attr]
     paths, training = (find_files(root / folders[split]) for split in (options.split, "train"))

@@ -28,9 +28,9 @@ from affine import Affine
 import geotrans
 from geotrans.errors import GeotransError, UsageError
 from geotrans.evaluation.baselines import class_means
-from geotrans.grid import ground_anchor, make_geobox, plan_tiles, reflected
+from geotrans.grid import ground_anchor, make_geobox, plan_tiles, reflect_indices
 from geotrans.metrics.interval import Interval, mean, ratio
-from geotrans.metrics.kernel import KernelFeatures, features, gap_closed, kernel_distance
+from geotrans.metrics.kernel import KernelFeatures, compute_features, gap_closed, kernel_distance
 from geotrans.metrics.mapping import nearest_class, one_color, palette_counts, road_counts
 from geotrans.metrics.texture import contrast, repetition
 from geotrans.sampling.cache import PatchCache
@@ -177,8 +177,8 @@ def translate(
     product = np.empty((len(spec.target), height, width), np.uint8)
     for tile in plan:
         read, core = tile.read, tile.core
-        rows = reflected(read.row_off + margin, read.height, patch.shape[1])
-        cols = reflected(read.col_off + margin, read.width, patch.shape[2])
+        rows = reflect_indices(read.row_off + margin, read.height, patch.shape[1])
+        cols = reflect_indices(read.col_off + margin, read.width, patch.shape[2])
         window = np.ascontiguousarray(patch[:, rows][:, :, cols])
         found = translator(window, window=read, anchor=anchor)
         top, left = core.row_off - read.row_off, core.col_off - read.col_off
@@ -300,7 +300,7 @@ def distance_rows(
 
 def seen(pictures: UInt8Array, pairs: Pairs) -> KernelFeatures:
     """Features of the pictures of pairs."""
-    return features(pictures, pairs.places, valid=pairs.valid)
+    return compute_features(pictures, pairs.places, valid=pairs.valid)
 
 
 def reading_row(

@@ -179,7 +179,7 @@ def exit_code(error: BaseException) -> int:
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), EXIT_FAILED)
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+def suggest(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the choice closest to `word`, or nothing if none is close."""
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""

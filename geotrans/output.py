@@ -21,7 +21,9 @@ _WINDOW_SHAPE = 512, 2048
 _FULL_BYTES = 1 << 16
 
 
-def check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str = "map") -> Path:
+def check_output(
+    path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str = "map"
+) -> Path:
     """Everything that can be known to be wrong with the output before any work."""
     path = path.expanduser()
     folder = path.parent
@@ -45,7 +47,7 @@ def check_out(path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str
     return path
 
 
-def windows(height: int, width: int) -> Iterator[Window]:
+def iter_windows(height: int, width: int) -> Iterator[Window]:
     """Windows that hold every pixel once; down first, so that neighbours share their vectors."""
     rows, cols = _WINDOW_SHAPE
     for left in range(0, width, cols):
@@ -54,7 +56,7 @@ def windows(height: int, width: int) -> Iterator[Window]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def write_whole_raster(path: Path) -> Iterator[Path]:
     """A name to write under, which becomes `path` if all goes well and vanishes if not."""
     try:
         with write_atomically(path) as partial:

@@ -27,7 +27,7 @@ import rioxarray
 
 import geotrans.accessor  # adds .geotrans to the arrays of xarray
 from geotrans.grid import Window
-from geotrans.translation.survey import survey
+from geotrans.translation.estimate import estimate
 
 folder = Path(tempfile.mkdtemp())
 
@@ -63,7 +63,7 @@ for task in geotrans.list_tasks():
 # that is `geotrans translate ... --dry-run`.
 
 # %%
-plan = survey(scene, task="map2aerial", out=folder / "aerial.tif")
+plan = estimate(scene, task="map2aerial", out=folder / "aerial.tif")
 print(f"{plan.n_tiles} tiles, {plan.output_bytes / 1e6:.1f} MB to write")
 print(f"{plan.memory_bytes / 1e6:.0f} MB of memory, {plan.precision} on {plan.device}")
 print("bands by name:", plan.bands)

@@ -37,7 +37,7 @@ from distributed import Client, LocalCluster
 from rasterio.windows import Window
 
 import geotrans
-from geotrans.archive import price, read_status
+from geotrans.archive import estimate_archive, read_status
 
 folder = Path(tempfile.mkdtemp(prefix="archive-"))
 scenes, products = folder / "maps", folder / "aerials"
@@ -76,7 +76,7 @@ print(*sorted(path.name for path in scenes.iterdir()))
 # `geotrans batch maps --task map2aerial -o aerials --dry-run`.
 
 # %%
-show(price(scenes, task="map2aerial", out=products))
+show(estimate_archive(scenes, task="map2aerial", out=products))
 
 # %% [markdown]
 # ## A run that is killed

@@ -48,9 +48,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             max_px: Longer edge of the picture, px.
         """
         from geotrans.accessor.datasets import as_scene
-        from geotrans.product.preview import show
+        from geotrans.product.preview import show_side_by_side
 
-        return show([as_scene(self._array)], max_px=max_px)
+        return show_side_by_side([as_scene(self._array)], max_px=max_px)
 
     def compare(self, *others: xr.DataArray | xr.Dataset, max_px: int = 512) -> Picture:
         """This array and others side by side, in one stretch where they hold the same type.
@@ -60,9 +60,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
             max_px: Longer edge of each picture, px.
         """
         from geotrans.accessor.datasets import as_scene
-        from geotrans.product.preview import show
+        from geotrans.product.preview import show_side_by_side
 
-        return show([as_scene(one) for one in (self._array, *others)], max_px=max_px)
+        return show_side_by_side([as_scene(one) for one in (self._array, *others)], max_px=max_px)
 
     def evaluate(
         self,

@@ -85,7 +85,7 @@ def stack(dataset: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
         SceneError: If they have no common nodata.
     """
     chosen = [dataset[name] for name in names]
-    nodata = {_same(var.rio.nodata) for var in chosen}
+    nodata = {_comparable(var.rio.nodata) for var in chosen}
     if len(nodata) > 1:
         told = ", ".join(f"{var.name} {var.rio.nodata}" for var in chosen)
         raise SceneError(
@@ -149,6 +149,6 @@ def _first(attrs: Mapping[Any, Any], keys: Sequence[str], default: Any) -> Any:
     return next((attrs[key] for key in keys if key in attrs), default)
 
 
-def _same(nodata: Any) -> Any:
+def _comparable(nodata: Any) -> Any:
     """Nodata to be compared: NaN equals no other NaN."""
     return "nan" if nodata is not None and np.isnan(nodata) else nodata

@@ -15,7 +15,7 @@ from geotrans.evaluation.products import Edges
 from geotrans.grid import Window, window_geobox
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene, pair
-from geotrans.scene.array import array_of
+from geotrans.scene.array import get_array
 from geotrans.scene.views.warped import WarpedScene, project_window
 
 
@@ -31,7 +31,7 @@ def evaluate_array(
     made, true = as_scene(array), as_scene(target)
     both = pair(made, true, resampling=resampling)
     window, is_alike = both.overlap, not isinstance(both.source, WarpedScene)
-    part = window if is_alike else _reached(made, true, window)
+    part = window if is_alike else _scene_on_truth(made, true, window)
     edges = _tile_edges(made, window) if is_alike else None
     with quiet_gdal():
         cut = dask.compute(_cut(made, part), _cut(true, window))
@@ -42,7 +42,7 @@ def evaluate_array(
         )  # fmt: skip
 
 
-def _reached(made: Scene, true: Scene, window: Window) -> Window:
+def _scene_on_truth(made: Scene, true: Scene, window: Window) -> Window:
     """The part of a scene on another grid that a window of the truth may be made of."""
     part = project_window(true.geobox, made.geobox, window)
     if part is None:
@@ -55,14 +55,14 @@ def _reached(made: Scene, true: Scene, window: Window) -> Window:
 def _cut(scene: Scene, window: Window) -> xr.DataArray:
     """A part of an array that knows where it lies, with or without coordinates."""
     rows, cols = window.slices
-    part = array_of(scene)[:, rows, cols]
+    part = get_array(scene)[:, rows, cols]
     placed: xr.DataArray = part.rio.write_transform(window_geobox(scene.geobox, window).affine)
     return placed
 
 
 def _tile_edges(scene: Scene, window: Window) -> Edges | None:
     """First rows and columns of the tiles of a lazy product, px of the window."""
-    array = array_of(scene)
+    array = get_array(scene)
     if array.chunks is None or "GEOTRANS_TASK" not in array.attrs:
         return None
     rows, cols = ([0, *accumulate(sizes)] for sizes in array.chunks[1:])

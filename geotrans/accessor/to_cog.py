@@ -19,14 +19,20 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import GeotransError, SceneError
-from geotrans.output import check_out
+from geotrans.output import check_output
 from geotrans.parts import Layout
-from geotrans.parts.layout import LayoutBand, color_names
-from geotrans.product.cog.driver import cog_options, publish, told, write_class_names, write_cog
+from geotrans.parts.layout import LayoutBand, guess_color_names
+from geotrans.product.cog.driver import (
+    cog_options,
+    describe_write_error,
+    publish,
+    write_class_names,
+    write_cog,
+)
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
-from geotrans.scene.array import array_of
+from geotrans.scene.array import get_array
 from geotrans.scene.valid import holds_values
 from geotrans.scene.views.classes import CLASSES_TAG
 from geotrans.tasks import PaletteClass
@@ -45,8 +51,8 @@ def save_cog(
     creation_options: Mapping[str, str] | None,
 ) -> Path:
     """What `array.geotrans.to_cog` does with an array that is one scene."""
-    path = check_out(Path(path), overwrite=overwrite, inputs=(), what="product")
-    array, layout = array_of(scene), _layout(scene)
+    path = check_output(Path(path), overwrite=overwrite, inputs=(), what="product")
+    array, layout = get_array(scene), _layout(scene)
     options = cog_options(layout, creation_options)
     try:
         with (
@@ -61,7 +67,7 @@ def save_cog(
     except GeotransError:
         raise
     except OSError as error:
-        raise told(error, path) from error
+        raise describe_write_error(error, path) from error
     return path
 
 
@@ -132,9 +138,9 @@ def _layout(scene: Scene) -> Layout:
     names = [band.name or f"band_{band.index}" for band in scene.bands]
     bands = tuple(
         LayoutBand(name, color, band.scale, band.offset, band.units)
-        for name, color, band in zip(names, color_names(names), scene.bands, strict=True)
+        for name, color, band in zip(names, guess_color_names(names), scene.bands, strict=True)
     )
-    classes = _classes(array_of(scene))
+    classes = _classes(get_array(scene))
     if classes is not None:
         bands = (LayoutBand(names[0], "palette"),)
     return Layout(bands, str(scene.dtype), scene.nodata, classes)

@@ -12,17 +12,17 @@ import xarray as xr
 
 from geotrans.accessor.datasets import is_masked, stack, variable_with_bands, variables_of
 from geotrans.accessor.tasks import fit_tasks
-from geotrans.errors import BandError, DomainError, SceneError, UsageError, message_of, nearest
+from geotrans.errors import BandError, DomainError, SceneError, UsageError, message_of, suggest
 from geotrans.parts import Layout
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import parse_mapping
-from geotrans.scene.array import ArrayScene, array_of
+from geotrans.scene.array import ArrayScene, get_array
 from geotrans.scene.axes import spatial_dims, step_dims
 from geotrans.tasks import Bundle, open_bundle
 from geotrans.translation import Job
 from geotrans.translation.lazy import eager_product, lazy_product
 from geotrans.translation.options import PixelKeywords, PixelOptions, option_names, split_options
-from geotrans.translation.plan import plan_job, plan_same
+from geotrans.translation.plan import plan_job, plan_next
 from geotrans.translation.tags import product_tags
 
 Task = str | os.PathLike[str] | Bundle
@@ -50,7 +50,7 @@ def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> 
         if name not in _OPTIONS:
             raise UsageError(
                 f"an array is translated with the options {', '.join(_OPTIONS)}, not '{name}'"
-                f"{nearest(name, _OPTIONS)}"
+                f"{suggest(name, _OPTIONS)}"
             )
     _check_valid(array)
     bundle = open_bundle(task)
@@ -59,7 +59,7 @@ def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> 
         try:
             product = _step_by_step(array, step_dims(array), steps)
         except (BandError, DomainError) as error:
-            raise type(error)(message_of(error) + _others(array, bundle)) from error
+            raise type(error)(message_of(error) + _suggest_others(array, bundle)) from error
     if steps.is_empty:
         raise SceneError(f"{array.name or 'array'} holds no valid pixel; nothing to translate")
     return product
@@ -76,7 +76,7 @@ def translate_dataset(dataset: xr.Dataset, task: Task, options: ArrayKeywords) -
     try:
         names = variables_of(dataset, bundle.spec, mapping)
     except BandError as error:
-        raise BandError(message_of(error) + _others(dataset, bundle)) from error
+        raise BandError(message_of(error) + _suggest_others(dataset, bundle)) from error
     positions = {band.name: i for i, band in enumerate(bundle.spec.source, 1)}
     array = stack(dataset, names)
     product = translate_array(array, bundle, {**options, "bands": positions})
@@ -118,9 +118,9 @@ class _Steps:
                 scene, self._bundle, self._pixels, self._run, bbox=self._bbox, reads=reads
             )
         else:
-            self._job = plan_same(self._job, scene, self._pixels, reads=reads)
+            self._job = plan_next(self._job, scene, self._pixels, reads=reads)
         data, valid = self._product(self._job, reads=reads)
-        return _dressed(array_of(scene), self._job, data, valid)
+        return _add_metadata(get_array(scene), self._job, data, valid)
 
     def _product(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
         with_valid = job.scene.maskable and job.layout.nodata is None
@@ -152,7 +152,7 @@ def _step_by_step(
     return product.assign_coords(kept)
 
 
-def _dressed(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
+def _add_metadata(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
     """Pixels with names, coordinates and attributes, as rioxarray gives them to a file."""
     y_dim, x_dim = spatial_dims(source)
     bands = [band.name for band in job.layout.bands]
@@ -209,9 +209,9 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
     scales, offsets = tuple(b.scale for b in bands), tuple(b.offset for b in bands)
     names, units = tuple(b.name for b in bands), tuple(b.units or "" for b in bands)
     attrs: dict[str, Any] = {
-        "scale_factor" if len({*scales}) == 1 else "scales": _one(scales),
-        "add_offset" if len({*offsets}) == 1 else "offsets": _one(offsets),
-        "long_name": _one(names),
+        "scale_factor" if len({*scales}) == 1 else "scales": _common_value(scales),
+        "add_offset" if len({*offsets}) == 1 else "offsets": _common_value(offsets),
+        "long_name": _common_value(names),
     }
     if any(units):
         attrs["units"] = units if len(units) > 1 else units[0]
@@ -224,12 +224,12 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
     return attrs
 
 
-def _one(values: tuple[Any, ...]) -> Any:
+def _common_value(values: tuple[Any, ...]) -> Any:
     """The value that all share, else all of them."""
     return values[0] if len({*values}) == 1 else values
 
 
-def _others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
+def _suggest_others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
     """What else could be done with the array."""
     fits = fit_tasks(array)
     names = [fit.name for fit in fits if fit.fits and fit.name != bundle.spec.name]

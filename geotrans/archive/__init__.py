@@ -6,17 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geotrans.archive.estimate import Price, price
+    from geotrans.archive.estimate import ArchiveEstimate, estimate_archive
     from geotrans.archive.status import Status, read_status
 
 _HOMES = {
-    "Price": "estimate",
+    "ArchiveEstimate": "estimate",
     "Status": "status",
-    "price": "estimate",
+    "estimate_archive": "estimate",
     "read_status": "status",
 }
 
-__all__ = ["Price", "Status", "price", "read_status"]
+__all__ = ["ArchiveEstimate", "Status", "estimate_archive", "read_status"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from geotrans.archive.catalogue import check_free, write_catalogue
-from geotrans.archive.changes import changed
+from geotrans.archive.changes import find_changed
 from geotrans.archive.inputs import ItemKeywords, ItemOptions, select_entries
 from geotrans.archive.journal import Journal
-from geotrans.archive.location import Place, lost
-from geotrans.archive.scene_task import Setup, forget_made
-from geotrans.archive.scheduler import Run
-from geotrans.archive.status import Status, status_of
+from geotrans.archive.location import Location, find_missing
+from geotrans.archive.scene_task import Setup, discard_finished
+from geotrans.archive.scheduler import Scheduler
+from geotrans.archive.status import Status, read_progress
 from geotrans.errors import ClusterError, message_of
 from geotrans.runtime.memory import parse_bytes
 from geotrans.runtime.progress import Progress
@@ -90,7 +90,7 @@ def batch(
     given = dict(options)
     items = take_options(ItemOptions, given)
     pixels, run = split_options(given)
-    bundle, place = open_bundle(task), Place.of(out)
+    bundle, place = open_bundle(task), Location.of(out)
     pixels = replace(pixels, bands=pixels.band_mapping(bundle.spec))
     n_bytes = None if run.memory is None else parse_bytes(run.memory)
     mask = items.mask
@@ -99,19 +99,21 @@ def batch(
         entries = select_entries(inputs, items, outside=place.folder)
         place.make()
         setup = Setup(bundle, pixels, run, creation_options or None, target=place.target, mask=mask)
-        with _opened(place.folder) as journal:
+        with _open_journal(place.folder) as journal:
             rows = journal.rows()
             names = place.names()
-            again = changed(entries, rows) | lost(entries, rows, names, bundle.spec.name)
+            again = find_changed(entries, rows) | find_missing(
+                entries, rows, names, bundle.spec.name
+            )
             if retry_failed:
                 again |= {e.key for e in entries if e.key in rows and rows[e.key].state == "failed"}
             if overwrite:
-                forget_made(place.folder)
+                discard_finished(place.folder)
             elif not journal.terms():
                 check_free(place, bundle.spec.name)
             journal.begin(_terms(setup), entries, again=again, join=join, overwrite=overwrite)
             with journal.alive():
-                scheduler = Run(
+                scheduler = Scheduler(
                     journal, setup, place, entries,
                     names=names, max_retries=max_retries, overwrite=overwrite,
                 )  # fmt: skip
@@ -120,7 +122,7 @@ def batch(
             with journal.alone():
                 write_catalogue(journal, place, bundle)
             journal.end()
-            return status_of(journal, {entry.key for entry in entries})
+            return read_progress(journal, {entry.key for entry in entries})
 
 
 def _terms(setup: Setup) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def _terms(setup: Setup) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Journal]:
+def _open_journal(folder: Path) -> Iterator[Journal]:
     """The journal for one run; says how to go on if that is interrupted."""
     journal = Journal(folder)
     try:

@@ -9,12 +9,12 @@ from typing import Any
 
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
-from geotrans.archive.location import COLLECTION, MODELS, Place
+from geotrans.archive.location import COLLECTION, MODELS, Location
 from geotrans.errors import OutputError, option
-from geotrans.product.preview import Picture, picture
-from geotrans.product.stac.collection import collection_of
+from geotrans.product.preview import Picture, render_picture
+from geotrans.product.stac.collection import make_collection
 from geotrans.product.stac.document import GEOJSON, file_url, relative, write_document
-from geotrans.product.stac.item import Seen, product_item, when_seen
+from geotrans.product.stac.item import Acquisition, find_acquisition, product_item
 from geotrans.product.stac.model import model_documents
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
@@ -43,11 +43,11 @@ def describe_product(
     """
     thumbnail = path.with_suffix(".png")
     with quiet_gdal(), RasterScene(str(path)) as product:
-        Picture(picture(product, max_px=_THUMBNAIL_PX)).save(thumbnail)
+        Picture(render_picture(product, max_px=_THUMBNAIL_PX)).save(thumbnail)
     item = product_item(
         path,
         bundle.spec,
-        seen=_seen(scene),
+        seen=_describe_acquisition(scene),
         source=_source(entry, path.parent, is_sent=is_sent),
         thumbnail=thumbnail,
         model=path.parent / MODELS / f"{bundle.spec.name}.json",
@@ -69,16 +69,16 @@ def _source(entry: Entry, folder: Path, *, is_sent: bool) -> dict[str, Any]:
     return {"href": href, "title": path.name, **kind}
 
 
-def _seen(scene: Scene) -> Seen:
+def _describe_acquisition(scene: Scene) -> Acquisition:
     """When a scene was seen: as its file says, else at some time before that was written."""
-    seen = when_seen(scene)
-    if seen == Seen() and Path(scene.uri).is_file():
+    seen = find_acquisition(scene)
+    if seen == Acquisition() and Path(scene.uri).is_file():
         written = datetime.fromtimestamp(int(Path(scene.uri).stat().st_mtime), UTC)
-        return Seen(end=written.isoformat().replace("+00:00", "Z"))
+        return Acquisition(end=written.isoformat().replace("+00:00", "Z"))
     return seen
 
 
-def check_free(place: Place, task: str) -> None:
+def check_free(place: Location, task: str) -> None:
     """See that an archive that begins would replace no catalogue of another.
 
     Raises:
@@ -93,14 +93,14 @@ def check_free(place: Place, task: str) -> None:
             )
 
 
-def write_model(place: Place, bundle: Bundle) -> None:
+def write_model(place: Location, bundle: Bundle) -> None:
     """Write the item of the network, and the collection it is in."""
     documents = model_documents([bundle], place.folder / MODELS, is_sent=place.target is not None)
     for name, document in documents.items():
         place.write(f"{MODELS}/{name}", document)
 
 
-def write_catalogue(journal: Journal, place: Place, bundle: Bundle) -> None:
+def write_catalogue(journal: Journal, place: Location, bundle: Bundle) -> None:
     """Write the collection of all products a journal knows, and the item of the network."""
     spec = bundle.spec
     write_model(place, bundle)
@@ -109,7 +109,7 @@ def write_catalogue(journal: Journal, place: Place, bundle: Bundle) -> None:
         for row in journal.rows().values()
         if row.state == "done" and row.facts
     ]
-    document = collection_of(
+    document = make_collection(
         place.folder / COLLECTION,
         title=f"{spec.title or spec.name}, synthetic",
         description=f"Rasters translated by task {spec.name} of geotrans. They are synthetic: "

@@ -17,7 +17,7 @@ from geotrans.scene.access.urls import is_url, without_secrets
 _AT_ONCE = 16
 
 
-def take_witness(files: Iterable[str]) -> str:
+def fingerprint_files(files: Iterable[str]) -> str:
     """Size and time of local files, etag of remote ones and of objects in stores, as JSON.
 
     Names are kept without signatures, which differ from day to day.
@@ -25,7 +25,7 @@ def take_witness(files: Iterable[str]) -> str:
     return json.dumps({without_secrets(file): _mark(file) for file in files}, sort_keys=True)
 
 
-def changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
+def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
     """Keys of scenes that are done or failed and whose files are no longer what they were."""
     settled = [
         (entry, row)

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from geotrans.archive.batch import BatchKeywords
 from geotrans.archive.catalogue import describe_product
 from geotrans.archive.inputs import Bands, Entry, ItemOptions, select_entries
-from geotrans.archive.location import Place
+from geotrans.archive.location import Location
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.execution.cluster import Cluster
 from geotrans.product.cog.driver import cog_options
@@ -27,6 +27,7 @@ from geotrans.scene import Scene, match_bands
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle, TaskSpec, open_bundle
 from geotrans.tasks.domain import as_task_classes, check_domain
+from geotrans.translation.estimate import Estimate, estimate_job
 from geotrans.translation.options import (
     PixelOptions,
     RunOptions,
@@ -35,7 +36,6 @@ from geotrans.translation.options import (
     take_options,
 )
 from geotrans.translation.plan import plan_job
-from geotrans.translation.survey import Survey, survey_job
 from geotrans.translation.translate import translate
 
 # Headers read at a time.
@@ -47,7 +47,7 @@ _SAMPLES, _WHOLE_PX = 5, 2**20
 
 
 @dataclass(frozen=True)
-class Price:
+class ArchiveEstimate:
     """What an archive will cost.
 
     Attributes:
@@ -74,7 +74,7 @@ class Price:
     output_bytes: int
     memory_bytes: int
     workers: int
-    probe: Survey | None
+    probe: Estimate | None
 
     def to_dict(self) -> dict[str, Any]:
         """The same, for JSON."""
@@ -98,21 +98,21 @@ class Price:
         return "\n".join([*told, *(f"refused  {key}: {why}" for key, why in self.refused.items())])
 
 
-def price(
+def estimate_archive(
     inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     task: str | os.PathLike[str] | Bundle,
     *,
     out: str | os.PathLike[str],
     creation_options: Mapping[str, str] | None = None,
     **options: Unpack[BatchKeywords],
-) -> Price:
+) -> ArchiveEstimate:
     """Say what `batch` would cost with the same arguments, and write nothing.
 
     Raises:
         GeotransError: What concerns all scenes.
     """
     bundle = open_bundle(task)
-    spec, place = bundle.spec, Place.of(out)
+    spec, place = bundle.spec, Location.of(out)
     place.check()
     given = dict(options)
     items = take_options(ItemOptions, given)
@@ -120,7 +120,7 @@ def price(
     bands, mask = pixels.band_mapping(spec), items.mask
 
     def look(entry: Entry) -> int | str:
-        return _look(entry, spec, bands, mask, any_gsd=pixels.any_gsd)
+        return _check_header(entry, spec, bands, mask, any_gsd=pixels.any_gsd)
 
     with run.open_cluster() as crew:
         entries = select_entries(inputs, items, outside=place.folder)
@@ -131,7 +131,7 @@ def price(
         n_workers = run.workers if crew is None else len(crew.workers)
         costs: list[tuple[float, _Cost]] = []
         for part in _parts(sizes):
-            for entry in _from_the_middle(part):
+            for entry in _order_from_middle(part):
                 try:
                     with entry.open(spec, bands, mask) as scene:
                         measure = partial(
@@ -140,7 +140,7 @@ def price(
                             run=replace(run, workers=n_workers, cluster=None),
                             creation_options=creation_options,
                         )  # fmt: skip
-                        cost = measure() if crew is None else _there(crew, measure)
+                        cost = measure() if crew is None else _measure_on_worker(crew, measure)
                     costs.append((sum(part.values()) / part[entry], cost))
                     break
                 except ClusterError:
@@ -149,7 +149,7 @@ def price(
                     refused[entry.key] = str(error)
                     del sizes[entry], part[entry]
     seconds = sum(share * cost.seconds for share, cost in costs)
-    return Price(
+    return ArchiveEstimate(
         task=bundle.spec.name,
         out=str(place),
         n_scenes=len(sizes),
@@ -157,13 +157,13 @@ def price(
         refused=refused,
         seconds=seconds if crew is None else seconds / n_workers,
         output_bytes=round(sum(share * cost.n_bytes for share, cost in costs)),
-        memory_bytes=max((cost.survey.memory_bytes for _, cost in costs), default=0),
+        memory_bytes=max((cost.estimate.memory_bytes for _, cost in costs), default=0),
         workers=n_workers,
-        probe=costs[len(costs) // 2][1].survey if costs else None,
+        probe=costs[len(costs) // 2][1].estimate if costs else None,
     )
 
 
-def _look(
+def _check_header(
     entry: Entry, spec: TaskSpec, bands: Bands, mask: Mask | None, *, any_gsd: bool
 ) -> int | str:
     """Pixels of a scene, or why it cannot be translated, as far as its header tells."""
@@ -183,7 +183,7 @@ def _look(
 class _Cost:
     """What a scene costs: time, s, and bytes of its product."""
 
-    survey: Survey
+    estimate: Estimate
     seconds: float
     n_bytes: int
 
@@ -199,13 +199,13 @@ def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
     ]
 
 
-def _from_the_middle(sizes: dict[Entry, int]) -> list[Entry]:
+def _order_from_middle(sizes: dict[Entry, int]) -> list[Entry]:
     """Scenes, those of middle size first."""
     ordered = sorted(sizes.values())
     return sorted(sizes, key=lambda entry: abs(sizes[entry] - ordered[len(ordered) // 2]))
 
 
-def _there(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
+def _measure_on_worker(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
     """What is measured on a worker, whose network has as many threads as it has itself."""
     worker, threads = next(iter(crew.workers.items()))
     return crew.ask(partial(measure, threads=threads), workers=[worker])[worker]
@@ -239,7 +239,7 @@ def _measure(
         job = replace(job, threads=threads)
     path = folder / f"{scene.name}_{bundle.spec.name}.tif"
     options = cog_options(job.layout, creation_options)
-    probe = survey_job(job, path=path, options=options, workers=run.workers)
+    probe = estimate_job(job, path=path, options=options, workers=run.workers)
     started = time.perf_counter()  # The network is loaded by now, as for most scenes.
     if math.prod(probe.shape) > _WHOLE_PX:
         plan_job(scene, bundle, pixels, run)

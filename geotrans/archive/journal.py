@@ -76,7 +76,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A process that works or worked on an archive; times in s since 1970."""
 
     id: int
@@ -152,9 +152,9 @@ class Journal:
         """Every scene by its key."""
         return {row.key: row for row in self._select()}
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
-        return [Run(*row) for row in self._db.execute("SELECT * FROM run ORDER BY id")]
+        return [RunRecord(*row) for row in self._db.execute("SELECT * FROM run ORDER BY id")]
 
     def counts(self, keys: Collection[str] | None = None) -> Counter[str]:
         """Scenes in each state, of all or of some."""

@@ -31,7 +31,7 @@ _PROOF = f"{MODELS}/{COLLECTION}"
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where an archive is.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
     target: Target | None = None
 
     @classmethod
-    def of(cls, out: str | os.PathLike[str]) -> Place:
+    def of(cls, out: str | os.PathLike[str]) -> Location:
         """The place that was asked for. Work for a store is done in the current directory.
 
         Raises:
@@ -121,7 +121,7 @@ class Place:
         if (here := self._trouble_here(told)) or self.target is None:
             return here
         try:
-            rewrite_proof(self.target)
+            write_probe(self.target)
         except OutputError as error:
             return message_of(error)
         return None
@@ -141,7 +141,7 @@ class Place:
         return None
 
 
-def rewrite_proof(target: Target) -> None:
+def write_probe(target: Target) -> None:
     """See that this process can read and write where the products go.
 
     Raises:
@@ -159,13 +159,13 @@ def product_name(name: str, task: str) -> str:
     return f"{name}_{task}.tif"
 
 
-def belongings(product: str) -> list[str]:
+def sidecar_names(product: str) -> list[str]:
     """Names of a product, and of what is made with it: its thumbnail and its item."""
     stem = product.removesuffix(".tif")
     return [product, f"{stem}.png", f"{stem}.json"]
 
 
-def lost(
+def find_missing(
     entries: Iterable[Entry], rows: Mapping[str, Row], names: Collection[str], task: str
 ) -> set[str]:
     """Keys of scenes that are done and whose products, or what belongs to them, are gone.
@@ -180,5 +180,5 @@ def lost(
     return {
         row.key
         for row in done
-        if not all(name in names for name in belongings(product_name(row.name, task)))
+        if not all(name in names for name in sidecar_names(product_name(row.name, task)))
     }

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 from geotrans.archive.catalogue import describe_product
-from geotrans.archive.changes import take_witness
+from geotrans.archive.changes import fingerprint_files
 from geotrans.archive.inputs import Bands, Entry
-from geotrans.archive.location import belongings, rewrite_proof
+from geotrans.archive.location import sidecar_names, write_probe
 from geotrans.errors import GeotransError, SceneError, UsageError, message_of
-from geotrans.parts.parts import Parts, wanted_while
+from geotrans.parts.parts import Parts, claim_parts
 from geotrans.product.upload import Target
 from geotrans.runtime.files import write_whole
 from geotrans.runtime.memory import parse_bytes, resident_bytes
@@ -30,7 +30,7 @@ from geotrans.translation.translators import NetworkSettings, prepare_translator
 _log = logging.getLogger("geotrans")
 
 # Beside a product that waits for its upload, what became of its scene.
-_MADE = ".made.json"
+_FINISHED = ".made.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Order:
+class SceneTask:
     """A scene to be translated.
 
     Attributes:
@@ -78,7 +78,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SceneResult:
     """What became of a scene.
 
     Attributes:
@@ -104,54 +104,56 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def translate_scene(setup: Setup, order: Order) -> Outcome:
+def translate_scene(setup: Setup, order: SceneTask) -> SceneResult:
     """Translate one scene. Whatever is wrong with it is told and never raised."""
-    witness = take_witness(order.entry.hrefs)
-    with _listening() as notes:
+    witness = fingerprint_files(order.entry.hrefs)
+    with _collect_warnings() as notes:
         try:
             with order.entry.open(setup.bundle.spec, setup.bands, setup.mask) as scene:
-                witness = take_witness(scene.files)
-                made = _made_before(setup, order, witness) or _make(setup, order, scene, witness)
+                witness = fingerprint_files(scene.files)
+                made = _find_finished(setup, order, witness) or _translate(
+                    setup, order, scene, witness
+                )
                 if setup.target is not None:
                     _upload(order.path, setup.target)
         except Exception as error:
             is_known = isinstance(error, GeotransError)
             reason = message_of(error) if is_known else f"{type(error).__name__}: {error}"
-            return Outcome(
+            return SceneResult(
                 "failed", witness, type(error).__name__, reason, isinstance(error, UsageError),
                 notes=tuple(notes),
             )  # fmt: skip
     return replace(made, notes=tuple(notes))
 
 
-def _make(setup: Setup, order: Order, scene: Scene, witness: str) -> Outcome:
+def _translate(setup: Setup, order: SceneTask, scene: Scene, witness: str) -> SceneResult:
     is_sent = setup.target is not None
     if is_sent:
-        order.path.with_suffix(_MADE).unlink(missing_ok=True)
+        order.path.with_suffix(_FINISHED).unlink(missing_ok=True)
     pixels = replace(setup.pixels, bands=order.entry.left_of(setup.bands))
     product = translate(
         scene, setup.bundle, out=order.path, overwrite=True,
         creation_options=setup.creation_options, **join_options(pixels, setup.run),
     )  # fmt: skip
-    Parts.beside(order.path).check_wanted()
+    Parts.beside(order.path).check_claim()
     facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
     (height, width), n_bytes = product.shape, order.path.stat().st_size
-    made = Outcome("done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts)
+    made = SceneResult("done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts)
     if is_sent:
-        write_whole(order.path.with_suffix(_MADE), json.dumps(asdict(made)).encode())
+        write_whole(order.path.with_suffix(_FINISHED), json.dumps(asdict(made)).encode())
     return made
 
 
-def _made_before(setup: Setup, order: Order, witness: str) -> Outcome | None:
+def _find_finished(setup: Setup, order: SceneTask, witness: str) -> SceneResult | None:
     """What became of a scene whose product waits for its upload, if the scene is as it was."""
     if setup.target is None:
         return None
     try:
-        found = json.loads(order.path.with_suffix(_MADE).read_text())
-        made = Outcome(**{**found, "notes": ()})
+        found = json.loads(order.path.with_suffix(_FINISHED).read_text())
+        made = SceneResult(**{**found, "notes": ()})
     except (OSError, ValueError, TypeError):
         return None
-    is_whole = all(order.path.with_name(name).exists() for name in belongings(order.path.name))
+    is_whole = all(order.path.with_name(name).exists() for name in sidecar_names(order.path.name))
     return made if is_whole and made.witness == witness else None
 
 
@@ -160,19 +162,19 @@ def _upload(product: Path, target: Target) -> None:
 
     What went before one that fails stays: it is whole, and replaced when that is tried again.
     """
-    check_wanted = Parts.beside(product).check_wanted  # A later run may be at the same scene.
-    names = [f"{product.name}.aux.xml", *belongings(product.name)]
+    check_wanted = Parts.beside(product).check_claim  # A later run may be at the same scene.
+    names = [f"{product.name}.aux.xml", *sidecar_names(product.name)]
     files = [file for name in names if (file := product.with_name(name)).exists()]
     for file in files:
         target.child(file.name).send(file, check=check_wanted)
     check_wanted()
-    for file in (product.with_suffix(_MADE), *files):
+    for file in (product.with_suffix(_FINISHED), *files):
         file.unlink(missing_ok=True)
 
 
-def forget_made(folder: Path) -> None:
+def discard_finished(folder: Path) -> None:
     """Have every scene made anew of which a product waits for its upload."""
-    for made in folder.glob(f"*{_MADE}"):
+    for made in folder.glob(f"*{_FINISHED}"):
         made.unlink(missing_ok=True)
 
 
@@ -221,11 +223,11 @@ class SceneWork:
         return self.setup.bundle.spec.name
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Its memory is planned for one."""
         return 1
 
-    def settled(self, n_threads: int, *, claim: Path) -> Self:
+    def for_worker(self, n_threads: int, *, claim: Path) -> Self:
         """The same in a worker that may use so many threads; wanted while `claim` is there."""
         import torch
 
@@ -240,17 +242,17 @@ class SceneWork:
                 "same path"
             )
         if self.setup.target is not None:
-            rewrite_proof(self.setup.target)
+            write_probe(self.setup.target)
         prepare(self.setup)
 
-    def __call__(self, order: Order) -> Outcome:
+    def __call__(self, order: SceneTask) -> SceneResult:
         """Translate one scene."""
-        with wanted_while(self.claim):
+        with claim_parts(self.claim):
             return translate_scene(self.setup, order)
 
 
 @contextmanager
-def _listening() -> Iterator[list[str]]:
+def _collect_warnings() -> Iterator[list[str]]:
     """What geotrans warns of meanwhile, for whoever asked for the work."""
     notes: list[str] = []
     listener = _Listener(notes)

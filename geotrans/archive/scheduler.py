@@ -13,9 +13,9 @@ from pathlib import Path
 from geotrans.archive.catalogue import write_model
 from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Journal
-from geotrans.archive.location import Place, belongings, product_name
-from geotrans.archive.scene_task import Order, Outcome, Setup
-from geotrans.archive.workers import hired, settle
+from geotrans.archive.location import Location, product_name, sidecar_names
+from geotrans.archive.scene_task import SceneResult, SceneTask, Setup
+from geotrans.archive.workers import resolve_settings, serve_scenes
 from geotrans.errors import OutputError, option, spell
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.local import local_cluster
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 
 # What workers of a cluster are told lies in a file of this name and the number of the run.
-_ERRAND = ".errand-"
+_WORK_FILE = ".errand-"
 
 
-class Run:
+class Scheduler:
     """The scenes of one run on their way through a crew.
 
     Args:
@@ -49,7 +49,7 @@ class Run:
         self,
         journal: Journal,
         setup: Setup,
-        place: Place,
+        place: Location,
         entries: Collection[Entry],
         *,
         names: Collection[str],
@@ -94,9 +94,9 @@ class Run:
                 threads = max(1, n_cores() // n_workers)
             self._advance = stack.enter_context(progress("scenes", len(self._pending)))
             setup = self._settled(replace(self._setup, threads=threads), cluster, memory)
-            name = f"{_ERRAND}{self._journal.run}"
+            name = f"{_WORK_FILE}{self._journal.run}"
             work = stack.enter_context(
-                hired(setup, cluster, folder=self._folder, name=name, sample=self._sample())
+                serve_scenes(setup, cluster, folder=self._folder, name=name, sample=self._sample())
             )
             while True:
                 work(self._take, self._done)
@@ -115,7 +115,7 @@ class Run:
             precision = self._journal.terms().get("runs in", precision)
         pixels = replace(setup.pixels, precision=precision)
         run = replace(setup.run, memory=memory, workers=1, cluster=None)
-        setup = settle(replace(setup, pixels=pixels, run=run), cluster)
+        setup = resolve_settings(replace(setup, pixels=pixels, run=run), cluster)
         if precision == "auto" and setup.pixels.precision != "auto":
             # Which is faster is found by a clock: asked again, it might say the other.
             self._journal.remember("runs in", setup.pixels.precision)
@@ -129,12 +129,12 @@ class Run:
     def _free(self) -> None:
         """Take back what runs that have died had begun, and say so to workers they may have."""
         alive = self._journal.free()
-        for errand in self._folder.glob(f"{_ERRAND}*"):
-            number = errand.name.removeprefix(_ERRAND).partition("-")[0]
+        for errand in self._folder.glob(f"{_WORK_FILE}*"):
+            number = errand.name.removeprefix(_WORK_FILE).partition("-")[0]
             if number.isdigit() and int(number) not in alive:
                 errand.unlink(missing_ok=True)
 
-    def _take(self) -> Order | None:
+    def _take(self) -> SceneTask | None:
         """The next scene, written down as begun."""
         while self._pending:
             key = self._pending.popleft()
@@ -151,19 +151,19 @@ class Run:
                 self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
-            return Order(self._entries[key], self._folder / product, tries=row.tries + 1)
+            return SceneTask(self._entries[key], self._folder / product, tries=row.tries + 1)
         return None
 
     def _others(self, product: str) -> str | None:
         """What is where a product would be, or something that belongs to it."""
-        for name in belongings(product):
+        for name in sidecar_names(product):
             if name in self._names:
                 return f"{self._place}/{name}"
             if (self._folder / name).exists():
                 return str(self._folder / name)
         return None
 
-    def _done(self, order: Order, outcome: Outcome) -> None:
+    def _done(self, order: SceneTask, outcome: SceneResult) -> None:
         """Write down what became of a scene; try it again if that may help."""
         key = order.entry.key
         for note in outcome.notes:

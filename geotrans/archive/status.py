@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from geotrans.archive.journal import Journal, Row, Run
-from geotrans.archive.location import Place
+from geotrans.archive.journal import Journal, Row, RunRecord
+from geotrans.archive.location import Location
 from geotrans.errors import spell
 from geotrans.runtime.progress import format_duration
 
@@ -102,14 +102,14 @@ def read_status(out: str | os.PathLike[str]) -> Status:
     Raises:
         OutputError: If there is no journal.
     """
-    journal = Journal(Place.of(out).folder, read_only=True)
+    journal = Journal(Location.of(out).folder, read_only=True)
     try:
-        return status_of(journal)
+        return read_progress(journal)
     finally:
         journal.close()
 
 
-def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
+def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Status:
     """How far a journal's scenes, or some of them, are."""
     rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
     runs, terms = journal.runs(), journal.terms()
@@ -140,7 +140,7 @@ def status_of(journal: Journal, keys: Collection[str] | None = None) -> Status:
     )
 
 
-def _worked_s(run: Run, made: list[Row]) -> float:
+def _worked_s(run: RunRecord, made: list[Row]) -> float:
     """Time a run has worked, from its start to its end, its last product, or now."""
     if run.is_alive:
         return time.time() - run.started

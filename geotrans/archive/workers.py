@@ -8,21 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from geotrans.archive.scene_task import Order, Outcome, SceneWork, Setup, prepare, translate_scene
+from geotrans.archive.scene_task import (
+    SceneResult,
+    SceneTask,
+    SceneWork,
+    Setup,
+    prepare,
+    translate_scene,
+)
 from geotrans.errors import TilingError, message_of, option
-from geotrans.execution.cluster import Cluster, label_of
-from geotrans.execution.work import hand_out
-from geotrans.execution.work_file import Errand, perform
+from geotrans.execution.cluster import Cluster, make_label
+from geotrans.execution.work import submit_items
+from geotrans.execution.work_file import WorkFile, run_item
 from geotrans.tasks import NormStatistics
 from geotrans.translation.devices import shared_device, shared_precision
-from geotrans.translation.norm_statistics import wants_samples
+from geotrans.translation.norm_statistics import needs_samples
 
 # Gives the next scene, or None if there is none now; is told what became of one.
-Take = Callable[[], Order | None]
-Done = Callable[[Order, Outcome], None]
+Take = Callable[[], SceneTask | None]
+Done = Callable[[SceneTask, SceneResult], None]
 
 
-def settle(setup: Setup, cluster: Cluster | None) -> Setup:
+def resolve_settings(setup: Setup, cluster: Cluster | None) -> Setup:
     """Choose one device and one precision for all scenes.
 
     Raises:
@@ -34,7 +41,7 @@ def settle(setup: Setup, cluster: Cluster | None) -> Setup:
     if (stats := pixels.norm_stats) is not None and Path(stats).exists():
         stats = Path(stats).absolute()  # A worker is in another directory.
     # Any statistics do to find out which precision is faster.
-    norm = NormStatistics("tile") if wants_samples(bundle.spec, stats) else None
+    norm = NormStatistics("tile") if needs_samples(bundle.spec, stats) else None
     device = shared_device(cluster, setup.run.device)
     precision = shared_precision(cluster, pixels.precision, bundle=bundle, device=device, norm=norm)
     return replace(
@@ -45,7 +52,7 @@ def settle(setup: Setup, cluster: Cluster | None) -> Setup:
 
 
 @contextmanager
-def hired(
+def serve_scenes(
     setup: Setup, cluster: Cluster | None, *, folder: Path, name: str, sample: str | None
 ) -> Iterator[Callable[[Take, Done], None]]:
     """Workers that are ready, of which each translates one scene at a time.
@@ -65,49 +72,49 @@ def hired(
         GeotransError: If a worker cannot do the work; says which.
     """
     if cluster is None:
-        yield lambda take, done: _work_here(setup, take, done)
+        yield lambda take, done: _run_here(setup, take, done)
         return
     work = SceneWork(setup, folder, sample)
     try:
-        with cluster.serving(work, name=name) as errand:
-            label = label_of(work)
-            yield lambda take, done: _work_there(cluster, errand, label, take, done)
+        with cluster.serve(work, name=name) as errand:
+            label = make_label(work)
+            yield lambda take, done: _run_on_workers(cluster, errand, label, take, done)
     except TilingError as error:
         raise TilingError(
             f"of {option('memory')} each process has a share: {message_of(error)}"
         ) from error
 
 
-def _work_here(setup: Setup, take: Take, done: Done) -> None:
+def _run_here(setup: Setup, take: Take, done: Done) -> None:
     while (order := take()) is not None:
         done(order, translate_scene(setup, order))
 
 
-def _work_there(cluster: Cluster, errand: Errand, label: str, take: Take, done: Done) -> None:
+def _run_on_workers(cluster: Cluster, errand: WorkFile, label: str, take: Take, done: Done) -> None:
     # Dask gives each to the worker with the least to do. Asked for one, it would keep a scene of a
     # worker that has died for that one, and never give it to those that come when all have died.
-    hand_out(
+    submit_items(
         lambda order: cluster.submit(
-            perform, errand, order, key=(label, order.entry.key, order.tries)
+            run_item, errand, order, key=(label, order.entry.key, order.tries)
         ),
         take,
         room=lambda: max(1, len(cluster.workers)),
-        done=lambda order, future: done(order, _outcome(cluster, future)),
+        done=lambda order, future: done(order, _get_result(cluster, future)),
         cancel=cluster.cancel,
-        stranded=cluster.stranded,
+        stranded=cluster.find_lost,
     )
 
 
-def _outcome(cluster: Cluster, future: Any) -> Outcome:
+def _get_result(cluster: Cluster, future: Any) -> SceneResult:
     """What a scene has told. Whatever else is raised concerns the cluster, not the scene."""
     from distributed import KilledWorker
 
     try:
-        outcome: Outcome = cluster.result(future)
+        outcome: SceneResult = cluster.result(future)
     except KilledWorker:
         told = (
             "the processes that worked on it were killed one after another, most likely for want "
             f"of memory; give fewer {option('workers')} or a smaller {option('memory')}"
         )
-        return Outcome("failed", kind="ClusterError", reason=told, is_final=True)
+        return SceneResult("failed", kind="ClusterError", reason=told, is_final=True)
     return outcome

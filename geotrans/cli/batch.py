@@ -89,7 +89,7 @@ def command(
     Of -o s3://bucket/maps (also gs://, az://) that folder is bucket_maps in the current directory,
     where tiles under way are, too.
     """
-    from geotrans.archive import price, read_status
+    from geotrans.archive import estimate_archive, read_status
     from geotrans.archive.batch import BatchKeywords, batch
     from geotrans.translation.options import join_options
 
@@ -105,7 +105,7 @@ def command(
     options = cast(BatchKeywords, {**join_options(pixels, run), **vars(items)})
     cog = parse_pairs(creation_options, option="--co")
     if dry_run:
-        estimate = price(given, task, out=output, creation_options=cog, **options)
+        estimate = estimate_archive(given, task, out=output, creation_options=cog, **options)
         console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     with console.terminable():

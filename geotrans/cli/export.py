@@ -53,13 +53,13 @@ def command(
     """
     from geotrans.inference.onnx_export import export_onnx
     from geotrans.tasks import open_bundle
-    from geotrans.translation.norm_statistics import statistics_of
+    from geotrans.translation.norm_statistics import read_statistics
 
     bundle = open_bundle(task)
     made = export_onnx(
         bundle,
         output or Path(f"{bundle.spec.name}.onnx"),
-        norm=None if norm_stats is None else statistics_of(norm_stats, bundle),
+        norm=None if norm_stats is None else read_statistics(norm_stats, bundle),
         overwrite=overwrite,
     )
     if as_json:

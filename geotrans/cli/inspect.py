@@ -57,7 +57,7 @@ def command(what: What, as_json: Json = False) -> None:
         product = _product(path)
         if product is None:
             raise BundleError(f"{path} is neither a bundle ({error}) nor a product") from error
-        _tell_product(product, as_json=as_json)
+        _show_product(product, as_json=as_json)
 
 
 def _inspect_bundle(path: Path, *, as_json: bool) -> None:
@@ -106,7 +106,7 @@ def _value(text: str) -> Any:
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 
-def _tell_product(product: dict[str, Any], *, as_json: bool) -> None:
+def _show_product(product: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         console.emit(product, as_json=True)
         return

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from geotrans.cli import console
 from geotrans.cli.options import spell_flag
-from geotrans.errors import EXIT_DONE, UsageError, nearest, spelling
+from geotrans.errors import EXIT_DONE, UsageError, spelling, suggest
 
 # name: (module whose function `command` is the command, and whose `EXAMPLES` end its help;
 # line in `geotrans --help`).
@@ -55,19 +55,21 @@ def load_command(name: str) -> Any:
 
     module = importlib.import_module(COMMANDS[name][0])
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, cls=OneTask, epilog=_told(getattr(module, "EXAMPLES", ())))(module.command)
+    app.command(name, cls=OneTask, epilog=_format_examples(getattr(module, "EXAMPLES", ())))(
+        module.command
+    )
     command = typer.main.get_command(app)
-    command.params.extend(_entry(name, _common_options).params)
+    command.params.extend(_make_entry(name, _common_options).params)
     return command
 
 
-def _told(examples: Sequence[str]) -> str:
+def _format_examples(examples: Sequence[str]) -> str:
     """Command lines as the end of a help text."""
     # The backspace keeps typer from filling the lines.
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)])
 
 
-def _entry(name: str, function: Any) -> Any:
+def _make_entry(name: str, function: Any) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, help=COMMANDS[name][1])(function)
     return typer.main.get_command(app)
@@ -110,12 +112,12 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """An entry with name and help, enough for a list; None if there is no such command."""
-        return _entry(cmd_name, _common_options) if cmd_name in COMMANDS else None
+        return _make_entry(cmd_name, _common_options) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, and its arguments."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"no command '{args[0]}'{nearest(args[0], COMMANDS)}; see geotrans --help")
+            ctx.fail(f"no command '{args[0]}'{suggest(args[0], COMMANDS)}; see geotrans --help")
         name, _, rest = super().resolve_command(ctx, args)
         return name, load_command(str(name)), rest
 

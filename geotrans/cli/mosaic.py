@@ -103,7 +103,7 @@ def command(
     others resampled. Prints the file written. A run that is stopped leaves its finished blocks
     beside it; the same command goes on from there.
     """
-    from geotrans.mosaicking.mosaic import mosaic, survey_mosaic
+    from geotrans.mosaicking.mosaic import estimate_mosaic, mosaic
 
     choices: dict[str, Any] = {
         "out": output,
@@ -120,8 +120,8 @@ def command(
         "overwrite": overwrite,
     }
     if dry_run:
-        survey = survey_mosaic(tiles, **choices)
-        console.emit(survey.to_dict() if as_json else survey, as_json=as_json)
+        estimate = estimate_mosaic(tiles, **choices)
+        console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     made = mosaic(
         tiles,

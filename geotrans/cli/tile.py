@@ -45,7 +45,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    tile: Annotated[
+    write_patches: Annotated[
         int | None, typer.Option(help="Largest core edge of a tile, px.  [default: 512]")
     ] = None,
     halo: Annotated[
@@ -86,7 +86,7 @@ def command(
     cache with torch and numpy alone, on a machine that needs neither the rasters nor GDAL.
     """
     choices: dict[str, Any] = {
-        "tile": tile,
+        "tile": write_patches,
         "halo": halo,
         "align": align,
         "task": task,
@@ -124,11 +124,11 @@ def _cut_patches(
     config: Path, overrides: list[str], output: Path, *, overwrite: bool, as_json: bool
 ) -> None:
     from geotrans.sampling.config import load_data_config
-    from geotrans.sampling.tiling import tile
+    from geotrans.sampling.tiling import write_patches
 
     data = load_data_config(config, overrides)
     progress = partial(console.progress, unit="patches")
-    cache = tile(data, output, overwrite=overwrite, progress=progress)
+    cache = write_patches(data, output, overwrite=overwrite, progress=progress)
     manifest = cache.manifest
     if as_json:
         console.emit({"path": str(cache.path), **manifest.model_dump(mode="json")}, as_json=True)

@@ -63,14 +63,14 @@ def command(
     Prints the files written. A run that is stopped leaves its finished tiles beside the product;
     the same command goes on from there.
     """
+    from geotrans.translation.estimate import estimate
     from geotrans.translation.options import join_options
-    from geotrans.translation.survey import survey
     from geotrans.translation.translate import translate
 
     options = join_options(pixels, run)
     area, cog = parse_bbox(bbox), parse_pairs(creation_options, option="--co")
     if dry_run:
-        plan = survey(
+        plan = estimate(
             scene, task, out=output, bbox=area, overwrite=overwrite, creation_options=cog, **options
         )
         console.emit(plan.to_dict() if as_json else plan, as_json=as_json)

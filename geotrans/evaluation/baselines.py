@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.evaluation.places import Array, Places, UInt8Array, inner
+from geotrans.evaluation.places import Array, Places, UInt8Array, crop_margin
 from geotrans.metrics.mapping import one_color
 from geotrans.scene.radiometry import as_dtype
 from geotrans.training.linear import LinearMap, fit_known, fit_linear
@@ -60,7 +60,7 @@ def photographs(
 ) -> dict[str, Array]:
     """The source's own bands, and linear functions of them where there is something to fit."""
     target, dtype = places.bands, places.target.dtype
-    seen = inner(places.source_bands(source, who="the baseline"), places.margin)
+    seen = crop_margin(places.source_bands(source, who="the baseline"), places.margin)
     is_alike = seen.dtype == dtype
     is_grey = len(source) == 1 and is_alike
     made: dict[str, Array] = {}
@@ -71,14 +71,14 @@ def photographs(
     if train is None:
         return made
     if len(train.source):
-        known = inner(train.source_bands(source, who="the baseline"), train.margin)
-        made["linear fit"] = mapped(seen, fit_linear(known, train.target, train.valid), dtype)
+        known = crop_margin(train.source_bands(source, who="the baseline"), train.margin)
+        made["linear fit"] = apply_table(seen, fit_linear(known, train.target, train.valid), dtype)
         if is_grey and dtype == np.uint8:
             colors = color_of_grey(known, train.target, train.valid)
             made["colour per grey level"] = np.moveaxis(colors[:, seen[:, 0]], 0, 1)
     if set(target) & set(source) and is_alike:
         fit = fit_known(list(train.target), list(train.valid), source=source, target=target)
-        made["known bands, the rest linear in them"] = mapped(seen, fit, dtype)
+        made["known bands, the rest linear in them"] = apply_table(seen, fit, dtype)
     return made
 
 
@@ -91,7 +91,7 @@ def color_of_grey(grey: Array, target: Array, valid: npt.NDArray[np.bool_]) -> U
     return colors
 
 
-def mapped(images: Array, linear: LinearMap, dtype: npt.DTypeLike = np.uint8) -> Array:
+def apply_table(images: Array, linear: LinearMap, dtype: npt.DTypeLike = np.uint8) -> Array:
     """Images `(N, C, H, W)` through a linear map of stored values, as they would be stored."""
     values = np.einsum("kc,nchw->nkhw", linear.weight, images.astype(np.float64))
     return as_dtype(values + linear.bias[:, None, None], np.dtype(dtype))

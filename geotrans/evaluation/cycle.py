@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from geotrans.errors import BandError
-from geotrans.evaluation.places import Array, Places, class_index, inner
-from geotrans.evaluation.products import relabelled, translated
-from geotrans.evaluation.scores import Score, class_groups, class_scores, ratio_score
+from geotrans.evaluation.places import Array, Places, class_index, crop_margin
+from geotrans.evaluation.products import relabel_classes, translate_places
+from geotrans.evaluation.scores import ScoreOfPlaces, class_groups, class_scores, ratio_score
 from geotrans.metrics.mapping import nearest_class, road_counts
 from geotrans.models import alignment, build, receptive_halo
 from geotrans.tasks import Bundle, TaskSpec, open_bundle, save_bundle
 
 
 @dataclass(frozen=True)
-class WayBack:
+class InverseTask:
     """What leads from the products of a task back to what it was given.
 
     Attributes:
@@ -30,7 +30,7 @@ class WayBack:
     recipe: str | None
 
     @classmethod
-    def of(cls, bundle: Bundle, given: str | PathLike[str] | None, folder: Path) -> WayBack:
+    def of(cls, bundle: Bundle, given: str | PathLike[str] | None, folder: Path) -> InverseTask:
         """The task given, else the inverse a bundle carries, else the recipe of its source, if any.
 
         Args:
@@ -42,11 +42,11 @@ class WayBack:
             BandError: If the task given does not lead from products to sources.
         """
         source = (bundle.spec.training.get("data") or {}).get("source") or {}
-        return cls(inverse_of(bundle, given, folder), source.get("recipe"))
+        return cls(open_inverse(bundle, given, folder), source.get("recipe"))
 
     def scores(
         self, products: Array, places: Places, *, device: str, precision: str
-    ) -> dict[str, Score]:
+    ) -> dict[str, ScoreOfPlaces]:
         """How well products `(N, K, H, W)` of places lead back; empty without a way."""
         if self.bundle is not None:
             side = places.manifest.source.model_copy(
@@ -55,14 +55,14 @@ class WayBack:
             manifest = places.manifest.model_copy(update={"source": side})
             there = replace(places, source=products, margin=0, manifest=manifest)
             tile = max(places.valid.shape)
-            made = translated(
+            made = translate_places(
                 self.bundle, there, seed=0, tile=tile, device=device, precision=precision
             )
             found = _against_source(made.values, places, self.bundle.spec)
         elif self.recipe is not None and places.classes is not None:
             known = places.manifest.source.classes or ()
             index = class_index(known, [name for name, _ in places.palette])
-            labels = index[relabelled(self.recipe, products, places)[:, 0]]
+            labels = index[relabel_classes(self.recipe, products, places)[:, 0]]
             seen = places.valid
             found = [*class_scores(labels, places, places.classes, valid=seen, prefix="cycle_")]
         else:
@@ -70,13 +70,13 @@ class WayBack:
         return {score.name: score for score in found}
 
 
-def _against_source(back: Array, places: Places, spec: TaskSpec) -> list[Score]:
+def _against_source(back: Array, places: Places, spec: TaskSpec) -> list[ScoreOfPlaces]:
     """Cycle error, and overlap of classes where the source is a map."""
     valid, found = places.valid, []
     palette = tuple((one.name, one.color) for one in spec.palette or ())
     if not palette or palette == places.palette:
         names = [band.name for band in spec.target]
-        source = inner(places.source_bands(names, who="the way back"), places.margin)
+        source = crop_margin(places.source_bands(names, who="the way back"), places.margin)
         gap = np.abs(back.astype(np.float64) - source).mean(axis=1) * valid
         counts = gap.sum((1, 2)), valid.sum((1, 2))
         title = "cycle error, mean of |difference|"
@@ -96,7 +96,7 @@ def _against_source(back: Array, places: Places, spec: TaskSpec) -> list[Score]:
     return found
 
 
-def inverse_of(bundle: Bundle, given: str | PathLike[str] | None, folder: Path) -> Bundle | None:
+def open_inverse(bundle: Bundle, given: str | PathLike[str] | None, folder: Path) -> Bundle | None:
     """The way back: the bundle given, else the one a bundle carries; None if there is none.
 
     Args:
@@ -111,7 +111,7 @@ def inverse_of(bundle: Bundle, given: str | PathLike[str] | None, folder: Path) 
     if given is not None:
         back = open_bundle(given)
     elif spec.inverse is not None and "inverse" in bundle.parts:
-        back = _carried(bundle, folder)
+        back = _find_carried(bundle, folder)
     else:
         return None
     (reads, writes), (own_reads, own_writes) = (
@@ -127,7 +127,7 @@ def inverse_of(bundle: Bundle, given: str | PathLike[str] | None, folder: Path) 
     return back
 
 
-def _carried(bundle: Bundle, folder: Path) -> Bundle:
+def _find_carried(bundle: Bundle, folder: Path) -> Bundle:
     """The inverse within a bundle, as a bundle of its own."""
     spec, generator = bundle.spec, bundle.spec.inverse
     assert generator is not None

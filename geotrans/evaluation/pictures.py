@@ -13,11 +13,11 @@ import numpy as np
 
 from geotrans import __version__
 from geotrans.errors import BandError, DomainError, SceneError, UsageError
-from geotrans.evaluation.places import BLANK, RGB, Palette, Places, drawn
-from geotrans.evaluation.products import Edges, Made, read_on
+from geotrans.evaluation.places import BLANK, RGB, Palette, Places, draw_classes
+from geotrans.evaluation.products import Edges, Products, read_on_grid
 from geotrans.evaluation.result import Evaluation
 from geotrans.evaluation.run import TRUTH, score_groups, torch_device, value_range
-from geotrans.evaluation.scores import Judge, Score
+from geotrans.evaluation.scores import Judge, ScoreOfPlaces
 from geotrans.grid import Window, window_geobox
 from geotrans.metrics.interval import mean
 from geotrans.metrics.mapping import nearest_class
@@ -65,13 +65,13 @@ def evaluate_picture(
     task = _task_of(product)
     pair = _Pair.of(product, target, task)
     places = _places(pair, window, square)
-    patches = [read_on(pair.product, places, i, resampling) for i in range(len(places))]
+    patches = [read_on_grid(pair.product, places, i, resampling) for i in range(len(places))]
     valid = places.valid & np.stack([seen for _, seen in patches])
     kept = np.flatnonzero(valid.any((1, 2)))
     if not len(kept):
         raise SceneError(f"no pixel of {product.name} is valid where {target.name} is")
     places = replace(places, valid=valid)[kept.tolist()]
-    made = Made(np.stack([patches[i][0] for i in kept]))
+    made = Products(np.stack([patches[i][0] for i in kept]))
     judge = Judge(
         places,
         value_range=value_range(task, places),
@@ -79,7 +79,7 @@ def evaluate_picture(
         device=torch_device(device),
     )
     scores = judge.scores(made)
-    beside: dict[str, Score] = {}
+    beside: dict[str, ScoreOfPlaces] = {}
     if not pair.has_colors:
         scores.pop("within_16", None)
     if edges is not None:
@@ -130,7 +130,7 @@ class _Pair:
     @classmethod
     def of(cls, product: Scene, target: Scene, task: TaskSpec | None) -> _Pair:
         made, true = class_values(product), class_values(target)
-        palette = _drawn_in(target)
+        palette = _draw_classes_like(target)
         if not palette and task is not None:
             palette = tuple((one.name, one.color) for one in task.palette or ())
         if made is None and true is None:
@@ -148,7 +148,7 @@ class _Pair:
         )  # fmt: skip
 
 
-def _drawn_in(target: Scene) -> Palette:
+def _draw_classes_like(target: Scene) -> Palette:
     """Classes and colours that a rendered map says it was drawn in."""
     found: dict[str, tuple[int, int, int]] = json.loads(target.tags.get(PALETTE_TAG, "{}"))
     return tuple((name, (red, green, blue)) for name, (red, green, blue) in found.items())
@@ -215,7 +215,7 @@ def _places(pair: _Pair, window: Window, square: int) -> Places:
     colors = [color for _, color in pair.palette]
     classes = nearest_class(values, colors)
     if pair.is_classes:
-        classes[(drawn(classes, colors) != values).any(1)] = BLANK
+        classes[(draw_classes(classes, colors) != values).any(1)] = BLANK
     return replace(places, map_side="target", palette=pair.palette, classes=classes)
 
 
@@ -246,7 +246,9 @@ def _record(target: Scene, part: Window) -> PatchRecord:
     )  # fmt: skip
 
 
-def _seams(scene: Scene, bands: Sequence[str], window: Window, edges: Edges) -> dict[str, Score]:
+def _seams(
+    scene: Scene, bands: Sequence[str], window: Window, edges: Edges
+) -> dict[str, ScoreOfPlaces]:
     """Whether tile edges show in the whole picture, which squares would cut along some of them."""
     found = match_bands(scene, [BandSpec(name=name) for name in bands])
     patch = scene.read(window, found)
@@ -254,4 +256,4 @@ def _seams(scene: Scene, bands: Sequence[str], window: Window, edges: Edges) -> 
     if not np.isfinite(ratio):
         return {}
     title = "seam ratio at tile edges"
-    return {"seam_ratio": Score("seam_ratio", title, "", mean([ratio], [scene.name]))}
+    return {"seam_ratio": ScoreOfPlaces("seam_ratio", title, "", mean([ratio], [scene.name]))}

@@ -80,7 +80,7 @@ class Places:
         if not chosen:
             found = ", ".join(sorted(set(patches.groups)))
             raise UsageError(f"asked for the group '{group}'; split '{split}' has {found}")
-        records = _by_squares([patches.records[i] for i in chosen])
+        records = _group_by_squares([patches.records[i] for i in chosen])
         if nowhere := [record.name for record in records if record.crs is None]:
             raise SceneError(
                 f"{nowhere[0]} has no CRS, so nobody can say which ground its scores are of; "
@@ -125,7 +125,7 @@ class Places:
     @property
     def inner_source(self) -> Array:
         """The source without its margin."""
-        return inner(self.source, self.margin)
+        return crop_margin(self.source, self.margin)
 
     def source_bands(self, names: Sequence[str], *, who: str) -> Array:
         """The source in the channel order of a task, margin included.
@@ -133,7 +133,7 @@ class Places:
         Raises:
             BandError: If it has no such band.
         """
-        return _picked(self.source, self.manifest.source.bands, names, f"{who} reads", "source")
+        return _pick(self.source, self.manifest.source.bands, names, f"{who} reads", "source")
 
     def truth_bands(self, names: Sequence[str], *, who: str) -> Places:
         """The same places, with these bands of the truth alone.
@@ -141,7 +141,7 @@ class Places:
         Raises:
             BandError: If the truth has no such band.
         """
-        target = _picked(self.target, self.bands, names, f"{who} writes", "truth")
+        target = _pick(self.target, self.bands, names, f"{who} writes", "truth")
         return replace(self, target=target, bands=tuple(names))
 
     def for_task(self, spec: TaskSpec) -> Places:
@@ -171,7 +171,9 @@ class Places:
         colors = [color for _, color in palette]
         pixels = places.target
         if side == "source":
-            pixels = inner(places.source_bands([b.name for b in spec.source], who=who), self.margin)
+            pixels = crop_margin(
+                places.source_bands([b.name for b in spec.source], who=who), self.margin
+            )
         classes = nearest_class(pixels, colors)
         return replace(places, map_side=side, palette=palette, classes=classes)
 
@@ -190,7 +192,7 @@ class Places:
         return replace(self, map_side="source", palette=palette, classes=classes)
 
 
-def inner(values: Array, margin: int) -> Array:
+def crop_margin(values: Array, margin: int) -> Array:
     """Values `(..., H, W)` without a margin."""
     stop = -margin or None
     return values[..., margin:stop, margin:stop]
@@ -212,14 +214,14 @@ def colors_of(values: Array, bands: Sequence[str]) -> UInt8Array | None:
     return np.ascontiguousarray(values[:, [list(bands).index(name) for name in RGB]])
 
 
-def drawn(classes: UInt8Array, colors: Sequence[tuple[int, int, int]]) -> UInt8Array:
+def draw_classes(classes: UInt8Array, colors: Sequence[tuple[int, int, int]]) -> UInt8Array:
     """Class indices `(N, H, W)` in their colours, `(N, 3, H, W)`; black where there is none."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     return np.ascontiguousarray(np.moveaxis(table[classes], -1, 1))
 
 
-def _picked(
+def _pick(
     values: Array, bands: Sequence[str], names: Sequence[str], what: str, where: str
 ) -> Array:
     if missing := [name for name in names if name not in bands]:
@@ -232,7 +234,7 @@ def _picked(
     return np.ascontiguousarray(values[:, [list(bands).index(name) for name in names]])
 
 
-def _by_squares(records: Sequence[PatchRecord]) -> tuple[PatchRecord, ...]:
+def _group_by_squares(records: Sequence[PatchRecord]) -> tuple[PatchRecord, ...]:
     """Windows of one scene as places of their own, by the square of the scene they begin in.
 
     One place has no interval. Squares side by side resemble each other, so theirs is narrow.

@@ -17,7 +17,7 @@ from geotrans.grid import Window
 from geotrans.labelling.scene import LabelScene
 from geotrans.sampling.matching import Skipped, find_files, match_scenes, open_scenes
 from geotrans.scene import Scene, expand_palette, match_bands, open_scene
-from geotrans.scene.views.warped import on_grid
+from geotrans.scene.views.warped import warp_to_grid
 from geotrans.tasks import BandSpec, Bundle
 from geotrans.translation.lazy import eager_product
 from geotrans.translation.options import PixelOptions, RunOptions
@@ -41,7 +41,7 @@ _ROUNDED_PX = 0.01
 
 
 @dataclass(frozen=True)
-class Made:
+class Products:
     """Pictures of places.
 
     Attributes:
@@ -54,7 +54,7 @@ class Made:
     edges: tuple[Edges, ...] | None = None
 
 
-def translated(
+def translate_places(
     bundle: Bundle,
     places: Places,
     *,
@@ -63,7 +63,7 @@ def translated(
     device: str,
     precision: str,
     advance: Callable[[int], None] = lambda done: None,
-) -> Made:
+) -> Products:
     """Translate each place as a scene of its own, as `geotrans translate` does.
 
     Raises:
@@ -101,7 +101,7 @@ def translated(
         )  # fmt: skip
         advance(1)
     assert products is not None
-    return Made(products, tuple(edges))
+    return Products(products, tuple(edges))
 
 
 def as_array(
@@ -123,7 +123,7 @@ def as_array(
     return placed
 
 
-def relabelled(recipe: str, products: Array, places: Places) -> Array:
+def relabel_classes(recipe: str, products: Array, places: Places) -> Array:
     """Classes `(N, 1, H, W)` that a recipe finds in products."""
     labels = np.zeros((len(products), 1, *products.shape[2:]), np.uint8)
     for product, geobox, found in zip(products, places.geoboxes, labels, strict=True):
@@ -146,7 +146,7 @@ def _class_values(bundle: Bundle, places: Places) -> Array | None:
     return found
 
 
-def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, Made]:
+def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, Products]:
     """Products that files hold, on the grids of the places.
 
     A product belongs to a place whose file name it begins with, or else to the one it covers most
@@ -171,7 +171,7 @@ def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, M
         if scene is None:
             alone.add(record.name)
             continue
-        data, valid = read_on(scene, places, i)
+        data, valid = read_on_grid(scene, places, i)
         chosen.append(i)
         values.append(data)
         seen.append(valid)
@@ -188,7 +188,7 @@ def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, M
     if not both.any():
         raise SamplingError(f"no pixel of the products in {where} is valid where the truth is")
     known = any(rows or cols for rows, cols in edges)
-    return replace(kept, valid=both), Made(np.stack(values), tuple(edges) if known else None)
+    return replace(kept, valid=both), Products(np.stack(values), tuple(edges) if known else None)
 
 
 def _tile_edges(product: Scene, geobox: GeoBox) -> Edges:
@@ -226,7 +226,7 @@ class _Grid:
     uri: str = "place:"
 
 
-def read_on(
+def read_on_grid(
     scene: Scene, places: Places, i: int, resampling: str = "nearest"
 ) -> tuple[Array, BoolArray]:
     """A product on the grid of a place and where it is valid, padded like the truth.
@@ -251,7 +251,9 @@ def read_on(
         )
     geobox = places.geoboxes[i]
     rows, cols = geobox.shape
-    patch = on_grid(scene, geobox, resampling=resampling).read(Window.whole((rows, cols)), found)
+    patch = warp_to_grid(scene, geobox, resampling=resampling).read(
+        Window.whole((rows, cols)), found
+    )
     values = np.zeros(places.target.shape[1:], places.target.dtype)
     valid = np.zeros(places.valid.shape[1:], bool)
     values[:, :rows, :cols], valid[:rows, :cols] = patch.data, patch.valid

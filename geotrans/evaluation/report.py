@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import OutputError, option
-from geotrans.evaluation.places import UInt8Array, colors_of, drawn
+from geotrans.evaluation.places import UInt8Array, colors_of, draw_classes
 from geotrans.evaluation.result import Evaluation
 from geotrans.html import page as html
-from geotrans.html.footprints import footprints
-from geotrans.html.picture import picture
+from geotrans.html.footprints import draw_footprints
+from geotrans.html.picture import embed_picture
 from geotrans.metrics.mapping import nearest_class
 from geotrans.sampling.ground import LONLAT, outline
 
@@ -58,7 +58,7 @@ def write_evaluation(found: Evaluation, out: PathText, *, overwrite: bool = Fals
         table.to_parquet(parquet)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"cannot write scores to {out}: {error}") from error
-    html.write_page(page, report(found))
+    html.write_page(page, render_report(found))
     return page
 
 
@@ -82,11 +82,11 @@ def check_folder(out: PathText, *, overwrite: bool) -> Path:
     return folder
 
 
-def report(found: Evaluation) -> str:
+def render_report(found: Evaluation) -> str:
     """The page as text."""
     facts = found.facts
     rings = [list(outline(g, LONLAT).exterior.coords) for g in found.places.geoboxes]
-    return html.page(
+    return html.render_page(
         f"{found.name} on held-out places" if facts["split"] else f"{found.name}, square by square",
         html.section(
             "Scores",
@@ -98,7 +98,7 @@ def report(found: Evaluation) -> str:
                 "KID."
             ),
         ),
-        html.section("Places", footprints({"places": rings}), *_pictures(found)),
+        html.section("Places", draw_footprints({"places": rings}), *_pictures(found)),
         html.section("What was scored", html.facts(_facts(found))),
         subtitle=f"{found.title}. {found.summary()}" if found.title else found.summary(),
     )
@@ -122,11 +122,11 @@ def _pictures(found: Evaluation) -> Iterator[html.Html]:
         rows, cols = record.shape
         figures = []
         for name, (images, is_flat) in sides.items():
-            shown = _small(images[at, :, :rows, :cols])
-            figures.append(html.figure(picture(shown, name, lossless=is_flat), name))
+            shown = _decimate(images[at, :, :rows, :cols])
+            figures.append(html.figure(embed_picture(shown, name, lossless=is_flat), name))
         yield html.text(f"{record.place} {record.group}".strip(), "h3")
         yield html.side_by_side(*figures)
-        yield html.text(_told(found, int(i)))
+        yield html.text(_describe_place(found, int(i)))
     if is_map:
         yield html.text("Red in the last picture: a class other than the truth's.")
 
@@ -138,12 +138,12 @@ def _sides(found: Evaluation, chosen: Any) -> dict[str, tuple[UInt8Array, bool]]
     is_map = places.map_side == "target"
     sides = {}
     if places.map_side == "source" and places.classes is not None:
-        sides["source"] = drawn(places.classes, places.colors), True
+        sides["source"] = draw_classes(places.classes, places.colors), True
     elif len(places.source):  # a picture that is scored alone may be of anything
         source = places.inner_source
-        seen = _shown(source, places.manifest.source.bands, source, places.valid)
+        seen = _to_display(source, places.manifest.source.bands, source, places.valid)
         sides["source"] = seen, False
-    made, real = (_shown(side, places.bands, truth, places.valid) for side in (product, truth))
+    made, real = (_to_display(side, places.bands, truth, places.valid) for side in (product, truth))
     sides |= {"product": (made, is_map), "truth": (real, is_map)}
     if is_map and places.classes is not None:
         is_wrong = (nearest_class(made, places.colors) != places.classes) & places.valid
@@ -156,7 +156,7 @@ def _sides(found: Evaluation, chosen: Any) -> dict[str, tuple[UInt8Array, bool]]
     return {**sides, f"difference x {gain}": (shown, False)}
 
 
-def _shown(
+def _to_display(
     values: npt.NDArray[Any],
     bands: tuple[str, ...],
     like: npt.NDArray[Any],
@@ -178,13 +178,13 @@ def _shown(
     return shown
 
 
-def _small(pixels: UInt8Array) -> UInt8Array:
+def _decimate(pixels: UInt8Array) -> UInt8Array:
     """A picture of at most `_MOST_PX`, every so many px of a larger one."""
     step = -(-max(pixels.shape[1:]) // _MOST_PX)
     return np.ascontiguousarray(pixels[:, ::step, ::step])
 
 
-def _told(found: Evaluation, i: int) -> str:
+def _describe_place(found: Evaluation, i: int) -> str:
     """What the scores of one place are."""
     shown = [found.scores[name] for name in _SHOWN if name in found.scores]
     return "; ".join(

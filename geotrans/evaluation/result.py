@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geotrans.evaluation.places import Array, Places
-from geotrans.evaluation.scores import Score, slug
+from geotrans.evaluation.scores import ScoreOfPlaces, slug
 from geotrans.html import page as html
-from geotrans.html.card import card
+from geotrans.html.card import render_card
 from geotrans.sampling.ground import common_crs, outline
 
 
@@ -31,8 +31,8 @@ class Evaluation:
 
     name: str
     title: str
-    scores: Mapping[str, Score]
-    beside: Mapping[str, Mapping[str, Score]]
+    scores: Mapping[str, ScoreOfPlaces]
+    beside: Mapping[str, Mapping[str, ScoreOfPlaces]]
     places: Places
     products: Array = field(repr=False)
     facts: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Evaluation:
         table = html.table(self.header(), self.rows())
         below = html.text(f"In brackets: {self.facts['interval']}.")
         facts = [("scored", self.summary())]
-        return card(self.name, self.title, facts, figure=html.Html(table + below))
+        return render_card(self.name, self.title, facts, figure=html.Html(table + below))
 
     def to_dict(self) -> dict[str, Any]:
         """The scores, for JSON; what is no finite number is None."""
@@ -116,7 +116,7 @@ class Evaluation:
             yield [f"{score.title}{arrow}", _value(score), *others, str(score.interval.n)]
 
 
-def _value(score: Score | None) -> str:
+def _value(score: ScoreOfPlaces | None) -> str:
     """Value, and below it the interval."""
     if score is None:
         return ""
@@ -126,7 +126,7 @@ def _value(score: Score | None) -> str:
     return f"{interval.value:.4g}\n[{interval.low:.3g}, {interval.high:.3g}]"
 
 
-def _plain(score: Score) -> dict[str, Any]:
+def _plain(score: ScoreOfPlaces) -> dict[str, Any]:
     i = score.interval
     ends = {"value": i.value, "low": i.low, "high": i.high}
     return {**{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": i.n}

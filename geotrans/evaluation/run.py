@@ -14,13 +14,13 @@ import numpy as np
 from geotrans import __version__
 from geotrans.errors import SamplingError, TaskError, UsageError, message_of, option
 from geotrans.evaluation.baselines import baselines
-from geotrans.evaluation.cycle import WayBack
+from geotrans.evaluation.cycle import InverseTask
 from geotrans.evaluation.places import Array, Places
-from geotrans.evaluation.products import Made, read_products, translated
+from geotrans.evaluation.products import Products, read_products, translate_places
 from geotrans.evaluation.report import PathText, check_folder, write_evaluation
 from geotrans.evaluation.result import Evaluation
-from geotrans.evaluation.scores import Groups, Judge, Score
-from geotrans.runtime.config import read_sections, validated
+from geotrans.evaluation.scores import Groups, Judge, ScoreOfPlaces
+from geotrans.runtime.config import read_sections, validate_section
 from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.config import DataConfig, load_data_config
@@ -85,14 +85,14 @@ def evaluate(
     name, spec = (str(what), None) if bundle is None else (bundle.spec.name, bundle.spec)
     how: dict[str, Any] = {"device": device, "precision": precision}
     with tempfile.TemporaryDirectory(prefix="geotrans-") as folder:
-        way_back = None if bundle is None else WayBack.of(bundle, inverse, Path(folder))
+        way_back = None if bundle is None else InverseTask.of(bundle, inverse, Path(folder))
         if bundle is None:
             places, made = read_products(what, places)
         else:
             places = places.for_task(bundle.spec)
             train = None if train is None else train.for_task(bundle.spec)
             with progress("translating", len(places)) as advance:
-                made = translated(bundle, places, seed=seed, advance=advance, **how)
+                made = translate_places(bundle, places, seed=seed, advance=advance, **how)
         judge = Judge(
             places, value_range=value_range(spec, places), groups=score_groups(spec, training),
             device=torch_device(device),
@@ -123,7 +123,7 @@ def evaluate(
             "seed": None if bundle is None else seed,
             "precision": None if bundle is None else precision,
             "interval": "95 %, bootstrap over places, 2000 resamples, seed 0",
-            "baselines_learned_on": _learned(train),
+            "baselines_learned_on": _describe_training(train),
             "seconds": round(time.monotonic() - started, 1),
         },
     )
@@ -133,16 +133,16 @@ def evaluate(
 
 
 def _scores(
-    judge: Judge, made: Made, others: Mapping[str, Array], advance: Callable[[int], None]
-) -> tuple[dict[str, Score], dict[str, dict[str, Score]]]:
+    judge: Judge, made: Products, others: Mapping[str, Array], advance: Callable[[int], None]
+) -> tuple[dict[str, ScoreOfPlaces], dict[str, dict[str, ScoreOfPlaces]]]:
     """Scores of products, and the same of baselines and, as far as it has any, of the truth."""
     scores = judge.scores(made)
     advance(1)
     beside = {}
     for other, values in others.items():
-        beside[other] = judge.scores(Made(values, made.edges))
+        beside[other] = judge.scores(Products(values, made.edges))
         advance(1)
-    truth = Made(judge.places.target, made.edges)
+    truth = Products(judge.places.target, made.edges)
     return scores, {**beside, TRUTH: {score.name: score for score in judge.seams(truth)}}
 
 
@@ -176,7 +176,11 @@ def _data(
     # Bundles tell every key, those of kinds that a newer version knows among them.
     plain = {key: value for key, value in training["data"].items() if value is not None}
     where = f"the configuration in the bundle '{bundle.spec.name if bundle else ''}'"
-    return ensure_cache(validated(DataConfig, plain, where=f"{where}: data")), where, training
+    return (
+        ensure_cache(validate_section(DataConfig, plain, where=f"{where}: data")),
+        where,
+        training,
+    )
 
 
 def _places(
@@ -224,7 +228,7 @@ def score_groups(spec: TaskSpec | None, training: Mapping[str, Any]) -> Groups:
     return groups
 
 
-def _learned(train: Places | None) -> str:
+def _describe_training(train: Places | None) -> str:
     if train is None:
         return "the held-out places themselves; there is no split 'train'"
     return f"{len(train)} {'pairs' if len(train.source) else 'targets'} of the split 'train'"

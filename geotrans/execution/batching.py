@@ -18,7 +18,7 @@ from geotrans.execution.work import Cell
 _TURN_S, _MOST = 0.5, 16
 
 
-class Turns:
+class CellBatches:
     """Cells that wait, and how many of them make a turn.
 
     Args:
@@ -46,7 +46,7 @@ class Turns:
         self._n = max(1, min(_MOST, int(n_done * _TURN_S / max(seconds, 1e-6))))
 
 
-def take_turn[Result](
+def run_batch[Result](
     work: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> tuple[list[Result], float]:
     """Work on the first cell, and on those after it while there is time.

@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 
 from geotrans.errors import ClusterError, GeotransError, OutputError, message_of, option
-from geotrans.execution.batching import Turns
-from geotrans.execution.health import Roll, address_of, told
-from geotrans.execution.work import Cell, Work, hand_out
-from geotrans.execution.work_file import Errand, perform_turn, rehearse
+from geotrans.execution.batching import CellBatches
+from geotrans.execution.health import WorkerRegistry, get_address, translate_dask_errors
+from geotrans.execution.work import Cell, Work, submit_items
+from geotrans.execution.work_file import WorkFile, check_worker, run_items
 from geotrans.runtime.caches import clear_caches
-from geotrans.runtime.threads import aside
+from geotrans.runtime.threads import run_in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Cluster:
 
     def __init__(self, client: Any, *, first: Collection[str] | None = None) -> None:
         self.client = client
-        self._roll = Roll(client)
+        self._roll = WorkerRegistry(client)
         self._most = None if first is None else len(first)
         self._choosing = threading.Lock()
         self._chosen = list(first or ())
@@ -52,7 +52,7 @@ class Cluster:
     @property
     def address(self) -> str:
         """Of its scheduler."""
-        return address_of(self.client)
+        return get_address(self.client)
 
     @property
     def workers(self) -> dict[str, int]:
@@ -101,7 +101,7 @@ class Cluster:
         if workers is None and self._most is not None:
             workers = list(self.workers)
         run = partial(self.client.run, function, *words, workers=workers, on_error="return")
-        with told(self.client):
+        with translate_dask_errors(self.client):
             answers: dict[str, Any] = self.wait_for(run)
         failed = {w: a for w, a in answers.items() if isinstance(a, BaseException)}
         # One that died while it was asked is no longer a worker.
@@ -123,7 +123,7 @@ class Cluster:
         Raises:
             ClusterError: If there are no workers, or the scheduler is gone or silent, for too long.
         """
-        called = aside(call)
+        called = run_in_thread(call)
         while wait([called], _LOOK_S).not_done:
             self._roll.call()
         return called.result()
@@ -150,7 +150,7 @@ class Cluster:
         Raises:
             ClusterError: If those who had it have left, or as `wait_for` does.
         """
-        called = aside(future.result)
+        called = run_in_thread(future.result)
         while wait([called], _LOOK_S).not_done:
             if self._is_stranded(future, self._roll.call()):
                 raise ClusterError(
@@ -160,7 +160,7 @@ class Cluster:
         self._given.pop(future.key, None)
         return called.result()
 
-    def stranded(self, futures: Collection[Any]) -> list[Any]:
+    def find_lost(self, futures: Collection[Any]) -> list[Any]:
         """Futures that waited for workers who all have left; takes them back.
 
         Dask gives what is for some workers to no other, and waits for these.
@@ -185,8 +185,8 @@ class Cluster:
             ClusterError: If the cluster is lost, or workers die of the work itself.
             GeotransError: What the work raises.
         """
-        with self.serving(work) as errand:
-            label, turns = label_of(work), Turns(cells)
+        with self.serve(work) as errand:
+            label, turns = make_label(work), CellBatches(cells)
 
             def finish(some: list[Cell], future: Any) -> None:
                 results, seconds = self.result(future)
@@ -194,17 +194,17 @@ class Cluster:
                 for result in results:
                     done(result)
 
-            hand_out(
-                lambda some: self.submit(perform_turn, errand, some, key=(label, *some[0])),
+            submit_items(
+                lambda some: self.submit(run_items, errand, some, key=(label, *some[0])),
                 turns.take,
-                room=lambda: sum(min(n, work.at_once) + 2 for n in self.workers.values()) or 1,
+                room=lambda: sum(min(n, work.concurrency) + 2 for n in self.workers.values()) or 1,
                 done=finish,
                 cancel=self.cancel,
-                stranded=self.stranded,
+                stranded=self.find_lost,
             )
 
     @contextmanager
-    def serving(self, work: Work[Any, Any], *, name: str = "errand") -> Iterator[Errand]:
+    def serve(self, work: Work[Any, Any], *, name: str = "errand") -> Iterator[WorkFile]:
         """Workers that have been told of some work, and have shown that they can do it.
 
         Args:
@@ -218,9 +218,9 @@ class Cluster:
             ClusterError: If the cluster is lost meanwhile.
             GeotransError: If a worker cannot do the work; says which.
         """
-        errand = Errand.of(work, name)
+        errand = WorkFile.of(work, name)
         try:
-            with told(self.client):
+            with translate_dask_errors(self.client):
                 self._rehearse(errand)
                 yield errand
         finally:
@@ -240,11 +240,11 @@ class Cluster:
         """Do something in parting, unless nobody answers: why we part is what must be told."""
         if self.client.status == "running":
             with suppress(Exception):
-                aside(act).result(_LEAVE_S)
+                run_in_thread(act).result(_LEAVE_S)
 
-    def _rehearse(self, errand: Errand) -> None:
+    def _rehearse(self, errand: WorkFile) -> None:
         folder = errand.path.parent
-        for worker, (host, name) in self.ask(rehearse, errand).items():
+        for worker, (host, name) in self.ask(check_worker, errand).items():
             trace, until = folder / name, time.monotonic() + _SEEN_S
             while not trace.exists():
                 os.listdir(folder)  # Makes a network file system look again.
@@ -258,6 +258,6 @@ class Cluster:
             trace.unlink()
 
 
-def label_of(work: Work[Any, Any]) -> str:
+def make_label(work: Work[Any, Any]) -> str:
     """What a dashboard groups the tasks of some work by; what follows "-" tells runs apart."""
     return f"{work.name.replace('-', '_')}-{uuid.uuid4().hex}"

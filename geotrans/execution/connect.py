@@ -19,8 +19,13 @@ from typing import Any
 from geotrans import __version__
 from geotrans.errors import ClusterError, UsageError, option
 from geotrans.execution.cluster import Cluster
-from geotrans.execution.health import address_of, answer, patience_s_or, told
-from geotrans.runtime.threads import aside
+from geotrans.execution.health import (
+    call_with_timeout,
+    get_address,
+    no_workers_timeout_s,
+    translate_dask_errors,
+)
+from geotrans.runtime.threads import run_in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +37,7 @@ _ADDRESS = re.compile(r"(\w+://)?(\[[^\]]+\]|[^/:\s]+):\d+/?")
 
 
 @contextmanager
-def reach(
+def open_cluster(
     asked: str | os.PathLike[str] | Cluster | None, *, workers: int, is_budgeted: bool = False
 ) -> Iterator[Cluster | None]:
     """A cluster that is open already, one by its address as `connect` takes it, or none.
@@ -63,10 +68,10 @@ def connect(address: str | os.PathLike[str]) -> Iterator[Cluster]:
         ClusterError: If it does not answer within 10 s, has no workers, or they do not fit.
     """
     where = os.fspath(address)
-    given = _given(where)
+    given = _parse_address(where)
     with _quiet():
         try:
-            client = _call(given)
+            client = _make_client(given)
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
             raise ClusterError(
                 f"no Dask scheduler answers at {where} within {_ANSWER_S} s; see that it runs and "
@@ -74,7 +79,7 @@ def connect(address: str | os.PathLike[str]) -> Iterator[Cluster]:
             ) from error
         cluster = Cluster(client)
         try:
-            with told(client):
+            with translate_dask_errors(client):
                 _wait_for_workers(client, where)
                 _check_python(client)
             _check_versions(cluster)
@@ -84,15 +89,15 @@ def connect(address: str | os.PathLike[str]) -> Iterator[Cluster]:
             client.close(timeout=2)
 
 
-def _call(given: dict[str, str]) -> Any:
+def _make_client(given: dict[str, str]) -> Any:
     """A client, or an error in time: Dask waits for ever for what answers and says nothing."""
     from distributed import Client
 
-    made = aside(partial(Client, **given, timeout=_ANSWER_S, set_as_default=False))
+    made = run_in_thread(partial(Client, **given, timeout=_ANSWER_S, set_as_default=False))
     return made.result(_ANSWER_S + 1)
 
 
-def _given(where: str) -> dict[str, str]:
+def _parse_address(where: str) -> dict[str, str]:
     if _ADDRESS.fullmatch(where):
         return {"address": where}
     if Path(where).is_file():
@@ -104,24 +109,24 @@ def _given(where: str) -> dict[str, str]:
 
 
 def _wait_for_workers(client: Any, where: str) -> None:
-    if answer(client, client.nthreads):
+    if call_with_timeout(client, client.nthreads):
         return
-    patience_s = patience_s_or(_START_S)
+    patience_s = no_workers_timeout_s(_START_S)
     _log.warning("the cluster at %s has no workers yet; waiting up to %.0f s", where, patience_s)
     try:
         come = partial(client.wait_for_workers, 1, timeout=patience_s)
-        answer(client, come, beside_s=patience_s)
+        call_with_timeout(client, come, beside_s=patience_s)
     except TimeoutError as error:
         raise ClusterError(
             f"the cluster at {where} has no workers, and none came within {patience_s:.0f} s; "
-            f"start some, with dask worker {address_of(client)} say"
+            f"start some, with dask worker {get_address(client)} say"
         ) from error
 
 
 def _check_python(client: Any) -> None:
     """Code cannot be sent to another Python."""
     here = "{}.{}".format(*sys.version_info)
-    for worker, facts in answer(client, client.get_versions)["workers"].items():
+    for worker, facts in call_with_timeout(client, client.get_versions)["workers"].items():
         there = ".".join(facts["host"]["python"].split(".")[:2])
         if there != here:
             raise ClusterError(
@@ -148,8 +153,8 @@ def _check_versions(cluster: Cluster) -> None:
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Of Dask's client: its attempts to connect again go on when all is over, and fail."""
-    told = (asyncio.CancelledError, OSError)
-    failed = record.exc_info and isinstance(record.exc_info[1], told)
+    translate_dask_errors = (asyncio.CancelledError, OSError)
+    failed = record.exc_info and isinstance(record.exc_info[1], translate_dask_errors)
     return not (failed or record.getMessage().startswith("Failed to reconnect to scheduler"))
 
 

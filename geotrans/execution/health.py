@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from geotrans.errors import ClusterError, GeotransError, option
-from geotrans.runtime.threads import aside
+from geotrans.runtime.threads import run_in_thread
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _ALONE_KEY = "distributed.scheduler.no-workers-timeout"
 _SILENT_S = 60.0
 
 
-class Roll:
+class WorkerRegistry:
     """The workers of a cluster, as of a few seconds ago.
 
     Args:
@@ -46,7 +46,7 @@ class Roll:
         """
         if time.monotonic() - self._counted >= _COUNT_S:
             try:
-                found = dict(answer(self._client, self._client.nthreads))
+                found = dict(call_with_timeout(self._client, self._client.nthreads))
             except GeotransError:
                 raise
             except Exception as error:
@@ -57,7 +57,7 @@ class Roll:
         return self._n_threads
 
     def _look(self, found: dict[str, int]) -> None:
-        where, patience_s = address_of(self._client), patience_s_or(_ALONE_S)
+        where, patience_s = get_address(self._client), no_workers_timeout_s(_ALONE_S)
         if found:
             self._alone_since = None
         elif self._alone_since is None:
@@ -73,7 +73,7 @@ class Roll:
             )
 
 
-def answer[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) -> T:
+def call_with_timeout[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) -> T:
     """What a scheduler answers.
 
     Args:
@@ -84,19 +84,19 @@ def answer[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) 
     Raises:
         ClusterError: If it says nothing for a minute.
     """
-    called, limit_s = aside(function), _SILENT_S + beside_s
+    called, limit_s = run_in_thread(function), _SILENT_S + beside_s
     try:
         return called.result(limit_s)
     except TimeoutError as error:
         if called.done():
             raise
         raise ClusterError(
-            f"the scheduler at {address_of(client)} has said nothing for {limit_s:.0f} s; see that "
-            "it runs and can be reached"
+            f"the scheduler at {get_address(client)} has said nothing for {limit_s:.0f} s; see "
+            "that it runs and can be reached"
         ) from error
 
 
-def patience_s_or(default: float) -> float:
+def no_workers_timeout_s(default: float) -> float:
     """How long Dask's configuration says to wait for a worker, or `default` if it does not, s."""
     import dask
     from dask.utils import parse_timedelta
@@ -106,7 +106,7 @@ def patience_s_or(default: float) -> float:
 
 
 @contextmanager
-def told(client: Any) -> Iterator[None]:
+def translate_dask_errors(client: Any) -> Iterator[None]:
     """Whatever Dask raises when it has lost something, as an error that says what.
 
     Raises:
@@ -130,7 +130,7 @@ def told(client: Any) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "NoWorkerError":  # Of a scheduler that has that patience itself.
             raise ClusterError(
-                f"the cluster at {address_of(client)} has lost all its workers; start some"
+                f"the cluster at {get_address(client)} has lost all its workers; start some"
             ) from error
         if client.status != "running":
             raise _gone(client) from error
@@ -139,10 +139,10 @@ def told(client: Any) -> Iterator[None]:
 
 def _gone(client: Any) -> ClusterError:
     return ClusterError(
-        f"the scheduler at {address_of(client)} is gone, or somebody cancelled what it was given"
+        f"the scheduler at {get_address(client)} is gone, or somebody cancelled what it was given"
     )
 
 
-def address_of(client: Any) -> str:
+def get_address(client: Any) -> str:
     """Address of a client's scheduler."""
     return str(client.scheduler.address)

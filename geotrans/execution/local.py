@@ -16,11 +16,11 @@ from functools import partial
 
 from geotrans.execution.cluster import Cluster
 from geotrans.runtime.process import n_cores
-from geotrans.runtime.threads import aside, heard
+from geotrans.runtime.threads import run_in_thread, wait_interruptibly
 
 
 @contextmanager
-def staff(
+def start_workers(
     cluster: Cluster | None, n_workers: int, *, imports: Sequence[str] = ()
 ) -> Iterator[Callable[[], Cluster | None]]:
     """Those who do the work of a run, on their way while it is planned.
@@ -35,15 +35,15 @@ def staff(
     """
     if cluster is not None and imports:
         # What goes wrong goes wrong again when they are shown the work, and is told then.
-        aside(partial(cluster.ask, _bring_in, imports), name="staff")
+        run_in_thread(partial(cluster.ask, _import_modules, imports), name="staff")
     if cluster is not None or n_workers <= 1:
         yield lambda: cluster
         return
     with ExitStack() as stack:
         local = local_cluster(n_workers, imports=imports)
-        coming = aside(lambda: stack.enter_context(local), name="staff")
+        coming = run_in_thread(lambda: stack.enter_context(local), name="staff")
         try:
-            yield lambda: heard(coming)
+            yield lambda: wait_interruptibly(coming)
         finally:
             wait([coming])  # Nobody can be sent home before he has come.
 
@@ -78,16 +78,16 @@ def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cl
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        client.run(_quieten)
+        client.run(_silence_worker)
         yield Cluster(client)
 
 
-def _bring_in(modules: Sequence[str]) -> None:
+def _import_modules(modules: Sequence[str]) -> None:
     for name in modules:
         importlib.import_module(name)
 
 
-def _quieten() -> None:
+def _silence_worker() -> None:
     """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
     warnings.simplefilter("ignore")
     atexit.register(gc.freeze)  # Else a process that ends looks for garbage in all of torch.

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from geotrans.execution.work import Cell, Work, hand_out
+from geotrans.execution.work import Cell, Work, submit_items
 
 if TYPE_CHECKING:
     from geotrans.execution.cluster import Cluster
@@ -34,10 +34,10 @@ def run_cells[Result](
         cluster.run(work, cells, done=done)
         return
     # Leaving the pool waits for cells that are on their way: a run that ends early keeps them.
-    with ThreadPoolExecutor(work.at_once, "tile") as pool:
-        hand_out(
+    with ThreadPoolExecutor(work.concurrency, "tile") as pool:
+        submit_items(
             lambda cell: pool.submit(work, cell),
             partial(next, iter(cells), None),
-            room=lambda: work.at_once + 1,
+            room=lambda: work.concurrency + 1,
             done=lambda cell, future: done(future.result()),
         )

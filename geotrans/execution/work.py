@@ -26,10 +26,10 @@ class Work[Item, Result](Protocol):
         """Where results are written; every worker must see it. It exists."""
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Items one process works on at a time, as memory was planned."""
 
-    def settled(self, n_threads: int, *, claim: Path) -> Self:
+    def for_worker(self, n_threads: int, *, claim: Path) -> Self:
         """The same in a worker that may use so many threads; wanted while `claim` is there."""
 
     def check(self) -> None:
@@ -39,7 +39,7 @@ class Work[Item, Result](Protocol):
         """Do it."""
 
 
-def hand_out[Item](
+def submit_items[Item](
     submit: Callable[[Item], Any],
     take: Callable[[], Item | None],
     *,

@@ -21,14 +21,14 @@ import rasterio
 
 from geotrans import __version__
 from geotrans.errors import ClusterError, OutputError, option
-from geotrans.execution.batching import take_turn
+from geotrans.execution.batching import run_batch
 from geotrans.execution.work import Cell, Work
 from geotrans.runtime.caches import clears_cache
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES
 
 
 @dataclass(frozen=True)
-class Errand:
+class WorkFile:
     """Some work as workers are told of it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Errand:
     version: str = __version__
 
     @classmethod
-    def of(cls, work: Work[Any, Any], name: str = "errand") -> Errand:
+    def of(cls, work: Work[Any, Any], name: str = "errand") -> WorkFile:
         """Write some work into its folder, into a file whose name begins with `name`."""
         import cloudpickle
 
@@ -80,7 +80,7 @@ class Errand:
         return pickle.loads(content)
 
 
-def rehearse(errand: Errand, dask_worker: Any) -> tuple[str, str]:
+def check_worker(errand: WorkFile, dask_worker: Any) -> tuple[str, str]:
     """Try everything that an item of some work needs; called once on each worker at the start.
 
     Args:
@@ -91,7 +91,7 @@ def rehearse(errand: Errand, dask_worker: Any) -> tuple[str, str]:
         Name of this machine, and of a file written into the folder, which the sender then sees
         unless there are two folders of one name.
     """
-    _held(errand, dask_worker.state.nthreads).work.check()
+    _load_locked(errand, dask_worker.state.nthreads).work.check()
     trace = errand.path.with_name(f"{errand.path.name}-{uuid.uuid4().hex}")
     try:
         trace.touch()
@@ -103,22 +103,22 @@ def rehearse(errand: Errand, dask_worker: Any) -> tuple[str, str]:
     return socket.gethostname(), trace.name
 
 
-def perform(errand: Errand, item: Any) -> Any:
+def run_item(errand: WorkFile, item: Any) -> Any:
     """Work on one item in this worker."""
     from distributed import get_worker
 
-    held = _held(errand, get_worker().state.nthreads)
+    held = _load_locked(errand, get_worker().state.nthreads)
     with held.room, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
         return held.work(item)
 
 
-def perform_turn(errand: Errand, cells: Sequence[Cell]) -> tuple[list[Any], float]:
+def run_items(errand: WorkFile, cells: Sequence[Cell]) -> tuple[list[Any], float]:
     """Work on the first of some cells, and on more while there is time; see `take_turn`."""
-    return take_turn(partial(perform, errand), cells)
+    return run_batch(partial(run_item, errand), cells)
 
 
 @dataclass(frozen=True)
-class _Held:
+class _LoadedWork:
     """Some work as this process holds it, and how much of it is done at a time."""
 
     work: Any
@@ -128,15 +128,15 @@ class _Held:
 _holding = threading.Lock()
 
 
-def _held(errand: Errand, n_threads: int) -> _Held:
+def _load_locked(errand: WorkFile, n_threads: int) -> _LoadedWork:
     with _holding:
-        return _hold(errand, n_threads)
+        return _load(errand, n_threads)
 
 
 @lru_cache(maxsize=4)
-def _hold(errand: Errand, n_threads: int) -> _Held:
-    work = errand.read().settled(n_threads, claim=errand.path)
-    return _Held(work, threading.BoundedSemaphore(work.at_once))
+def _load(errand: WorkFile, n_threads: int) -> _LoadedWork:
+    work = errand.read().for_worker(n_threads, claim=errand.path)
+    return _LoadedWork(work, threading.BoundedSemaphore(work.concurrency))
 
 
-clears_cache(_hold.cache_clear)
+clears_cache(_load.cache_clear)

@@ -12,7 +12,7 @@ from geotrans.grid.geobox import (
 )
 from geotrans.grid.noise import ground_noise
 from geotrans.grid.plan import Tile, TilePlan, plan_tiles
-from geotrans.grid.window import Window, reflected
+from geotrans.grid.window import Window, reflect_indices
 
 __all__ = [
     "COORDINATES",
@@ -29,6 +29,6 @@ __all__ = [
     "make_geobox",
     "plan_tiles",
     "project_bounds",
-    "reflected",
+    "reflect_indices",
     "window_geobox",
 ]

@@ -108,14 +108,14 @@ class TilePlan(Sequence[Tile]):
         return Tile(row, col, core, Window(read_col, read_row, width, height))
 
     def _repr_html_(self) -> str:
-        from geotrans.html.card import card, grid_drawing
+        from geotrans.html.card import draw_grid, render_card
 
         def rectangle(window: Window) -> tuple[int, int, int, int]:
             return window.col_off, window.row_off, window.width, window.height
 
         middle = self.tile(self.n_rows // 2, self.n_cols // 2)
         heights, widths = self.chunks
-        return card(
+        return render_card(
             f"{len(self)} tiles",
             f"of {self.area.width} x {self.area.height} px",
             [
@@ -125,7 +125,7 @@ class TilePlan(Sequence[Tile]):
                 ("stride", f"{self.align} px"),
                 ("computed", f"{self.overhead:.2f} px for each px of the product"),
             ],
-            figure=grid_drawing(
+            figure=draw_grid(
                 rectangle(self.area),
                 rows=self.row_edges,
                 cols=self.col_edges,

@@ -83,7 +83,7 @@ class Window:
         return self.intersection(other) == other
 
 
-def reflected(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
+def reflect_indices(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
     """Where the pixels `start .. start + length` of an axis come from if its ends mirror it.
 
     The edge pixel is not repeated, and short axes are mirrored as often as it takes, so that the

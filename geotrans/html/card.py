@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from geotrans.html.page import Html
-from geotrans.html.picture import picture, read_picture
+from geotrans.html.picture import embed_picture, read_picture
 
 _FRAME = (
     "border:1px solid #8886;border-radius:6px;padding:.6em 1em;max-width:46em;"
@@ -18,7 +18,7 @@ _VALUE = "padding:.1em 0;text-align:left;overflow-wrap:anywhere"
 _PICTURE_PX = 640
 
 
-def card(
+def render_card(
     title: str, subtitle: str, facts: Iterable[tuple[str, object]], *, figure: Html | None = None
 ) -> str:
     """A card.
@@ -42,14 +42,14 @@ def card(
     )
 
 
-def thumbnail(path: Path, alt: str) -> Html | None:
+def embed_thumbnail(path: Path, alt: str) -> Html | None:
     """A picture from a file, made small; None if there is no such file."""
     if not path.is_file():
         return None
-    return picture(read_picture(path, max_px=_PICTURE_PX), alt)
+    return embed_picture(read_picture(path, max_px=_PICTURE_PX), alt)
 
 
-def grid_drawing(
+def draw_grid(
     area: tuple[int, int, int, int],
     *,
     rows: tuple[int, ...],

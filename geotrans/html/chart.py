@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 8, 22
 N_DRAWN = 150
 
 
-def curve(
+def draw_curve(
     xs: Sequence[float], ys: Sequence[float], *, label: str, mark: float | None = None
 ) -> Html:
     """One curve with its axes.
@@ -28,9 +28,9 @@ def curve(
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     if not points:
         return _drawing(label, words(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
-    parts = _stretches(points)
-    x_low, x_high = _widened(points[0][0], points[-1][0])
-    y_low, y_high = _widened(min(low for _, _, low, _ in parts), max(p[3] for p in parts))
+    parts = _split_at_gaps(points)
+    x_low, x_high = _widen(points[0][0], points[-1][0])
+    y_low, y_high = _widen(min(low for _, _, low, _ in parts), max(p[3] for p in parts))
 
     def col(x: float) -> float:
         return _LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT)
@@ -39,10 +39,12 @@ def curve(
         return HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM)
 
     drawn = []
-    for y in ticks(y_low, y_high):
+    for y in choose_ticks(y_low, y_high):
         drawn.append(line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
         drawn.append(words(_LEFT - 6, row(y) + 3.5, _short(y), "end"))
-    drawn += [words(col(x), HEIGHT - 6, _short(x), "middle") for x in ticks(x_low, x_high, n=3)]
+    drawn += [
+        words(col(x), HEIGHT - 6, _short(x), "middle") for x in choose_ticks(x_low, x_high, n=3)
+    ]
     if mark is not None and x_low <= mark <= x_high:
         dashed = 'stroke="var(--second)" stroke-dasharray="3 3"'
         drawn.append(line(col(mark), row(y_low), col(mark), row(y_high), dashed))
@@ -60,7 +62,7 @@ def curve(
     return _drawing(label, *drawn)
 
 
-def ticks(low: float, high: float, *, n: int = 4) -> list[float]:
+def choose_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
     """Round numbers in a range, about `n` of them."""
     rough = (high - low) / n
     power = 10.0 ** math.floor(math.log10(rough))
@@ -69,7 +71,7 @@ def ticks(low: float, high: float, *, n: int = 4) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _stretches(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+def _split_at_gaps(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
     """Position, mean, least and greatest value of at most `N_DRAWN` equal stretches."""
     size = -(-len(points) // N_DRAWN)
     stretches = (points[i : i + size] for i in range(0, len(points), size))
@@ -79,7 +81,7 @@ def _stretches(points: list[tuple[float, float]]) -> list[tuple[float, float, fl
     ]
 
 
-def _widened(low: float, high: float) -> tuple[float, float]:
+def _widen(low: float, high: float) -> tuple[float, float]:
     """A range that is one, for values that are all the same too."""
     if high > low:
         return low, high

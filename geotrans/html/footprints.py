@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from geotrans.html.chart import line, ticks, words
+from geotrans.html.chart import choose_ticks, line, words
 from geotrans.html.page import Html
 
 _WIDTH, _MOST_HEIGHT, _EDGE = 640, 420, 40
@@ -17,7 +17,7 @@ _LEAST_SPAN = 1e-4
 Ring = Sequence[tuple[float, float]]
 
 
-def footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
+def draw_footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
     """A map of places by longitude and latitude, true to scale in its middle.
 
     Args:
@@ -32,8 +32,8 @@ def footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
     squeeze = math.cos(math.radians((south + north) / 2))
     # Neither a sliver nor a point: at least half as wide as high, and as high as wide.
     least = max((east - west) * squeeze, north - south, _LEAST_SPAN) / 2
-    west, east = _widened(west, east, least / squeeze)
-    south, north = _widened(south, north, least)
+    west, east = _widen(west, east, least / squeeze)
+    south, north = _widen(south, north, least)
     scale = min(
         (_WIDTH - 2 * _EDGE) / ((east - west) * squeeze),
         (_MOST_HEIGHT - 2 * _EDGE) / (north - south),
@@ -51,10 +51,10 @@ def footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
         f'<rect x="{left:.0f}" y="{top:.0f}" width="{right - left:.0f}" '
         f'height="{bottom - top:.0f}" fill="var(--panel)" stroke="var(--line)"/>'
     ]
-    for x in ticks(west, east, n=2):
+    for x in choose_ticks(west, east, n=2):
         drawn.append(line(col(x), top, col(x), bottom, 'stroke="var(--line)"'))
         drawn.append(words(col(x), height - 6, _degrees(x), "middle"))
-    for y in ticks(south, north, n=3):
+    for y in choose_ticks(south, north, n=3):
         drawn.append(line(left, row(y), right, row(y), 'stroke="var(--line)"'))
         drawn.append(words(left + 3, row(y) - 3, _degrees(y), "start"))
     legend = []
@@ -72,7 +72,7 @@ def footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
     )
 
 
-def _widened(low: float, high: float, least: float) -> tuple[float, float]:
+def _widen(low: float, high: float, least: float) -> tuple[float, float]:
     lacking = max(0.0, least - (high - low)) / 2
     return low - lacking, high + lacking
 

@@ -49,7 +49,7 @@ summary { cursor: pointer; }
 """
 
 
-def page(title: str, *blocks: Html, subtitle: str = "") -> str:
+def render_page(title: str, *blocks: Html, subtitle: str = "") -> str:
     """A whole document.
 
     Args:

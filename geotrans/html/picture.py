@@ -18,7 +18,7 @@ UInt8Array = npt.NDArray[np.uint8]
 _QUALITY = 88
 
 
-def picture(pixels: UInt8Array, alt: str, *, lossless: bool = False) -> Html:
+def embed_picture(pixels: UInt8Array, alt: str, *, lossless: bool = False) -> Html:
     """A picture as part of a page.
 
     Args:
@@ -27,11 +27,11 @@ def picture(pixels: UInt8Array, alt: str, *, lossless: bool = False) -> Html:
         lossless: PNG, for maps of few colours, instead of JPEG.
     """
     kind = "png" if lossless else "jpeg"
-    data = base64.b64encode(encoded(pixels, kind)).decode("ascii")
+    data = base64.b64encode(encode_picture(pixels, kind)).decode("ascii")
     return Html(f'<img src="data:image/{kind};base64,{data}" alt="{escape(alt)}" loading="lazy">')
 
 
-def encoded(pixels: UInt8Array, kind: str) -> bytes:
+def encode_picture(pixels: UInt8Array, kind: str) -> bytes:
     """The file of a picture `(C, H, W)`: `"png"` or `"jpeg"`."""
     from rasterio import Env, MemoryFile
     from rasterio.errors import NotGeoreferencedWarning

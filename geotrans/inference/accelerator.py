@@ -19,7 +19,7 @@ from geotrans.inference.radiometry import Linear
 _INTEGERS = {"uint8": torch.uint8, "int8": torch.int8, "int16": torch.int16}
 
 
-def normalize_there(
+def normalize_on_device(
     data: npt.NDArray[Any], linear: Sequence[Linear], device: torch.device
 ) -> Tensor:
     """Stored values `(C, H, W)` in [-1, 1], float32, on a device."""
@@ -29,7 +29,7 @@ def normalize_there(
     return seen.mul_(factors).add_(summands)
 
 
-def denormalize_there(
+def denormalize_on_device(
     scores: Tensor, linear: Sequence[Linear], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """Stored values `(C, H, W)` of what a network said, rounded on its device."""
@@ -45,7 +45,7 @@ def denormalize_there(
     return values.contiguous().cpu().numpy().astype(dtype, copy=False)
 
 
-def classify_there(scores: Tensor) -> npt.NDArray[np.uint8]:
+def classify_on_device(scores: Tensor) -> npt.NDArray[np.uint8]:
     """Index of the largest score `(K, H, W)` of each pixel, found on its device."""
     return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geotrans.models.norms import by_image, image_norms
+from geotrans.models.norms import image_norms, use_image_norms
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
     Returns:
         Values as `NormStatistics` holds them.
     """
-    net = by_image(net)
+    net = use_image_norms(net)
     found: dict[str, _Moments] = {}
     waiting: dict[int, tuple[str, _Moments]] = {}
     turn = threading.Lock()  # One window computes at a time: memory, and the same bits every time.
 
     def pool() -> None:
         moments = [waiting[i][1] for i in range(len(samples))]
-        found[waiting[0][0]] = _joined(moments)
+        found[waiting[0][0]] = _join_moments(moments)
 
     barrier = threading.Barrier(len(samples), pool)
     index = threading.local()
@@ -87,7 +87,7 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
 
     def forward(module: nn.InstanceNorm2d, name: str, x: Tensor) -> Tensor:
         norm_hook(name, module, (x,))
-        return _normalized(module, x, found[name])
+        return _normalize(module, x, found[name])
 
     for name, norm in image_norms(net).items():
         norm.forward = partial(forward, norm, name)  # type: ignore[method-assign]
@@ -107,7 +107,7 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
     # Those that only waited for the one that failed have nothing to tell.
     for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
-    return _stored(net, found)
+    return _as_bytes(net, found)
 
 
 def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> bytes:
@@ -120,7 +120,7 @@ def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> by
     Returns:
         Values as `NormStatistics` holds them.
     """
-    net = by_image(net)
+    net = use_image_norms(net)
     found: dict[str, _Moments] = {}
     seen: list[_Moments] = []
     weight = torch.ones(1, 1)
@@ -132,7 +132,7 @@ def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> by
         if name not in found:
             seen.append(_moments(x, weight))
             raise Reached(name)
-        return _normalized(module, x, found[name])
+        return _normalize(module, x, found[name])
 
     norms = image_norms(net)
     for name, norm in norms.items():
@@ -148,9 +148,9 @@ def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> by
                 reached = str(here)
         if not reached:  # Norms the network never comes to.
             break
-        found[reached] = _joined(seen)
+        found[reached] = _join_moments(seen)
         seen.clear()
-    return _stored(net, found)
+    return _as_bytes(net, found)
 
 
 def _moments(x: Tensor, weight: Tensor) -> _Moments:
@@ -168,7 +168,7 @@ def _moments(x: Tensor, weight: Tensor) -> _Moments:
     return _Moments(n, mean.cpu(), squares.cpu())
 
 
-def _joined(moments: Sequence[_Moments]) -> _Moments:
+def _join_moments(moments: Sequence[_Moments]) -> _Moments:
     """In the order they are given, so that the same windows give the same bits."""
     total = moments[0]
     for one in moments[1:]:
@@ -176,7 +176,7 @@ def _joined(moments: Sequence[_Moments]) -> _Moments:
     return total
 
 
-def _normalized(norm: nn.InstanceNorm2d, x: Tensor, moments: _Moments) -> Tensor:
+def _normalize(norm: nn.InstanceNorm2d, x: Tensor, moments: _Moments) -> Tensor:
     mean, var = (t.float().to(x.device) for t in _mean_var(moments))
     return F.batch_norm(x, mean, var, norm.weight, norm.bias, eps=norm.eps)
 
@@ -185,7 +185,7 @@ def _mean_var(moments: _Moments) -> tuple[Tensor, Tensor]:
     return moments.mean, moments.squares / max(moments.n, 1e-300)
 
 
-def _stored(net: nn.Module, found: dict[str, _Moments]) -> bytes:
+def _as_bytes(net: nn.Module, found: dict[str, _Moments]) -> bytes:
     lines = []
     for name, norm in image_norms(net).items():
         n = norm.num_features

@@ -66,7 +66,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Exported:
+class OnnxExport:
     """An ONNX file.
 
     Attributes:
@@ -92,7 +92,7 @@ def export_onnx(
     *,
     norm: NormStatistics | None = None,
     overwrite: bool = False,
-) -> Exported:
+) -> OnnxExport:
     """Write a bundle's generator with everything around it as an ONNX file.
 
     Inputs are `source`, the stored values of the task's bands as float32 `(N, C, H, W)`, and
@@ -121,7 +121,7 @@ def export_onnx(
         )
     if norm is None and spec.norm == "instance":
         norm = NormStatistics("tile")
-    model = _traced(_Graph(bundle, norm))
+    model = _trace(_Graph(bundle, norm))
     onnx.helper.set_model_props(model, _metadata(bundle, norm))
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
@@ -132,7 +132,7 @@ def export_onnx(
             f"than {TOLERANCE:g}, and was not written"
         )
     write_whole(path, content)
-    return Exported(path, parity, OPSET, len(content))
+    return OnnxExport(path, parity, OPSET, len(content))
 
 
 class _Linear(nn.Module):
@@ -209,7 +209,7 @@ def _product_dtype(spec: TaskSpec) -> np.dtype[Any]:
     )
 
 
-def _traced(graph: _Graph) -> Any:
+def _trace(graph: _Graph) -> Any:
     """The model, with any number of windows of any height and width on the stride."""
     import onnxscript  # noqa: F401  torch's exporter needs it and tells so less plainly
 

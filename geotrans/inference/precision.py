@@ -60,7 +60,7 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(_CPU_FLAGS & _cpu_flags())
 
 
-def prepare(net: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+def prepare_network(net: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """The network on a device, in a precision and in channels-last order; changes `net`.
 
     It takes and gives float32 in any precision. Of a residual the body alone is rounded: what it
@@ -95,8 +95,8 @@ def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision
     align = alignment(net)
     edge = -(-_TRIAL_PX // align) * align
     shape = in_channels, edge, edge
-    exact = prepare(deepcopy(net), device, "float32")
-    fast = prepare(deepcopy(net), device, "bfloat16")
+    exact = prepare_network(deepcopy(net), device, "float32")
+    fast = prepare_network(deepcopy(net), device, "bfloat16")
     # The first of each loads kernels; in turn, so that a busy moment meets both.
     with _one_thread():
         trials = [(_seconds(exact, shape), _seconds(fast, shape)) for _ in range(4)][1:]

@@ -16,9 +16,13 @@ from torch import Tensor, nn
 
 from geotrans.errors import BundleError, DeviceError, DomainError, TilingError, UsageError, option
 from geotrans.grid import Window, ground_noise
-from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
+from geotrans.inference.accelerator import (
+    classify_on_device,
+    denormalize_on_device,
+    normalize_on_device,
+)
 from geotrans.inference.device import pick_device
-from geotrans.inference.precision import Precision, pick_precision, prepare
+from geotrans.inference.precision import Precision, pick_precision, prepare_network
 from geotrans.inference.radiometry import (
     Linear,
     classify,
@@ -28,7 +32,7 @@ from geotrans.inference.radiometry import (
     paint,
     to_network,
 )
-from geotrans.models import hand_back_now_and_then, keep_freed_memory
+from geotrans.models import keep_freed_memory, trim_heap_periodically
 from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 
 # One computation at a time on each device: two would only take each other's caches and memory.
@@ -88,11 +92,11 @@ class Translator:
         if self.device.type == "cpu":
             keep_freed_memory()
         net = bundle.generator(norm)
-        with _alone_on(self.device, f"task '{spec.name}'"):
+        with _claim_device(self.device, f"task '{spec.name}'"):
             self.precision: Precision = pick_precision(
                 precision, self.device, net, in_channels=spec.channels_in
             )
-            self._net = prepare(net, self.device, self.precision)
+            self._net = prepare_network(net, self.device, self.precision)
 
     @property
     def spec(self) -> TaskSpec:
@@ -107,7 +111,7 @@ class Translator:
     def __reduce__(self) -> tuple[Any, ...]:
         """Weights are read again where the translator arrives, with what was chosen here."""
         choices = str(self.device), self.precision, self.seed, self.as_, self.norm
-        return _remade, (self.bundle, *choices)
+        return _rebuild, (self.bundle, *choices)
 
     def __call__(
         self,
@@ -144,7 +148,7 @@ class Translator:
         planes = self.planes(
             data, window=window, anchor=anchor, radiometry=radiometry, coordinates=coordinates
         )
-        with _alone_on(self.device, where), torch.inference_mode():
+        with _claim_device(self.device, where), torch.inference_mode():
             started = time.perf_counter()
             y = self._net(planes[None].contiguous(memory_format=torch.channels_last))
             # A sum is finite only if all its terms are.
@@ -158,7 +162,7 @@ class Translator:
             self.network_s += time.perf_counter() - started
         stored = self._stored(scores, data.dtype, radiometry)
         if self.device.type == "cpu":
-            hand_back_now_and_then()
+            trim_heap_periodically()
         return stored
 
     def _check(
@@ -214,7 +218,7 @@ class Translator:
             normalize(data, linear, planes[:n_bands])
             return torch.from_numpy(planes)
         rest = torch.from_numpy(planes[n_bands:]).to(self.device)
-        return torch.cat([normalize_there(data, linear, self.device), rest])
+        return torch.cat([normalize_on_device(data, linear, self.device), rest])
 
     def _separate(
         self, classes: npt.NDArray[Any], out: npt.NDArray[np.float32], window: Window
@@ -238,7 +242,7 @@ class Translator:
         """Product values of what the network said, worked out where it said it."""
         spec, is_here = self.spec, scores.device.type == "cpu"
         if spec.palette is not None:
-            classes = classify(scores.numpy()) if is_here else classify_there(scores)
+            classes = classify(scores.numpy()) if is_here else classify_on_device(scores)
             return classes[None] if self.as_ == "classes" else paint(classes, spec.palette)
         dtypes = {source_dtype if b.dtype == "source" else np.dtype(b.dtype) for b in spec.target}
         dtype = np.result_type(*dtypes)
@@ -246,7 +250,7 @@ class Translator:
         linear = _linears(spec.target, repeated, from_network)
         if is_here:
             return denormalize(scores.numpy(), linear, dtype)
-        return denormalize_there(scores, linear, dtype)
+        return denormalize_on_device(scores, linear, dtype)
 
 
 def _linears(bands: Sequence[Any], radiometry: Sequence[Linear] | None, way: Any) -> list[Linear]:
@@ -259,7 +263,7 @@ def _linears(bands: Sequence[Any], radiometry: Sequence[Linear] | None, way: Any
 
 
 @contextmanager
-def _alone_on(device: torch.device, what: str) -> Iterator[None]:
+def _claim_device(device: torch.device, what: str) -> Iterator[None]:
     """Hold a device, its arithmetic set to give the same bits for the same pixels."""
     exact = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -277,7 +281,7 @@ def _alone_on(device: torch.device, what: str) -> Iterator[None]:
         raise
 
 
-def _remade(
+def _rebuild(
     bundle: Bundle,
     device: str,
     precision: str,

@@ -44,7 +44,9 @@ LOCAL = {"roughness": "brightness", "nir_roughness": "nir"}
 MEASURES = (*POINT, *LOCAL)
 
 
-def measure(bands: Mapping[str, Plane], names: Sequence[str], *, size: int) -> dict[str, Plane]:
+def compute_index(
+    bands: Mapping[str, Plane], names: Sequence[str], *, size: int
+) -> dict[str, Plane]:
     """Measures of all pixels that have the square around them.
 
     Args:
@@ -59,12 +61,12 @@ def measure(bands: Mapping[str, Plane], names: Sequence[str], *, size: int) -> d
     whole = {name: POINT[LOCAL.get(name, name)](bands) for name in names}
     inner = slice(lost, -lost or None)
     return {
-        name: deviation(plane, size) if name in LOCAL else plane[inner, inner]
+        name: local_deviation(plane, size) if name in LOCAL else plane[inner, inner]
         for name, plane in whole.items()
     }
 
 
-def deviation(plane: Plane, size: int) -> Plane:
+def local_deviation(plane: Plane, size: int) -> Plane:
     """Standard deviation in the square around each pixel, without `size // 2` px on each side."""
     n = np.float32(size * size)
     mean = box_sum(plane, size) / n
@@ -73,7 +75,9 @@ def deviation(plane: Plane, size: int) -> Plane:
     return result
 
 
-def majority(classes: npt.NDArray[np.uint8], n_classes: int, size: int) -> npt.NDArray[np.uint8]:
+def local_majority(
+    classes: npt.NDArray[np.uint8], n_classes: int, size: int
+) -> npt.NDArray[np.uint8]:
     """Most frequent class in the square around each pixel, the first of equals.
 
     Args:

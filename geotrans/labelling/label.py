@@ -18,7 +18,7 @@ from geotrans.grid import Window, bbox_window, window_geobox
 from geotrans.labelling.recipe import Recipe
 from geotrans.labelling.scene import LabelScene
 from geotrans.maps.style import BLANK
-from geotrans.output import check_out, whole, windows
+from geotrans.output import check_output, iter_windows, write_whole_raster
 from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene.base import Scene
 from geotrans.scene.open import open_scene
@@ -72,7 +72,9 @@ def label(
         SceneError: If scene or vectors are missing, damaged or without CRS.
         OutputError: If the file cannot be written.
     """
-    path = check_out(Path(out), overwrite=overwrite, inputs=(scene, vectors), what="class raster")
+    path = check_output(
+        Path(out), overwrite=overwrite, inputs=(scene, vectors), what="class raster"
+    )
     labels = LabelScene(
         open_scene(scene), recipe, bands=bands, vectors=vectors,
         any_gsd=any_gsd, any_values=any_values,
@@ -80,7 +82,7 @@ def label(
     area = Window.whole(labels.shape) if bbox is None else bbox_window(labels.geobox, bbox)
     progress = progress or show_nothing
     n_px = area.width * area.height
-    with progress("labelling", n_px) as advance, whole(path) as partial:
+    with progress("labelling", n_px) as advance, write_whole_raster(path) as partial:
         _write(labels, area, partial, advance=advance)
     write_category_names(path, [one.name for one in labels.classes])
     return path
@@ -107,7 +109,7 @@ def _write(labels: LabelScene, area: Window, path: Path, *, advance: Callable[[i
             **{CLASSES_TAG: json.dumps([one.name for one in labels.classes])},
         )
         sums = []
-        for window in windows(area.height, area.width):
+        for window in iter_windows(area.height, area.width):
             classes = labels.read(window.shifted(rows=area.row_off, cols=area.col_off)).data
             part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
             file.write(classes, window=part)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from geotrans.errors import ConfigError, nearest
+from geotrans.errors import ConfigError, suggest
 from geotrans.labelling.indices import MEASURES
 from geotrans.maps.style import MapClass, Style, StyleMapping, Words
 
@@ -88,11 +88,11 @@ class Recipe(_Frozen):
         words = [rule.class_name for rule in self.rules]
         for word in (*words, *(self.vectors.over if self.vectors else ())):
             if word not in names:
-                raise ValueError(f"class '{word}' is not among the classes{nearest(word, names)}")
+                raise ValueError(f"class '{word}' is not among the classes{suggest(word, names)}")
         for word in (word for rule in self.rules for word in rule.where):
             if word not in MEASURES:
                 known = ", ".join(MEASURES)
-                raise ValueError(f"no measure '{word}'{nearest(word, MEASURES)}; there are {known}")
+                raise ValueError(f"no measure '{word}'{suggest(word, MEASURES)}; there are {known}")
         if self.rules[-1].where:
             raise ValueError("the last rule must fit every pixel; leave out its where:")
         if self.vectors is not None:
@@ -140,7 +140,7 @@ def load_recipe(source: str | PathLike[str] | Mapping[str, Any] | Recipe) -> Rec
         return source
     if isinstance(source, Mapping):
         return _parse(source, f"recipe '{source.get('name', '?')}'")
-    path = _find(source)
+    path = _find_recipe(source)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -148,7 +148,7 @@ def load_recipe(source: str | PathLike[str] | Mapping[str, Any] | Recipe) -> Rec
     return _parse(content, f"recipe {path}")
 
 
-def _find(name_or_path: str | PathLike[str]) -> Path:
+def _find_recipe(name_or_path: str | PathLike[str]) -> Path:
     text, names = str(name_or_path), list_recipes()
     if text in names:
         return _shipped() / f"{text}.yaml"
@@ -157,7 +157,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
         return path
     raise ConfigError(
         f"no recipe '{text}': there is no such file, and geotrans ships "
-        f"{', '.join(names)}{nearest(text, names)}"
+        f"{', '.join(names)}{suggest(text, names)}"
     )
 
 
@@ -174,7 +174,7 @@ def _parse(content: Any, where: str) -> Recipe:
             known = [
                 f.alias or n for m in (Recipe, Rule, Overlay) for n, f in m.model_fields.items()
             ]
-            message = f"unknown key{nearest(str(first['loc'][-1]), known)}"
+            message = f"unknown key{suggest(str(first['loc'][-1]), known)}"
         raise ConfigError(f"{where}: {f'{place}: ' if place else ''}{message}") from error
 
 

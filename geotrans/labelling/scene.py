@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from geotrans.errors import ConfigError, DomainError, SceneError, option
 from geotrans.grid import Window, gsd_m, window_geobox
-from geotrans.labelling.indices import majority, measure
+from geotrans.labelling.indices import compute_index, local_majority
 from geotrans.labelling.recipe import Recipe, load_recipe
 from geotrans.maps.style import BLANK
 from geotrans.scene.access.identity import SourceIdentity
@@ -70,8 +70,8 @@ class LabelScene(SceneView):
             self._check_values(wanted)
         # Without a CRS the thresholds' own middle has to do.
         size = sum(self.recipe.gsd_m) / 2 if found is None else found
-        self.texture_px = _odd(self.recipe.texture_m / size)
-        self.majority_px = _odd(self.recipe.majority_m / size)
+        self.texture_px = _make_odd(self.recipe.texture_m / size)
+        self.majority_px = _make_odd(self.recipe.majority_m / size)
         self.vectors = vectors
         self._renderer = self._draws(vectors)
         self.classes = self.recipe.ruled if vectors is None else self.recipe.classes
@@ -118,7 +118,7 @@ class LabelScene(SceneView):
     def _sorted(self, data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Classes by the rules, the halo used up."""
         planes = dict(zip(self.recipe.bands, data.astype(np.float32), strict=True))
-        measures = measure(planes, self.recipe.measures or ("nir",), size=self.texture_px)
+        measures = compute_index(planes, self.recipe.measures or ("nir",), size=self.texture_px)
         classes = np.full(next(iter(measures.values())).shape, BLANK, np.uint8)
         for rule in self.recipe.rules:
             fits = classes == BLANK
@@ -128,7 +128,7 @@ class LabelScene(SceneView):
                 if high is not None:
                     fits &= measures[name] <= np.float32(high)
             classes[fits] = self.recipe.index(rule.class_name)
-        return majority(classes, len(self.recipe.classes), self.majority_px)
+        return local_majority(classes, len(self.recipe.classes), self.majority_px)
 
     def _painted(self, classes: npt.NDArray[np.uint8], window: Window) -> npt.NDArray[np.uint8]:
         """The same with what vectors paint over it."""
@@ -184,6 +184,6 @@ class WantedBand:
     value_range: tuple[float, float] = (0.0, 255.0)
 
 
-def _odd(size: float) -> int:
+def _make_odd(size: float) -> int:
     """The odd number of px nearest to a size, 1 at least."""
     return max(1, 2 * round((size - 1) / 2) + 1)

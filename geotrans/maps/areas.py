@@ -80,7 +80,7 @@ class AreaReader:
 
     def _areas(self, layer: StyleLayer, features: Mapping[str, Features]) -> Areas:
         name = self.source.find_layer(layer.layer)
-        shapes = features[name].geometry[selects(layer, features[name])]
+        shapes = features[name].geometry[layer_filter(layer, features[name])]
         if layer.width_m is None:
             shapes = _polygons(shapes)
             return _polygons(_reproject(shapes, self._crs[name], self.crs))
@@ -112,13 +112,13 @@ class AreaReader:
         return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
 
-def selects(layer: StyleLayer, features: Features) -> npt.NDArray[np.bool_]:
+def layer_filter(layer: StyleLayer, features: Features) -> npt.NDArray[np.bool_]:
     """Which features a layer of a style paints."""
     keep = np.ones(len(features.geometry), dtype=bool)
     for name, wanted in layer.where.items():
-        keep &= _has(features.values(name), wanted)
+        keep &= _has_field(features.values(name), wanted)
     for name, unwanted in layer.unless.items():
-        keep &= ~_has(features.values(name), unwanted)
+        keep &= ~_has_field(features.values(name), unwanted)
     return keep
 
 
@@ -129,7 +129,7 @@ def utm_crs(bounds: Bounds) -> pyproj.CRS:
     return pyproj.CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
-def _has(values: npt.NDArray[np.str_], wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+def _has_field(values: npt.NDArray[np.str_], wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     found = np.isin(values, wanted)
     return found | (values != "") if "*" in wanted else found
 

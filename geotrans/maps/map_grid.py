@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _LONLAT = pyproj.CRS.from_epsg(4326)
 
 
-def check_choice(**choice: Any) -> None:
+def check_grid_choice(**choice: Any) -> None:
     """Make sure that the arguments of a rendering name exactly one grid.
 
     Raises:
@@ -80,7 +80,7 @@ def choose_crs(source: VectorSource, layer: str, asked: Any) -> str:
     return utm.to_string()
 
 
-def find_place(
+def resolve_bbox(
     held: Bounds | None, crs: pyproj.CRS, *, bbox: Bounds | None, bbox_crs: Any
 ) -> Bounds:
     """Bounds to draw, in the CRS of the map.
@@ -104,7 +104,7 @@ def find_place(
     bounds = project_bounds(bbox, box_crs, crs)
     if not np.isfinite(bounds).all():
         raise UsageError(f"bbox {_text(bbox)} does not lie in the area of use of {crs.name}")
-    if not _meet(bounds, held):
+    if not _overlap(bounds, held):
         found = project_bounds(held, crs, box_crs)
         unit = "lon-lat degrees" if bbox_crs is None else box_crs.name
         raise UsageError(
@@ -137,7 +137,7 @@ def _parse(text: Any, what: str) -> pyproj.CRS:
         ) from None
 
 
-def _meet(a: Bounds, b: Bounds) -> bool:
+def _overlap(a: Bounds, b: Bounds) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 

@@ -86,7 +86,7 @@ class Outlines:
         found = np.flatnonzero((xmin <= right) & (xmax >= left) & (ymin <= top) & (ymax >= bottom))
         if not len(found):
             return None
-        sides = ranges(self._offsets[found], self._offsets[found + 1])
+        sides = iter_ranges(self._offsets[found], self._offsets[found + 1])
         x0, y0 = lattice.place(self._start[sides, 0], self._start[sides, 1])
         x1, y1 = lattice.place(self._end[sides, 0], self._end[sides, 1])
         up = y1 > y0
@@ -98,7 +98,7 @@ class Outlines:
         return Edges(x, y, slope, y_end, sign)
 
 
-def ranges(starts: npt.NDArray[np.integer], stops: npt.NDArray[np.integer]) -> Ints:
+def iter_ranges(starts: npt.NDArray[np.integer], stops: npt.NDArray[np.integer]) -> Ints:
     """`start .. stop` of each pair, one after the other."""
     counts = stops - starts
     jumps = np.cumsum(counts) - counts

@@ -22,11 +22,17 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans import __version__
 from geotrans.errors import OutputError, UsageError
 from geotrans.grid import Bounds, Window, window_geobox
-from geotrans.maps.map_grid import check_choice, choose_crs, find_place, grid_like, lattice_grid
+from geotrans.maps.map_grid import (
+    check_grid_choice,
+    choose_crs,
+    grid_like,
+    lattice_grid,
+    resolve_bbox,
+)
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.renderer import MapRenderer
 from geotrans.maps.style import Style, load_style
-from geotrans.output import check_out, whole, windows
+from geotrans.output import check_output, iter_windows, write_whole_raster
 from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene.views.classes import PALETTE_TAG
 
@@ -82,8 +88,8 @@ def render_map(
         'suburb_map.tif'
     """
     style = load_style(style)
-    check_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
-    path = check_out(Path(out), overwrite=overwrite, inputs=(vectors, like))
+    check_grid_choice(gsd_m=gsd_m, bbox=bbox, bbox_crs=bbox_crs, crs=crs, like=like, geobox=geobox)
+    path = check_output(Path(out), overwrite=overwrite, inputs=(vectors, like))
     source, mapping = open_vectors(vectors, style)
     if like is not None:
         geobox, map_crs = grid_like(like)
@@ -96,10 +102,13 @@ def render_map(
     renderer = MapRenderer(source, style, map_crs)
     if geobox is None:
         assert gsd_m is not None
-        place = find_place(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
+        place = resolve_bbox(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
         geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
     progress = progress or show_nothing
-    with progress("drawing", math.prod(geobox.shape)) as advance, whole(path) as partial:
+    with (
+        progress("drawing", math.prod(geobox.shape)) as advance,
+        write_whole_raster(path) as partial,
+    ):
         _write(renderer, geobox, map_crs, partial, advance=advance, name=source.name)
     return path
 
@@ -134,7 +143,7 @@ def _write(
         )
         mask, sums = _Mask(file), []
         is_painted = False
-        for window in windows(height, width):
+        for window in iter_windows(height, width):
             drawing = renderer.draw(window_geobox(geobox, window))
             is_painted |= drawing.is_painted
             part = RasterioWindow(*_fields(window))

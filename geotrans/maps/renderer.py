@@ -20,7 +20,7 @@ from geotrans.grid import Bounds, Window, window_geobox
 from geotrans.maps.areas import AreaReader
 from geotrans.maps.osm import open_vectors
 from geotrans.maps.outlines import Lattice, Outlines
-from geotrans.maps.scanline import Coat, Stretches, majority, mean_color, scan
+from geotrans.maps.scanline import LayerEdges, Spans, majority, mean_color, scan_lines
 from geotrans.maps.style import BLANK, Style, load_style, palette
 from geotrans.maps.vectors import KEPT_FEATURES, VectorSource
 
@@ -115,7 +115,7 @@ class MapRenderer:
         shown: npt.NDArray[np.bool_] = self.classes(geobox) != BLANK
         return shown
 
-    def _scan(self, geobox: GeoBox) -> Iterator[tuple[slice, Stretches]]:
+    def _scan(self, geobox: GeoBox) -> Iterator[tuple[slice, Spans]]:
         """Bands of rows, each with its stretches."""
         outlines = self._outlines(_bounds(geobox))
         height, width = geobox.shape
@@ -124,12 +124,12 @@ class MapRenderer:
             band = window_geobox(geobox, Window(0, top, width, min(n_rows, height - top)))
             lattice, (row, col) = _lattice(band)
             coats = [
-                Coat(edges, self.style.index(layer.class_name), self._over(layer.over))
+                LayerEdges(edges, self.style.index(layer.class_name), self._over(layer.over))
                 for layer, outline in zip(self._mapping.layers, outlines, strict=True)
                 if (edges := outline.near(_bounds(band), lattice)) is not None
             ]
             background = self.style.index(self._mapping.background)
-            stretches = scan(coats, background, top=row, left=col, shape=band.shape.yx)
+            stretches = scan_lines(coats, background, top=row, left=col, shape=band.shape.yx)
             yield slice(top, top + band.shape[0]), stretches
 
     def _over(self, names: tuple[str, ...] | None) -> tuple[int, ...] | None:

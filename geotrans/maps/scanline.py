@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.maps.outlines import Edges, Ints, ranges
+from geotrans.maps.outlines import Edges, Ints, iter_ranges
 from geotrans.maps.style import BLANK
 
 # Scan lines per row of pixels, and positions per pixel along a line.
@@ -26,7 +26,7 @@ _SHIFT = _WHOLE.bit_length() - 1
 
 
 @dataclass(frozen=True)
-class Coat:
+class LayerEdges:
     """What one layer of a style paints on a window.
 
     Attributes:
@@ -41,7 +41,7 @@ class Coat:
 
 
 @dataclass(frozen=True)
-class Stretches:
+class Spans:
     """The scan lines of a window, cut where the class changes.
 
     Attributes:
@@ -76,9 +76,9 @@ class Stretches:
         return np.cumsum(rows, axis=1, out=rows)
 
 
-def scan(
-    coats: Sequence[Coat], background: int, *, top: int, left: int, shape: tuple[int, int]
-) -> Stretches:
+def scan_lines(
+    coats: Sequence[LayerEdges], background: int, *, top: int, left: int, shape: tuple[int, int]
+) -> Spans:
     """Paint a window.
 
     Args:
@@ -115,11 +115,11 @@ def scan(
     before = np.append(np.uint8(BLANK), value[:-1])
     before[start == 0] = BLANK
     keep = (value != before) | (start == 0)
-    return Stretches(shape, line[keep], start[keep], value[keep], before[keep], is_painted)
+    return Spans(shape, line[keep], start[keep], value[keep], before[keep], is_painted)
 
 
 def mean_color(
-    stretches: Stretches, colors: npt.NDArray[np.uint8]
+    stretches: Spans, colors: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Mean colour of what is shown in each pixel, and where that is at least half of it.
 
@@ -149,7 +149,7 @@ def mean_color(
     return image, valid
 
 
-def majority(stretches: Stretches) -> npt.NDArray[np.uint8]:
+def majority(stretches: Spans) -> npt.NDArray[np.uint8]:
     """Class that covers most of each pixel, `BLANK` where less than half of it is shown."""
     best = np.full(stretches.shape, BLANK, np.uint8)
     most = np.zeros(stretches.shape, np.uint64)
@@ -178,7 +178,7 @@ def _crossings(
     begin, stop = np.maximum(begin, top), np.minimum(stop, top + n_lines)
     sides = np.flatnonzero(begin < stop)
     count = (stop - begin)[sides]
-    line = ranges(begin[sides], stop[sides])
+    line = iter_ranges(begin[sides], stop[sides])
     side = np.repeat(sides, count)
     x = edges.x[side] + ((line + 0.5) / LINES - edges.y[side]) * edges.slope[side]
     step = np.maximum(np.floor(x * STEPS + 0.5).astype(np.int64) - left, 0)

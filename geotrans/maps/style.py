@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from geotrans.errors import ConfigError, nearest
+from geotrans.errors import ConfigError, suggest
 
 # Class index of ground that a map leaves blank.
 BLANK = 255
@@ -145,7 +145,7 @@ class Style(_Frozen):
             for word in mapping._class_names():
                 if word not in names:
                     raise ValueError(
-                        f"class '{word}' is not among the classes{nearest(word, names)}"
+                        f"class '{word}' is not among the classes{suggest(word, names)}"
                     )
         for a, b in itertools.combinations(self.classes, 2):
             contrast = max(abs(x - y) for x, y in zip(a.color, b.color, strict=True))
@@ -216,7 +216,7 @@ def find_style(name_or_path: str | PathLike[str]) -> Path:
         return path
     raise ConfigError(
         f"no style '{text}': there is no such file, and geotrans ships "
-        f"{', '.join(list_styles())}{nearest(text, list_styles())}"
+        f"{', '.join(list_styles())}{suggest(text, list_styles())}"
     )
 
 
@@ -279,7 +279,7 @@ def _merge(style: Style, merged: Mapping[str, str], where: str) -> Style:
         if word not in names or (word in merged and word in merged.values()):
             raise ConfigError(
                 f"{where}: merge: '{word}' is not a class of {style.name} that stays"
-                f"{nearest(word, names)}"
+                f"{suggest(word, names)}"
             )
 
     def renamed(name: str | None) -> str | None:
@@ -302,14 +302,14 @@ def _merge(style: Style, merged: Mapping[str, str], where: str) -> Style:
 def _first_line(error: ValidationError) -> str:
     """The first thing wrong, with the nearest key where one is unknown."""
     first = error.errors()[0]
-    place = _place(first["loc"])
+    place = _insert_layer(first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{nearest(str(first['loc'][-1]), _keys(first['loc']))}"
+        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), _keys(first['loc']))}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
-def _place(loc: Sequence[str | int]) -> str:
+def _insert_layer(loc: Sequence[str | int]) -> str:
     """`layers[2].where` for `("layers", 2, "where")`."""
     text = ""
     for part in loc:

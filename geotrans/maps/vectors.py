@@ -16,7 +16,7 @@ import pyogrio.errors
 import pyproj
 import shapely
 
-from geotrans.errors import ConfigError, SceneError, nearest
+from geotrans.errors import ConfigError, SceneError, suggest
 from geotrans.grid import Bounds
 from geotrans.scene.samples import PREFIX, sample_vectors
 
@@ -98,7 +98,7 @@ class VectorSource:
             return self.layers[0]
         asked = "the style names no layer" if name is None else f"the style asks for layer '{name}'"
         raise ConfigError(
-            f"{asked}; {self.name} has {', '.join(self.layers)}{nearest(name or '', self.layers)}"
+            f"{asked}; {self.name} has {', '.join(self.layers)}{suggest(name or '', self.layers)}"
         )
 
     def info(self, layer: str) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ class VectorSource:
             return
         raise ConfigError(
             f"the style asks for field '{missing[0]}' of layer '{layer}'; {self.name} has "
-            f"{', '.join(known) or 'none'} there{nearest(missing[0], known)}"
+            f"{', '.join(known) or 'none'} there{suggest(missing[0], known)}"
         )
 
     def n_features(self, layer: str) -> int:

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+def check_same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     """Ask that two arrays can be compared element by element."""
     if images.shape != target.shape:
         raise UsageError(
@@ -25,20 +25,20 @@ def same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
         )
 
 
-def stack_of(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
+def as_stack(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
     """Ask for `(N, C, H, W)`, with `channels` channels if said."""
     if images.ndim != 4 or channels not in (None, images.shape[1]):
         raise UsageError(f"asked for images (N, {channels or 'C'}, H, W), found {images.shape}")
 
 
-def valid_of(valid: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
+def as_valid(valid: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
     """Pixels to look at, `(..., H, W)`; all of them unless given."""
     if valid is None:
         return np.ones(shape, np.bool_)
     return np.broadcast_to(np.asarray(valid, np.bool_), shape)
 
 
-def luma(images: npt.NDArray[Any]) -> FloatArray:
+def compute_luma(images: npt.NDArray[Any]) -> FloatArray:
     """Luma of red, green, blue images, `(..., 3, H, W)` to `(..., H, W)`, in grey levels."""
     weighted: FloatArray = np.einsum("c,...chw->...hw", _LUMA, images)
     return weighted

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
-from geotrans.metrics.checks import BoolArray, FloatArray, same_shape, stack_of, valid_of
+from geotrans.metrics.checks import BoolArray, FloatArray, as_stack, as_valid, check_same_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,11 +85,11 @@ def ssim(
     from torch.nn import functional as F
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    stack_of(images)
-    same_shape(images, target)
+    as_stack(images)
+    check_same_shape(images, target)
     if min(images.shape[2:]) <= _SSIM_RADIUS:
         raise UsageError(f"SSIM asks for more than {_SSIM_RADIUS} px a side, found {images.shape}")
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
     for n, looked_at in enumerate(seen):
         # What lies in an invalid pixel, NaN perhaps, must not reach the sums of others.
@@ -121,9 +121,9 @@ def chroma_error(
     Returns:
         One value per image, `(N,)`; 2 is just noticed side by side.
     """
-    stack_of(images, channels=3)
-    same_shape(images, target)
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    as_stack(images, channels=3)
+    check_same_shape(images, target)
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
     for n, looked_at in enumerate(seen):
         difference = lab(images[n])[1:] - lab(target[n])[1:]
@@ -156,9 +156,9 @@ def per_image(
     """Score the valid pixels of each image, given to `score` as float64 `(1, C, 1, n)`."""
     import torch
 
-    stack_of(images)
-    same_shape(images, target)
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    as_stack(images)
+    check_same_shape(images, target)
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
     for n, looked_at in enumerate(seen):
         if looked_at.any():

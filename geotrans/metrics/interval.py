@@ -63,7 +63,9 @@ def resample(n: int, *, n_draws: int = N_DRAWS, seed: int = 0) -> FloatArray:
     return rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64)
 
 
-def by_place(values: npt.ArrayLike, places: Sequence[str]) -> tuple[tuple[str, ...], FloatArray]:
+def group_by_place(
+    values: npt.ArrayLike, places: Sequence[str]
+) -> tuple[tuple[str, ...], FloatArray]:
     """Sum one value per image over the images of each place.
 
     Args:
@@ -102,8 +104,8 @@ def ratio(
     Returns:
         The ratio, NaN where the denominators sum to 0.
     """
-    names, above = by_place(numerators, places)
-    _, below = by_place(denominators, places)
+    names, above = group_by_place(numerators, places)
+    _, below = group_by_place(denominators, places)
     weights = resample(len(names), n_draws=n_draws, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = above.sum() / below.sum()
@@ -128,8 +130,8 @@ def mean_ratio(
         n_draws: Number of resamples.
         seed: Seed of the resamples.
     """
-    names, above = by_place(numerators, places)
-    _, below = by_place(denominators, places)
+    names, above = group_by_place(numerators, places)
+    _, below = group_by_place(denominators, places)
     weights = np.concatenate(
         [np.ones((1, len(names))), resample(len(names), n_draws=n_draws, seed=seed)]
     )

@@ -49,7 +49,7 @@ class KernelFeatures:
         return KernelFeatures(values, self.places + other.places)
 
 
-def features(
+def compute_features(
     images: npt.NDArray[np.uint8],
     places: Sequence[str],
     *,
@@ -128,7 +128,7 @@ def kernel_distance(
     Raises:
         UsageError: If a side has fewer than two places, so that no pair is left.
     """
-    fake, real = _seen(fake, places, device), _seen(real, places, device)
+    fake, real = _resize_windows(fake, places, device), _resize_windows(real, places, device)
     names = sorted({*fake.places, *real.places})
     fake_sums, real_sums, mixed_sums = _place_sums(fake, real, names)
     weights = _resample(names, fake, real, n_draws=n_draws, seed=seed)
@@ -156,13 +156,13 @@ def gap_closed(model: Interval, baseline: Interval, *, real: float = 0.0) -> Int
     return Interval.of(value, draws, n=model.n)
 
 
-def _seen(
+def _resize_windows(
     side: npt.NDArray[np.uint8] | KernelFeatures, places: Sequence[str] | None, device: str
 ) -> KernelFeatures:
     if not isinstance(side, KernelFeatures):
         if places is None:
             raise UsageError("pictures were given without their places; pass places")
-        side = features(side, places, device=device)
+        side = compute_features(side, places, device=device)
     if len(set(side.places)) < 2:
         raise UsageError("kernel distance compares windows of different places; 1 was given")
     return side

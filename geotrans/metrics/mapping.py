@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.metrics.checks import BoolArray, FloatArray, same_shape, valid_of
+from geotrans.metrics.checks import BoolArray, FloatArray, as_valid, check_same_shape
 
 # Half the least distance between two colours of a style is 10; 16 forgives anti-aliased edges and
 # nothing else (METHODS section 7).
@@ -34,12 +34,12 @@ def palette_counts(
 ) -> tuple[IntArray, IntArray]:
     """Pixels within `levels` of the target, and pixels looked at, per image."""
     images, target = np.asarray(images), np.asarray(target)
-    same_shape(images, target)
+    check_same_shape(images, target)
     close = np.ones((*images.shape[:-3], *images.shape[-2:]), np.bool_)
     for channel in range(images.shape[-3]):  # one at a time: a third of the memory
         difference = np.subtract(images[..., channel, :, :], target[..., channel, :, :], dtype="i2")
         close &= np.abs(difference) <= levels
-    looked_at = valid_of(valid, close.shape)
+    looked_at = as_valid(valid, close.shape)
     return _count(close & looked_at), _count(looked_at)
 
 
@@ -83,8 +83,8 @@ def confusion(
 ) -> IntArray:
     """Pixels by true class (rows) and class found (columns), `(n_classes, n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
-    same_shape(classes, target)
-    looked_at = valid_of(valid, classes.shape)
+    check_same_shape(classes, target)
+    looked_at = as_valid(valid, classes.shape)
     pairs = target[looked_at].astype(np.int64) * n_classes + classes[looked_at]
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
@@ -106,8 +106,8 @@ def class_counts(
 ) -> tuple[IntArray, IntArray]:
     """Pixels of each class in both maps, and in either, per image, each `(..., n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
-    same_shape(classes, target)
-    looked_at = valid_of(valid, classes.shape)
+    check_same_shape(classes, target)
+    looked_at = as_valid(valid, classes.shape)
     pairs = [((classes == k) & looked_at, (target == k) & looked_at) for k in range(n_classes)]
     both = np.stack([_count(found & true) for found, true in pairs], axis=-1)
     either = np.stack([_count(found | true) for found, true in pairs], axis=-1)
@@ -144,8 +144,8 @@ def road_counts(
 ) -> tuple[IntArray, IntArray]:
     """Road pixels in both maps, and in either, per image."""
     classes, target = np.asarray(classes), np.asarray(target)
-    same_shape(classes, target)
-    looked_at = valid_of(valid, classes.shape)
+    check_same_shape(classes, target)
+    looked_at = as_valid(valid, classes.shape)
     found = np.isin(classes, list(roads)) & looked_at
     true = np.isin(target, list(roads)) & looked_at
     return _count(found & true), _count(found | true)

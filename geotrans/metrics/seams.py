@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.metrics.checks import BoolArray, FloatArray, valid_of
+from geotrans.metrics.checks import BoolArray, FloatArray, as_valid
 
 
 def seam_ratio(
@@ -34,7 +34,7 @@ def seam_ratio(
         NaN if there is no inner edge.
     """
     pixels = np.asarray(image, np.float64)
-    seen = valid_of(valid, pixels.shape[1:])
+    seen = as_valid(valid, pixels.shape[1:])
     at_edges = [
         _steps(np.moveaxis(pixels, axis + 1, 1), np.moveaxis(seen, axis, 0), edges)
         for axis, edges in ((0, row_edges), (1, col_edges))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
-from geotrans.metrics.checks import BoolArray, FloatArray, same_shape, stack_of, valid_of
+from geotrans.metrics.checks import BoolArray, FloatArray, as_stack, as_valid, check_same_shape
 
 # Largest shift looked for, px.
 REACH_PX = 16
@@ -41,14 +41,14 @@ def edge_shift(
         Kuglin and Hines, "The Phase Correlation Image Alignment Method" (1975); changed: applied
         to gradients under a Hann window, low-passed.
     """
-    stack_of(images)
-    stack_of(target)
-    same_shape(images[:, :1], target[:, :1])
+    as_stack(images)
+    as_stack(target)
+    check_same_shape(images[:, :1], target[:, :1])
     if min(images.shape[2:]) < 4 * REACH_PX:
         raise UsageError(
             f"edges are compared in at least {4 * REACH_PX} px a side, found {images.shape}"
         )
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
     pairs = zip(images, target, seen, strict=True)
     return np.array([_shift(_edges(a, v), _edges(b, v)) for a, b, v in pairs])
 

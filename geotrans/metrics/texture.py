@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
-from geotrans.metrics.checks import BoolArray, FloatArray, luma, stack_of, valid_of
+from geotrans.metrics.checks import BoolArray, FloatArray, as_stack, as_valid, compute_luma
 
 # Standard deviation of the blur that is taken away: patterns up to about 100 px stay, the layout
 # of blocks and streets goes.
@@ -28,9 +28,9 @@ def contrast(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -
         images: Red, green, blue, `(N, 3, H, W)`.
         valid: Pixels to look at, `(N, H, W)`; all unless given.
     """
-    stack_of(images, channels=3)
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
-    values = zip(luma(images), seen, strict=True)
+    as_stack(images, channels=3)
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
+    values = zip(compute_luma(images), seen, strict=True)
     return np.array(
         [grey[looked_at].std() if looked_at.any() else np.nan for grey, looked_at in values]
     )
@@ -51,13 +51,13 @@ def repetition(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None)
     Returns:
         0 to about 1: 1 for wallpaper, 0 for one grey, `(N,)`.
     """
-    stack_of(images, channels=3)
+    as_stack(images, channels=3)
     if min(images.shape[2:]) < 4 * HIGH_PASS_PX:
         raise UsageError(
             f"a pattern is looked for in at least {4 * HIGH_PASS_PX:.0f} px, found {images.shape}"
         )
-    seen = valid_of(valid, (len(images), *images.shape[2:]))
-    values = zip(luma(images), seen, strict=True)
+    seen = as_valid(valid, (len(images), *images.shape[2:]))
+    values = zip(compute_luma(images), seen, strict=True)
     return np.array([_second_peak(grey, looked_at) for grey, looked_at in values])
 
 

@@ -1,30 +1,30 @@
 """Networks: torch only, no geography."""
 
-from geotrans.models.ensemble import ensemble_of
+from geotrans.models.ensemble import build_ensemble
 from geotrans.models.exact.folding import fold
 from geotrans.models.footprint import largest_layer
-from geotrans.models.patchgan import PatchGAN, Verdict
+from geotrans.models.patchgan import CriticOutput, PatchGAN
 from geotrans.models.receptive import receptive_halo
 from geotrans.models.reference import REFERENCES, fit_reference, read_reference
 from geotrans.models.registry import GENERATORS, alignment, build, load_pretrained
 from geotrans.models.residual import Residual
-from geotrans.runtime.memory import hand_back_now_and_then, keep_freed_memory
+from geotrans.runtime.memory import keep_freed_memory, trim_heap_periodically
 
 __all__ = [
     "GENERATORS",
     "REFERENCES",
+    "CriticOutput",
     "PatchGAN",
     "Residual",
-    "Verdict",
     "alignment",
     "build",
-    "ensemble_of",
+    "build_ensemble",
     "fit_reference",
     "fold",
-    "hand_back_now_and_then",
     "keep_freed_memory",
     "largest_layer",
     "load_pretrained",
     "read_reference",
     "receptive_halo",
+    "trim_heap_periodically",
 ]

@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         return made / len(self.members)
 
 
-def ensemble_of(
+def build_ensemble(
     arch: str, args: Mapping[str, Any], states: Sequence[Mapping[str, Tensor]]
 ) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """The mean of trained networks of one shape.
@@ -59,26 +59,28 @@ def ensemble_of(
         linear maps, which are one if they were fitted to the same patches.
     """
     if arch == "residual":
-        _, of_bodies, state = ensemble_of(
-            args["body"]["arch"], args["body"].get("args", {}), [_below(s, "body") for s in states]
+        _, of_bodies, state = build_ensemble(
+            args["body"]["arch"],
+            args["body"].get("args", {}),
+            [_strip_prefix(s, "body") for s in states],
         )
         linear = {
             name: torch.stack([s[name] for s in states]).mean(dim=0) for name in ("weight", "bias")
         }
         body = {"arch": "ensemble", "args": of_bodies}
-        return arch, {**args, "body": body}, {**linear, **_under("body", state)}
+        return arch, {**args, "body": body}, {**linear, **_add_prefix("body", state)}
     state = {}
     for i, each in enumerate(states):
-        state |= _under(f"members.{i}", each)
+        state |= _add_prefix(f"members.{i}", each)
     return "ensemble", {"n": len(states), "of": {"arch": arch, "args": dict(args)}}, state
 
 
-def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def _strip_prefix(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """The weights of a part, named as it names them."""
     prefix = f"{name}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _under(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _add_prefix(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a part, named as the whole names them."""
     return {f"{name}.{key}": value for key, value in state.items()}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from geotrans.errors import BundleError
 
 
-def by_image(net: nn.Module) -> nn.Module:
+def use_image_norms(net: nn.Module) -> nn.Module:
     """A copy whose norms take their statistics from each image: batch norms become instance norms.
 
     Args:
@@ -44,7 +44,7 @@ def freeze_norms(net: nn.Module, values: Tensor) -> nn.Module:
     Raises:
         BundleError: If there are more or fewer values than the norms have channels.
     """
-    n_wanted = sum(2 * norm.num_features for norm in image_norms(by_image(net)).values())
+    n_wanted = sum(2 * norm.num_features for norm in image_norms(use_image_norms(net)).values())
     if values.numel() != n_wanted:
         raise BundleError(
             f"the network's norms want {n_wanted} statistics; {values.numel()} were given"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-class Verdict(NamedTuple):
+class CriticOutput(NamedTuple):
     """What one scale of a critic says.
 
     Attributes:
@@ -52,7 +52,7 @@ class PatchGAN(nn.Module):
         )
         self.shrink = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
-    def forward(self, x: Tensor) -> list[Verdict]:
+    def forward(self, x: Tensor) -> list[CriticOutput]:
         """Judge `(N, C, H, W)`: one verdict a scale, finest first."""
         verdicts = []
         for scale, stages in enumerate(self.critics):
@@ -61,7 +61,7 @@ class PatchGAN(nn.Module):
             for stage in stages:  # type: ignore[attr-defined] # a ModuleList holds ModuleLists
                 y = stage(y)
                 features.append(y)
-            verdicts.append(Verdict(features.pop(), features))
+            verdicts.append(CriticOutput(features.pop(), features))
         return verdicts
 
 

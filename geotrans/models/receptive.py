@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from geotrans.models.exact.folding import fold
-from geotrans.models.exact.split_conv import PartSums
-from geotrans.models.exact.upsample import PhaseUp
+from geotrans.models.exact.split_conv import SplitConv
+from geotrans.models.exact.upsample import PhaseUpsample
 from geotrans.models.registry import alignment
-from geotrans.models.residual import body_of
+from geotrans.models.residual import get_body
 
 # Layers that move no influence from pixel to pixel.
 _POINTWISE = (
@@ -62,7 +62,7 @@ def _reach(
         dark = torch.zeros(
             1, in_channels, *((size, narrow) if axis == 2 else (narrow, size)), dtype=torch.float64
         )
-        seen = partial(_seen, probe, dark, axis)
+        seen = partial(_input_reach, probe, dark, axis)
         if by_stride:
             first, last = seen(0, align)
             reach = max(-first, last - (align - 1))
@@ -73,7 +73,9 @@ def _reach(
         size *= 2
 
 
-def _seen(probe: nn.Module, dark: Tensor, axis: int, phase: int, n_lit: int = 1) -> tuple[int, int]:
+def _input_reach(
+    probe: nn.Module, dark: Tensor, axis: int, phase: int, n_lit: int = 1
+) -> tuple[int, int]:
     """First and last px that see any of those lit, counted from the middle of a strip."""
     x, middle = dark.clone(), dark.shape[axis] // 2
     x.narrow(axis, middle + phase, n_lit).fill_(1)
@@ -100,21 +102,21 @@ def _farthest(seen: Callable[[int], tuple[int, int]], n_phases: int) -> int:
 
 def _probe(net: nn.Module) -> nn.Module:
     """The network with one channel a layer, without biases, activations and norms."""
-    probe = fold(body_of(net))  # what a residual adds to its body sees the pixel alone
+    probe = fold(get_body(net))  # what a residual adds to its body sees the pixel alone
     for module in list(probe.modules()):
         for name, child in module.named_children():
-            if isinstance(child, PhaseUp):
-                setattr(module, name, _lone(child.as_transposed()))
-            elif isinstance(child, PartSums):
-                setattr(module, name, _lone(cast(nn.Conv2d, child.parts[0])))
+            if isinstance(child, PhaseUpsample):
+                setattr(module, name, _make_impulse(child.as_transposed()))
+            elif isinstance(child, SplitConv):
+                setattr(module, name, _make_impulse(cast(nn.Conv2d, child.parts[0])))
             elif isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
-                setattr(module, name, _lone(child))
+                setattr(module, name, _make_impulse(child))
             elif isinstance(child, _POINTWISE):
                 setattr(module, name, nn.Identity())
     return probe
 
 
-def _lone(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+def _make_impulse(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
     """A convolution of the same reach with one output channel and as many inputs as come."""
     shape: dict[str, Any] = {
         name: getattr(conv, name) for name in ("kernel_size", "stride", "padding", "dilation")

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geotrans.errors import BundleError, UsageError, nearest, option
+from geotrans.errors import BundleError, UsageError, option, suggest
 from geotrans.models.registry import build
 
 # Word of the authors' `--netG`: our architecture, and its arguments.
@@ -116,12 +116,12 @@ def fit_reference(state: Mapping[str, Tensor], arch: str, *, norm: str | None = 
     """
     if arch not in REFERENCES:
         raise UsageError(
-            f"architecture '{arch}' is not known{nearest(arch, REFERENCES)}; "
+            f"architecture '{arch}' is not known{suggest(arch, REFERENCES)}; "
             f"use one of {', '.join(REFERENCES)}"
         )
     if norm not in (None, *NORMS):
         raise UsageError(f"norm '{norm}' is not known; use instance or batch")
-    attempts = {kind: _attempt(state, arch, kind) for kind in ([norm] if norm else NORMS)}
+    attempts = {kind: _try_fit(state, arch, kind) for kind in ([norm] if norm else NORMS)}
     kind, (found, differences) = min(attempts.items(), key=lambda one: len(one[1][1]))
     if found is None:
         told = "; ".join(differences[:_N_TOLD])
@@ -135,7 +135,7 @@ def fit_reference(state: Mapping[str, Tensor], arch: str, *, norm: str | None = 
     return found
 
 
-def _attempt(
+def _try_fit(
     state: Mapping[str, Tensor], arch: str, norm: str
 ) -> tuple[Reference | None, list[str]]:
     """The network, or what speaks against it, in the file's own words."""
@@ -151,14 +151,14 @@ def _attempt(
     with torch.device("meta"):
         wanted = build(ours, channels_in, channels_out, **args).state_dict()
     names = {_their_key(key, arch, has_dropout=_has_dropout(state)): key for key in wanted}
-    differences = list(_differences(state, {n: wanted[key] for n, key in names.items()}, norm))
+    differences = list(_list_differences(state, {n: wanted[key] for n, key in names.items()}, norm))
     if differences:
         return None, differences
     found = {k: state[n].float() for n, k in names.items() if not k.endswith(_COUNTER)}
     return Reference(ours, args, found, channels_in, channels_out), []
 
 
-def _differences(
+def _list_differences(
     state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], norm: str
 ) -> Iterator[str]:
     unused = (_COUNTER, *(_STATISTICS if norm == "instance" else ()))
@@ -213,7 +213,7 @@ def _advice(state: Mapping[str, Tensor]) -> str:
     """What the weights would fit, if anything."""
     for arch in REFERENCES:
         for norm in NORMS:
-            if _attempt(state, arch, norm)[0] is not None:
+            if _try_fit(state, arch, norm)[0] is not None:
                 return f"; they fit {option('arch', arch)} and {option('norm', norm)}"
     return "; geotrans reads " + ", ".join(REFERENCES)
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from geotrans.errors import ConfigError, nearest
+from geotrans.errors import ConfigError, suggest
 from geotrans.models.ensemble import Ensemble
 from geotrans.models.liteunet import LiteUNet
-from geotrans.models.residual import Residual, body_of
+from geotrans.models.residual import Residual, get_body
 from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
 from geotrans.models.unet_reference import UNetReference
@@ -98,7 +98,7 @@ def build(arch: str, in_channels: int, out_channels: int, **args: Any) -> nn.Mod
     """
     if arch not in GENERATORS:
         raise ConfigError(
-            f"generator '{arch}' is not known{nearest(arch, GENERATORS)}; "
+            f"generator '{arch}' is not known{suggest(arch, GENERATORS)}; "
             f"there are {', '.join(GENERATORS)}"
         )
     known = [
@@ -107,7 +107,7 @@ def build(arch: str, in_channels: int, out_channels: int, **args: Any) -> nn.Mod
     for name in args:
         if name not in known:
             raise ConfigError(
-                f"generator '{arch}' has no argument '{name}'{nearest(name, known)}; "
+                f"generator '{arch}' has no argument '{name}'{suggest(name, known)}; "
                 f"it has {', '.join(known) or 'none'}"
             )
     return GENERATORS[arch](in_channels, out_channels, **args)
@@ -129,7 +129,7 @@ def load_pretrained(net: nn.Module, arch: str) -> None:
         ConfigError: If the architecture has no pretrained encoder.
         UsageError: If the package that holds the weights is not installed.
     """
-    encoder = body_of(net)
+    encoder = get_body(net)
     if not hasattr(encoder, "load_pretrained"):
         known = [name for name, made in GENERATORS.items() if hasattr(made, "load_pretrained")]
         raise ConfigError(

@@ -94,7 +94,7 @@ class Residual(nn.Module):
         bands = x[:, : self.n_bands]
         made = self._linear(bands) + added
         if self.lock is not None:
-            lit = with_luminance(made[:, self.colors], bands[:, self.lock, None])
+            lit = restore_luminance(made[:, self.colors], bands[:, self.lock, None])
             made = made.clone()
             made[:, self.colors] = lit
         if not self.sources:
@@ -115,17 +115,17 @@ class Residual(nn.Module):
         return made
 
 
-def body_of(net: nn.Module) -> nn.Module:
+def get_body(net: nn.Module) -> nn.Module:
     """The part of a generator that sees neighbours and that may be rounded: all of most."""
     return net.body if isinstance(net, Residual) else net
 
 
-def shown_to_body(net: nn.Module, x: Tensor) -> Tensor:
+def select_body_inputs(net: nn.Module, x: Tensor) -> Tensor:
     """What that part sees of patches `(N, C, H, W)`."""
     return net.shown(x) if isinstance(net, Residual) else x
 
 
-def with_luminance(colors: Tensor, luminance: Tensor) -> Tensor:
+def restore_luminance(colors: Tensor, luminance: Tensor) -> Tensor:
     """Colours of a given luminance.
 
     What leaves [-1, 1] is faded towards grey of that luminance, all three alike, rather than cut:

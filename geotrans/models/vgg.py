@@ -106,7 +106,7 @@ class FeatureCritic(nn.Module):
         return scores
 
 
-def random_view(rng: np.random.Generator, size: int) -> tuple[slice, slice] | None:
+def draw_view(rng: np.random.Generator, size: int) -> tuple[slice, slice] | None:
     """What of a square the feature critic looks at in one step, at equal cost.
 
     Returns:
@@ -118,8 +118,8 @@ def random_view(rng: np.random.Generator, size: int) -> tuple[slice, slice] | No
     return slice(row, row + size // 2), slice(col, col + size // 2)
 
 
-def viewed(x: Tensor, view: tuple[slice, slice] | None) -> Tensor:
-    """`(N, C, H, W)` as `random_view` says."""
+def apply_view(x: Tensor, view: tuple[slice, slice] | None) -> Tensor:
+    """`(N, C, H, W)` as `draw_view` says."""
     return F.avg_pool2d(x, 2) if view is None else x[:, :, view[0], view[1]]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import UsageError, nearest
+from geotrans.errors import UsageError, suggest
 from geotrans.scene import Patch
 from geotrans.scene.radiometry import as_dtype
 
@@ -116,7 +116,7 @@ def check_blend(name: str, *, of_classes: bool) -> None:
         UsageError: If not.
     """
     if name not in BLENDS:
-        raise UsageError(f"no blend '{name}'{nearest(name, BLENDS)}; choose {', '.join(BLENDS)}")
+        raise UsageError(f"no blend '{name}'{suggest(name, BLENDS)}; choose {', '.join(BLENDS)}")
     if of_classes and name in _OF_NUMBERS:
         others = ", ".join(one for one in BLENDS if one not in _OF_NUMBERS)
         raise UsageError(f"the tiles hold classes, which have no mean; choose a blend of {others}")

@@ -227,7 +227,7 @@ def _write(
                 window=RasterioWindow(at.col_off, at.row_off, at.width, at.height),
             )
             is_whole &= bool(valid.all())
-            tiles[name] = TileCell(core=_numbers(tile.core), window=_numbers(window))
+            tiles[name] = TileCell(core=_parse_sizes(tile.core), window=_parse_sizes(window))
             if valid.any():
                 grid = window_geobox(scene.geobox, window)
                 write_tile(folder / f"{name}.{kind}", scene, patch, grid, kind)
@@ -257,5 +257,5 @@ def _write(
     )
 
 
-def _numbers(window: Window) -> tuple[int, int, int, int]:
+def _parse_sizes(window: Window) -> tuple[int, int, int, int]:
     return window.col_off, window.row_off, window.width, window.height

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from geotrans import __version__
 from geotrans.grid import Tile, TilePlan, Window, plan_tiles
-from geotrans.mosaicking.scene import JoinedScene
+from geotrans.mosaicking.scene import MosaicScene
 from geotrans.parts.layout import Layout, LayoutBand
 from geotrans.parts.writer import Writer
 from geotrans.runtime.process import n_cores
@@ -32,7 +32,7 @@ class MosaicJob:
         layout: What its pixels are.
     """
 
-    scene: JoinedScene
+    scene: MosaicScene
     plan: TilePlan
     layout: Layout
 
@@ -72,7 +72,7 @@ class MosaicJob:
         return self.layout.settle(patch.data, patch.valid) if patch.valid.any() else None
 
 
-def plan_mosaic(scene: JoinedScene, *, block: int = BLOCK_PX) -> MosaicJob:
+def plan_mosaic(scene: MosaicScene, *, block: int = BLOCK_PX) -> MosaicJob:
     """Cut a mosaic into blocks of at most `block` px."""
     plan = plan_tiles(scene.shape, tile=block, halo=0)
     return MosaicJob(scene, plan, _layout(scene))
@@ -85,7 +85,7 @@ class BlockWriter(Writer):
     canvas: MosaicJob
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Blocks read, joined or written at a time in one process."""
         return n_cores()
 
@@ -94,7 +94,7 @@ class BlockWriter(Writer):
         return self.canvas.make(tile)
 
 
-def _layout(scene: JoinedScene) -> Layout:
+def _layout(scene: MosaicScene) -> Layout:
     """Bands, type, nodata and classes as the tiles have them."""
     bands = tuple(
         LayoutBand(band.name or "", band.colorinterp, band.scale, band.offset, band.units)
@@ -103,7 +103,7 @@ def _layout(scene: JoinedScene) -> Layout:
     return Layout(bands, str(scene.dtype), scene.nodata, classes=_classes(scene))
 
 
-def _classes(scene: JoinedScene) -> tuple[PaletteClass, ...] | None:
+def _classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
     """Classes by value, where the tiles have a colour table; without names if they have none."""
     if scene.colormap is None:
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from geotrans.errors import UsageError
-from geotrans.execution.local import staff
+from geotrans.execution.local import start_workers
 from geotrans.grid import gsd_m as grid_gsd_m
 from geotrans.mosaicking.balance import solve_balance
 from geotrans.mosaicking.blend import check_blend
@@ -19,11 +19,11 @@ from geotrans.mosaicking.job import BlockWriter, MosaicJob, plan_mosaic
 from geotrans.mosaicking.options import MosaicKeywords, MosaicOptions
 from geotrans.mosaicking.overlaps import draw_seams, measure_overlaps
 from geotrans.mosaicking.placement import choose_grid, place_sources
-from geotrans.mosaicking.scene import JoinedScene
-from geotrans.mosaicking.sources import Sources, find_rasters, read_sources, some
+from geotrans.mosaicking.scene import MosaicScene
+from geotrans.mosaicking.sources import Sources, find_rasters, list_some, read_sources
 from geotrans.mosaicking.tags import mosaic_tags
 from geotrans.mosaicking.tileset import load_tileset, match_names, place_tiles
-from geotrans.output import check_out
+from geotrans.output import check_output
 from geotrans.product.cog.driver import cog_options
 from geotrans.product.destination import Destination, check_space, megabytes
 from geotrans.product.make import make_product, open_parts
@@ -64,7 +64,7 @@ class Mosaic:
 
 
 @dataclass(frozen=True)
-class MosaicSurvey:
+class MosaicEstimate:
     """What a mosaic would be, from headers alone.
 
     Attributes:
@@ -158,7 +158,7 @@ def mosaic(
     with quiet_gdal():
         path, sources, job = _plan(tiles, choices, out=out, overwrite=overwrite)
         cog = cog_options(job.layout, creation_options)
-        check_space(path, _held_px(job) * job.layout.bytes_per_px)
+        check_space(path, _max_px(job) * job.layout.bytes_per_px)
         with open_parts(path, job, overwrite=overwrite) as parts:
             if choices.balance:
                 with progress("comparing overlaps", len(job.scene.placed)) as advance:
@@ -167,7 +167,7 @@ def mosaic(
             if choices.seamline:
                 with progress("cutting overlaps", len(job.scene.placed)) as advance:
                     draw_seams(job.scene, parts.folder / "seams", advance=advance)
-            with staff(None, workers) as get_cluster:
+            with start_workers(None, workers) as get_cluster:
                 done = make_product(
                     BlockWriter(job, parts), Destination(path), cog,
                     tags=mosaic_tags(job, sources),
@@ -187,17 +187,17 @@ def mosaic(
     )
 
 
-def survey_mosaic(
+def estimate_mosaic(
     tiles: Iterable[PathLike] | PathLike,
     *,
     out: PathLike,
     overwrite: bool = False,
     **options: Unpack[MosaicKeywords],
-) -> MosaicSurvey:
+) -> MosaicEstimate:
     """Say what `mosaic` would do with the same arguments, and write nothing."""
     with quiet_gdal():
         path, _, job = _plan(tiles, MosaicOptions(**options), out=out, overwrite=overwrite)
-    return MosaicSurvey(
+    return MosaicEstimate(
         path=path,
         crs=str(job.geobox.crs or "no CRS"),
         gsd_m=grid_gsd_m(job.geobox),
@@ -208,18 +208,20 @@ def survey_mosaic(
         n_resampled=job.scene.n_resampled,
         n_blocks=len(job.plan),
         covered=_covered_px(job) / job.n_px,
-        raw_bytes=_held_px(job) * job.layout.bytes_per_px,
+        raw_bytes=_max_px(job) * job.layout.bytes_per_px,
     )
 
 
-def _tell_mixture(sources: Sources) -> None:
+def _warn_of_mixture(sources: Sources) -> None:
     """Warn where more than one network painted the tiles: maps among photographs, say."""
     painted: dict[tuple[str, str], list[str]] = {}
     for one in sources.items:
         if one.task is not None:
             painted.setdefault(one.task, []).append(one.path)
     if len(painted) > 1:
-        told = "; ".join(f"{task} {sha[:8]}: {some(who)}" for (task, sha), who in painted.items())
+        told = "; ".join(
+            f"{task} {sha[:8]}: {list_some(who)}" for (task, sha), who in painted.items()
+        )
         _log.warning(
             "%d networks painted the tiles (%s); the mosaic joins them all, and names none",
             len(painted), told,
@@ -231,13 +233,13 @@ def _plan(
 ) -> tuple[Path, Sources, MosaicJob]:
     """Settle everything that decides the pixels of a mosaic."""
     paths = find_rasters([tiles] if isinstance(tiles, str | os.PathLike) else tiles)
-    path = check_out(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
+    path = check_output(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
     if options.plan is not None:
-        sources, scene = _put_together(Path(options.plan).expanduser(), paths)
-        _tell_mixture(sources)
+        sources, scene = _place_by_plan(Path(options.plan).expanduser(), paths)
+        _warn_of_mixture(sources)
         return path, sources, plan_mosaic(scene)
     sources = read_sources(paths)
-    _tell_mixture(sources)
+    _warn_of_mixture(sources)
     of_classes = sources.info.colormap is not None
     check_blend(options.blend, of_classes=of_classes)
     if options.balance and of_classes:
@@ -245,11 +247,11 @@ def _plan(
     grid = choose_grid(
         sources.items, crs=options.crs, gsd_m=options.gsd_m, bbox=options.bbox, like=options.like
     )
-    scene = JoinedScene(
+    scene = MosaicScene(
         sources,
         place_sources(sources.items, grid),
         grid,
-        crs_wkt=_words(sources, grid),
+        crs_wkt=_crs_text(sources, grid),
         blend=options.blend,
         feather=options.feather,
         seamline=options.seamline,
@@ -259,7 +261,7 @@ def _plan(
     return path, sources, plan_mosaic(scene)
 
 
-def _put_together(plan: Path, paths: Sequence[str]) -> tuple[Sources, JoinedScene]:
+def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicScene]:
     """The cores of tiles that were cut by a plan, where they were cut from."""
     tileset = load_tileset(plan)
     named = match_names(tileset, paths)
@@ -274,14 +276,14 @@ def _put_together(plan: Path, paths: Sequence[str]) -> tuple[Sources, JoinedScen
     if tileset.valid is not None:
         folder = plan if plan.is_dir() else plan.parent
         mask = (str(folder / tileset.valid), scale)
-    scene = JoinedScene(
+    scene = MosaicScene(
         sources, placed, tileset.joined_grid(scale), crs_wkt=tileset.crs, mask=mask,
         extra={"plan": tileset.source, "plan_identity": tileset.source_identity, "scale": scale},
     )  # fmt: skip
     return sources, scene
 
 
-def _words(sources: Sources, grid: Any) -> str | None:
+def _crs_text(sources: Sources, grid: Any) -> str | None:
     """The CRS of the mosaic in the words of a tile that has it, else in PROJ's."""
     if grid.crs is None:
         return None
@@ -293,6 +295,6 @@ def _covered_px(job: MosaicJob) -> int:
     return sum(one.place.width * one.place.height for one in job.scene.placed)
 
 
-def _held_px(job: MosaicJob) -> int:
+def _max_px(job: MosaicJob) -> int:
     """Pixels that tiles hold, at most."""
     return min(job.n_px, _covered_px(job))

@@ -11,10 +11,10 @@ import numpy as np
 from geotrans.errors import OutputError
 from geotrans.grid import Window
 from geotrans.mosaicking.balance import Overlaps
-from geotrans.mosaicking.seams import Seam, cut, save_seam, seam_path
+from geotrans.mosaicking.seams import Seam, find_cut, save_seam, seam_path
 
 if TYPE_CHECKING:
-    from geotrans.mosaicking.scene import JoinedScene
+    from geotrans.mosaicking.scene import MosaicScene
 
 
 # Longer edge at which an overlap is looked at, and the fewest pixels that say something, px.
@@ -25,7 +25,7 @@ _FEWEST = 32
 
 
 def measure_overlaps(
-    scene: JoinedScene, *, advance: Callable[[int], None] | None = None
+    scene: MosaicScene, *, advance: Callable[[int], None] | None = None
 ) -> Overlaps:
     """Look at every overlap of a mosaic, decimated.
 
@@ -66,7 +66,7 @@ _MOST_CELLS = 4 * 2**20
 
 
 def draw_seams(
-    scene: JoinedScene, folder: Path, *, advance: Callable[[int], None] | None = None
+    scene: MosaicScene, folder: Path, *, advance: Callable[[int], None] | None = None
 ) -> None:
     """Decide for every tile, in their order, where it covers those before it.
 
@@ -92,7 +92,7 @@ def draw_seams(
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _draw(scene: JoinedScene, number: int) -> Seam | None:
+def _draw(scene: MosaicScene, number: int) -> Seam | None:
     place = scene.placed[number].place
     below = [i for i in scene.tiles_in(place) if i < number]
     if not below:
@@ -107,4 +107,4 @@ def _draw(scene: JoinedScene, number: int) -> Seam | None:
     shape = (-(-window.height // cell), -(-window.width // cell))
     here = scene.paint(window, shape, [number])
     there = scene.paint(window, shape, [i for i in scene.tiles_in(window) if i < number])
-    return Seam(window, cut(there, here, of_classes=scene.colormap is not None))
+    return Seam(window, find_cut(there, here, of_classes=scene.colormap is not None))

@@ -29,7 +29,7 @@ _DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedRaster:
     """A tile in a mosaic.
 
     Attributes:
@@ -83,7 +83,7 @@ def choose_grid(
     return grid if bbox is None else window_geobox(grid, bbox_window(grid, bbox))
 
 
-def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[Placed, ...]:
+def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[PlacedRaster, ...]:
     """The place of each tile in a mosaic; those that lie outside are left out.
 
     Raises:
@@ -97,7 +97,7 @@ def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[Placed, ...]
             continue
         inside = place.relative_to(window)
         corner = (inside.col_off, inside.row_off) if is_same else None
-        placed.append(Placed(one.path, place, corner))
+        placed.append(PlacedRaster(one.path, place, corner))
     if not placed:
         raise SceneError(f"none of the {len(sources)} tiles lies on the grid that was asked for")
     return tuple(placed)
@@ -132,7 +132,7 @@ def _lattice(sources: Sequence[Source], *, crs: Any, size_m: float | None) -> Ge
     assert wanted is not None
     size_m = size_m or found_m
     assert size_m is not None
-    x, y = _moved(common, wanted)
+    x, y = _shift_onto(common, wanted)
     # Pixels lie on multiples of their size from the origin of the CRS.
     unit = make_geobox((1, 1), Affine(1, 0, x, 0, -1, y), wanted)
     metres = gsd_m(unit)
@@ -141,7 +141,7 @@ def _lattice(sources: Sequence[Source], *, crs: Any, size_m: float | None) -> Ge
     return make_geobox((1, 1), Affine(size, 0, 0, 0, -size, 0), wanted)
 
 
-def _moved(grid: GeoBox, crs: CRS) -> tuple[float, float]:
+def _shift_onto(grid: GeoBox, crs: CRS) -> tuple[float, float]:
     """The first corner of a grid in another CRS."""
     assert grid.crs is not None
     to_crs = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)

@@ -17,10 +17,10 @@ from odc.geo.geobox import GeoBox
 from geotrans.grid import Window
 from geotrans.mosaicking.balance import Balance
 from geotrans.mosaicking.blend import BLENDS, FEATHER_PX, Layer, along_seams, edge_weight
-from geotrans.mosaicking.placement import Placed
+from geotrans.mosaicking.placement import PlacedRaster
 from geotrans.mosaicking.seams import load_seam, seam_path
 from geotrans.mosaicking.sources import Sources
-from geotrans.scene import Patch, Scene, SourceIdentity, on_grid, open_scene
+from geotrans.scene import Patch, Scene, SourceIdentity, open_scene, warp_to_grid
 from geotrans.scene.base import Band
 from geotrans.scene.radiometry import as_dtype
 
@@ -28,7 +28,7 @@ from geotrans.scene.radiometry import as_dtype
 _OPEN = 64
 
 
-class JoinedScene(Scene):
+class MosaicScene(Scene):
     """A mosaic that is not written yet.
 
     Args:
@@ -48,7 +48,7 @@ class JoinedScene(Scene):
     def __init__(
         self,
         sources: Sources,
-        placed: Sequence[Placed],
+        placed: Sequence[PlacedRaster],
         geobox: GeoBox,
         *,
         crs_wkt: str | None,
@@ -121,7 +121,7 @@ class JoinedScene(Scene):
         scene = open_scene(tile.path)
         if tile.corner is not None:
             return scene
-        return on_grid(scene, self.geobox, resampling=self.resampling)
+        return warp_to_grid(scene, self.geobox, resampling=self.resampling)
 
     def close(self) -> None:
         """Close the tiles; a later read opens them again."""
@@ -203,7 +203,7 @@ class JoinedScene(Scene):
             if out_shape == window.shape:
                 yield self._layer(number, shared, inside, bands)
             else:
-                seen = _zoomed(inside, window.shape, out_shape)
+                seen = _zoom(inside, window.shape, out_shape)
                 patch = self.read_tile(number, shared, bands, out_shape=seen.shape)
                 weight = None
                 if self.blend == "feather":
@@ -264,7 +264,7 @@ class JoinedScene(Scene):
         return self.balance.apply(number, patch, channels)
 
 
-def _zoomed(inside: Window, shape: tuple[int, int], out_shape: tuple[int, int]) -> Window:
+def _zoom(inside: Window, shape: tuple[int, int], out_shape: tuple[int, int]) -> Window:
     """The pixels of a decimated window that a part of the window touches."""
     down, across = out_shape[0] / shape[0], out_shape[1] / shape[1]
     top, left = int(inside.row_off * down), int(inside.col_off * across)

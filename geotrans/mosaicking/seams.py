@@ -89,7 +89,7 @@ def save_seam(seam: Seam | None, path: Path) -> None:
     temporary.replace(path)
 
 
-def cut(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[np.bool_]:
+def find_cut(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[np.bool_]:
     """Where one of two layers is to be seen.
 
     Args:
@@ -105,12 +105,12 @@ def cut(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[
     labels[both] = 0
     labels[below.valid & ~above.valid] = _BELOW
     labels[above.valid & ~below.valid] = _ABOVE
-    _flood(labels, _levels(_difference(below, above, of_classes=of_classes), both))
+    _flood(labels, _levels(_compute_difference(below, above, of_classes=of_classes), both))
     seen: npt.NDArray[np.bool_] = labels == _ABOVE
     return seen
 
 
-def _difference(below: Patch, above: Patch, *, of_classes: bool) -> npt.NDArray[np.float32]:
+def _compute_difference(below: Patch, above: Patch, *, of_classes: bool) -> npt.NDArray[np.float32]:
     if of_classes:
         return np.asarray((below.data != above.data).any(axis=0), np.float32)
     total = np.zeros(below.valid.shape, np.float32)

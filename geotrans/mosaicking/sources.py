@@ -147,7 +147,7 @@ def read_sources(
             advance(1)
     if failures:
         raise SceneError(
-            f"{len(failures)} of {len(paths)} tiles cannot be opened: {some(failures, '; ')}; "
+            f"{len(failures)} of {len(paths)} tiles cannot be opened: {list_some(failures, '; ')}; "
             "mend them or leave them out"
         )
     if located:
@@ -197,7 +197,7 @@ def _check_kinds(kinds: Mapping[tuple[str, ...], Sequence[str]]) -> None:
         if what == "band names":  # Bands without names are taken by position.
             groups.pop("", None)
         if len(groups) > 1:
-            told = "; ".join(f"{value}: {some(paths)}" for value, paths in groups.items())
+            told = "; ".join(f"{value}: {list_some(paths)}" for value, paths in groups.items())
             raise BandError(
                 f"the tiles differ in {what}, so they cannot be one raster: {told}; make a mosaic "
                 "of each kind, or bring them to one kind first"
@@ -209,18 +209,18 @@ def _check_located(items: Sequence[Source]) -> None:
     lost = [one.path for one in items if one.crs_wkt is None and one.geobox.affine.is_identity]
     if lost:
         raise SceneError(
-            f"{len(lost)} of {len(items)} tiles do not say where they lie: {some(lost)}; give the "
-            f"{option('plan')} they were cut by, or a world file beside each"
+            f"{len(lost)} of {len(items)} tiles do not say where they lie: {list_some(lost)}; "
+            f"give the {option('plan')} they were cut by, or a world file beside each"
         )
     without = [one.path for one in items if one.crs_wkt is None]
     if without and len(without) < len(items):
         raise SceneError(
-            f"{len(without)} of {len(items)} tiles have no CRS: {some(without)}; give them the "
-            "one they are in first"
+            f"{len(without)} of {len(items)} tiles have no CRS: {list_some(without)}; give them "
+            "the one they are in first"
         )
 
 
-def some(words: Sequence[str], separator: str = ", ") -> str:
+def list_some(words: Sequence[str], separator: str = ", ") -> str:
     """A few of many words, and how many are not told."""
     more = len(words) - _TOLD
     told = separator.join(words[:_TOLD])

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geotrans.errors import SceneError
 from geotrans.grid import Tile, TilePlan, Window, make_geobox, window_geobox
-from geotrans.mosaicking.placement import Placed
-from geotrans.mosaicking.sources import Source, some
+from geotrans.mosaicking.placement import PlacedRaster
+from geotrans.mosaicking.sources import Source, list_some
 
 PLAN, PARQUET, VALID = "plan.json", "plan.parquet", "valid.gtiff"
 
@@ -155,26 +155,28 @@ def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
             foreign.append(path)
     if foreign:
         raise SceneError(
-            f"{len(foreign)} of {len(paths)} files are no tile of the plan: {some(foreign)}; a "
-            "tile's name, such as r00000_c00001, must stand in the name of its file"
+            f"{len(foreign)} of {len(paths)} files are no tile of the plan: {list_some(foreign)}; "
+            "a tile's name, such as r00000_c00001, must stand in the name of its file"
         )
     twice = [f"{name} ({', '.join(same)})" for name, same in found.items() if len(same) > 1]
     if twice:
         raise SceneError(
-            f"{len(twice)} tiles of the plan are there more than once: {some(twice)}; give one "
-            "file of each"
+            f"{len(twice)} tiles of the plan are there more than once: {list_some(twice)}; give "
+            "one file of each"
         )
     wanted = [name for name in tileset.tiles if name not in tileset.empty]
     missing = [name for name in wanted if name not in found]
     if missing:
         raise SceneError(
-            f"{len(missing)} of the {len(wanted)} tiles of the plan are missing: {some(missing)}; "
-            "give all of them"
+            f"{len(missing)} of the {len(wanted)} tiles of the plan are missing: "
+            f"{list_some(missing)}; give all of them"
         )
     return {name: same[0] for name, same in found.items()}
 
 
-def place_tiles(tileset: TileSet, sources: Mapping[str, Source]) -> tuple[int, tuple[Placed, ...]]:
+def place_tiles(
+    tileset: TileSet, sources: Mapping[str, Source]
+) -> tuple[int, tuple[PlacedRaster, ...]]:
     """Where the core of each tile goes, whatever its file says about that.
 
     Args:
@@ -198,11 +200,11 @@ def place_tiles(tileset: TileSet, sources: Mapping[str, Source]) -> tuple[int, t
         wrong = [path for ratio, paths in others for path in paths] or list(scales[scale])
         raise SceneError(
             f"{len(wrong)} of {len(sources)} tiles have another size than the plan says: "
-            f"{some(wrong)}; tiles must keep their size, or all grow by one whole factor"
+            f"{list_some(wrong)}; tiles must keep their size, or all grow by one whole factor"
         )
     whole, area = round(scale), tileset.tile_plan.area
     return whole, tuple(
-        Placed(
+        PlacedRaster(
             sources[name].path,
             core.relative_to(area).scaled(whole),
             ((core.col_off - window.col_off) * whole, (core.row_off - window.row_off) * whole),

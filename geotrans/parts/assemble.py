@@ -12,9 +12,9 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from geotrans.grid import Tile, Window
-from geotrans.parts.canvas import Canvas
 from geotrans.parts.layout import LayoutBand
-from geotrans.parts.parts import Parts, block_px
+from geotrans.parts.parts import Parts, choose_block_px
+from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
 # What GDAL calls the types of a GeoTIFF.
@@ -32,7 +32,7 @@ _DTYPES = {
 _XMP = "{XMP packet}"
 
 
-def has_gaps(canvas: Canvas, parts: Parts) -> bool:
+def has_gaps(canvas: RasterJob, parts: Parts) -> bool:
     """Whether any pixel of the finished parts is invalid."""
     if not canvas.scene.maskable:
         return False
@@ -45,7 +45,7 @@ def has_gaps(canvas: Canvas, parts: Parts) -> bool:
     return False
 
 
-def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
+def read_parts(canvas: RasterJob, parts: Parts, window: Window) -> Patch:
     """Pixels of the product out of the parts that hold them, which must be finished.
 
     Args:
@@ -61,7 +61,7 @@ def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
     fill = 0 if layout.nodata is None else layout.nodata
     data = np.full((len(layout.bands), *window.shape), fill, layout.dtype)
     valid = np.full(window.shape, not has_mask)
-    for tile in tiles_meeting(canvas, window):
+    for tile in find_tiles(canvas, window):
         if parts.is_empty(tile):
             continue
         place = canvas.place(tile)
@@ -77,7 +77,7 @@ def read_parts(canvas: Canvas, parts: Parts, window: Window) -> Patch:
     return Patch(data, valid)
 
 
-def tiles_meeting(canvas: Canvas, window: Window) -> list[Tile]:
+def find_tiles(canvas: RasterJob, window: Window) -> list[Tile]:
     """Tiles whose cores share pixels with a window of the product."""
     plan = canvas.plan
     rows = [r for r in range(plan.n_rows) if _meets(canvas.place(plan.tile(r, 0)), window, axis=0)]
@@ -92,7 +92,7 @@ def _meets(place: Window, window: Window, *, axis: int) -> bool:
 
 
 def write_vrt(
-    canvas: Canvas, parts: Parts, *, tags: Mapping[str, str], xmp: str, is_masked: bool
+    canvas: RasterJob, parts: Parts, *, tags: Mapping[str, str], xmp: str, is_masked: bool
 ) -> Path:
     """Describe the mosaic of all parts.
 
@@ -132,7 +132,7 @@ def write_vrt(
 
 def _add_band(
     root: ET.Element,
-    canvas: Canvas,
+    canvas: RasterJob,
     parts: Parts,
     tiles: list[Tile],
     *,
@@ -162,7 +162,7 @@ def _add_band(
 
 
 def _add_source(
-    element: ET.Element, canvas: Canvas, parts: Parts, tile: Tile, *, band: str
+    element: ET.Element, canvas: RasterJob, parts: Parts, tile: Tile, *, band: str
 ) -> None:
     place = canvas.place(tile)
     source = _add(element, "SimpleSource")
@@ -176,8 +176,8 @@ def _add_source(
         RasterXSize=size["xSize"],
         RasterYSize=size["ySize"],
         DataType="Byte" if band.startswith("mask") else _DTYPES[canvas.layout.dtype],
-        BlockXSize=str(block_px(place.width)),
-        BlockYSize=str(block_px(place.height)),
+        BlockXSize=str(choose_block_px(place.width)),
+        BlockYSize=str(choose_block_px(place.height)),
     )
     _add(source, "SrcRect", xOff="0", yOff="0", **size)
     _add(source, "DstRect", xOff=str(place.col_off), yOff=str(place.row_off), **size)

@@ -82,7 +82,7 @@ class Layout:
         data = np.ascontiguousarray(data, self.dtype)
         nodata = data.dtype.type(0 if self.nodata is None else self.nodata)
         if self.nodata is not None:
-            data[data == nodata] = _beside(nodata)
+            data[data == nodata] = _read_class_names(nodata)
         if not valid.all():
             data[:, ~valid] = nodata
         return Patch(data, valid)
@@ -114,7 +114,9 @@ def product_layout(
         wanted.name: found for wanted, found in zip(spec.source, scene.select(bands), strict=True)
     }
     layout_bands = []
-    for target, color in zip(spec.target, color_names([b.name for b in spec.target]), strict=True):
+    for target, color in zip(
+        spec.target, guess_color_names([b.name for b in spec.target]), strict=True
+    ):
         source = carried.get(target.name)
         if target.dtype == "source" and source is not None:
             # Stored values of the same kind as the source's mean the same.
@@ -133,14 +135,14 @@ def product_layout(
     )
 
 
-def color_names(names: Sequence[str]) -> list[str]:
+def guess_color_names(names: Sequence[str]) -> list[str]:
     """Colour interpretation of bands by name; GeoTIFF knows colours only as the first three."""
     if tuple(names[:3]) == _COLORS:
         return [*_COLORS, *("undefined" for _ in names[3:])]
     return ["gray" if i == 0 else "undefined" for i in range(len(names))]
 
 
-def _beside(value: Any) -> Any:
+def _read_class_names(value: Any) -> Any:
     """The value of the same type next to `value`, upwards if there is one."""
     dtype = np.asarray(value).dtype
     if np.issubdtype(dtype, np.inexact):

@@ -24,7 +24,7 @@ from rasterio.io import MemoryFile
 
 from geotrans.errors import OutputError, option
 from geotrans.grid import Tile, TilePlan, window_geobox
-from geotrans.parts.canvas import Canvas
+from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
 _RUN, _SCRATCH = "run.json", "whole-"
@@ -53,7 +53,7 @@ _claim: ContextVar[Path | None] = ContextVar("claim", default=None)
 
 
 @contextmanager
-def wanted_while(claim: Path | None) -> Iterator[None]:
+def claim_parts(claim: Path | None) -> Iterator[None]:
     """Products are begun for a run that wants them while this file is there; see `Parts`."""
     token = _claim.set(claim)
     try:
@@ -90,7 +90,7 @@ class Parts:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def begin(self, canvas: Canvas, *, overwrite: bool) -> None:
+    def begin(self, canvas: RasterJob, *, overwrite: bool) -> None:
         """Make the folder ready for a run: a new one, or one that holds parts of the same run.
 
         Args:
@@ -105,8 +105,9 @@ class Parts:
             found = {}
         if found is not None and found != asked:
             if not overwrite:
+                difference = _describe_difference(found, asked)
                 raise OutputError(
-                    f"{self.folder} holds parts of another run ({_difference(found, asked)}); "
+                    f"{self.folder} holds parts of another run ({difference}); "
                     "finish that one with its own options, or discard them with "
                     f"{option('overwrite', True)}"
                 )
@@ -128,7 +129,7 @@ class Parts:
         """File of a tile that holds something valid."""
         return self.folder / f"r{tile.row:05d}_c{tile.col:05d}.tif"
 
-    def write(self, canvas: Canvas, tile: Tile, patch: Patch | None) -> None:
+    def write(self, canvas: RasterJob, tile: Tile, patch: Patch | None) -> None:
         """Write a finished tile.
 
         Args:
@@ -150,7 +151,7 @@ class Parts:
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    def finished(self, canvas: Canvas) -> set[tuple[int, int]]:
+    def finished(self, canvas: RasterJob) -> set[tuple[int, int]]:
         """Cells of the plan whose tiles are here and whole."""
         return {
             (tile.row, tile.col)
@@ -174,13 +175,13 @@ class Parts:
             yield Path(made)
 
     @property
-    def is_wanted(self) -> bool:
+    def is_claimed(self) -> bool:
         """Whether the run that wanted them is not over."""
         return self._claim is None or self._claim.exists()
 
-    def check_wanted(self) -> None:
+    def check_claim(self) -> None:
         """Raise an OutputError if nobody wants more of them."""
-        if not self.is_wanted:
+        if not self.is_claimed:
             raise OutputError(f"the run that wanted {self.folder} is over")
 
     def discard(self) -> None:
@@ -197,7 +198,7 @@ class Parts:
         temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"
         try:
             temporary.write_bytes(content)
-            self.check_wanted()
+            self.check_claim()
             temporary.replace(self.folder / name)
         except OSError:
             with suppress(OSError):
@@ -205,7 +206,7 @@ class Parts:
             raise
 
 
-def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
+def read_plan(recorded: Mapping[str, Any]) -> TilePlan | None:
     """The tile plan of a recorded run; None if it cannot be read."""
     try:
         return TilePlan.from_json(json.dumps(recorded["tiles"]))
@@ -213,7 +214,7 @@ def plan_of(recorded: Mapping[str, Any]) -> TilePlan | None:
         return None
 
 
-def _encode(canvas: Canvas, tile: Tile, patch: Patch) -> bytes:
+def _encode(canvas: RasterJob, tile: Tile, patch: Patch) -> bytes:
     """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
     geobox = window_geobox(canvas.geobox, canvas.place(tile))
     height, width = geobox.shape
@@ -222,8 +223,8 @@ def _encode(canvas: Canvas, tile: Tile, patch: Patch) -> bytes:
         **(_FLAT if canvas.is_flat else {}),
         "height": height,
         "width": width,
-        "blockxsize": block_px(width),
-        "blockysize": block_px(height),
+        "blockxsize": choose_block_px(width),
+        "blockysize": choose_block_px(height),
         "count": len(patch.data),
         "dtype": canvas.layout.dtype,
         "crs": canvas.scene.crs_wkt,
@@ -238,7 +239,7 @@ def _encode(canvas: Canvas, tile: Tile, patch: Patch) -> bytes:
         return bytes(memory.getbuffer())
 
 
-def block_px(size: int) -> int:
+def choose_block_px(size: int) -> int:
     """Edge of the blocks of a part, px: TIFF wants multiples of 16."""
     return min(_BLOCK_PX, -(-size // 16) * 16)
 
@@ -257,7 +258,7 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
         return False
 
 
-def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
+def _describe_difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
     """What tells two runs apart, in one line."""
     if not found:
         return "its run.json cannot be read"

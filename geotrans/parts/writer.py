@@ -48,7 +48,7 @@ class Writer(ABC):
 
     @property
     @abstractmethod
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Tiles read, made or written at a time in one process."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Writer(ABC):
         """Time a network has worked in this process, s."""
         return 0.0
 
-    def settled(self, n_threads: int, *, claim: Path) -> Self:
+    def for_worker(self, n_threads: int, *, claim: Path) -> Self:
         """The same in a worker that may use so many threads; wanted while `claim` is there."""
         return replace(self, parts=Parts(claim.parent, claim=claim))
 

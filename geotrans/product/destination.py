@@ -11,7 +11,7 @@ from typing import Self
 from geotrans.errors import OutputError, UsageError, option
 from geotrans.product.cog.driver import publish
 from geotrans.product.preview import Preview, preview_path
-from geotrans.product.upload import Target, deliver
+from geotrans.product.upload import Target, upload_with_sidecars
 from geotrans.scene import Scene
 
 # No picture gets smaller than this share of its pixels' bytes, parts and product together; less
@@ -87,7 +87,7 @@ class Destination:
         if preview is not None:
             picture = whole.with_suffix(".png")
             preview.write(whole, picture)
-        deliver(whole, self.target, picture=picture)
+        upload_with_sidecars(whole, self.target, picture=picture)
 
     def write_preview(self, preview: Preview | None) -> None:
         """Write the picture beside a product of this machine."""

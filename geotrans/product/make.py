@@ -11,7 +11,7 @@ from pathlib import Path
 from geotrans.errors import GeotransError, SceneError, message_of
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.run import run_cells
-from geotrans.parts import Canvas, Parts
+from geotrans.parts import Parts, RasterJob
 from geotrans.parts.assemble import has_gaps, write_vrt
 from geotrans.parts.writer import Receipt, Writer
 from geotrans.product.cog.driver import write_cog
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Done:
+class MadeTiles:
     """How the tiles of a product came about.
 
     Attributes:
@@ -48,7 +48,7 @@ def make_product(
     get_cluster: Callable[[], Cluster | None],
     progress: Progress,
     preview: Preview | None = None,
-) -> Done:
+) -> MadeTiles:
     """Make the tiles that are not there yet, and the product.
 
     Args:
@@ -78,13 +78,13 @@ def make_product(
                 is_masked = canvas.layout.nodata is None and has_gaps(canvas, parts)
                 virtual = write_vrt(canvas, parts, tags=tags, xmp=xmp, is_masked=is_masked)
                 write_cog(virtual, whole, options)
-        parts.check_wanted()
+        parts.check_claim()
         destination.deliver(whole, preview)
     return done
 
 
 @contextmanager
-def open_parts(path: Path, canvas: Canvas, *, overwrite: bool) -> Iterator[Parts]:
+def open_parts(path: Path, canvas: RasterJob, *, overwrite: bool) -> Iterator[Parts]:
     """The folder of a product's finished tiles: gone with success, kept if the run ends early.
 
     Args:
@@ -94,7 +94,7 @@ def open_parts(path: Path, canvas: Canvas, *, overwrite: bool) -> Iterator[Parts
     """
     parts = Parts.beside(path)
     parts.begin(canvas, overwrite=overwrite)
-    with keeping(parts, canvas):
+    with keep_parts_on_error(parts, canvas):
         yield parts
     parts.discard()
 
@@ -106,7 +106,7 @@ def _make_tiles(
     label: str,
     get_cluster: Callable[[], Cluster | None],
     progress: Progress,
-) -> Done:
+) -> MadeTiles:
     canvas, parts = work.canvas, work.parts
     finished = parts.finished(canvas)
     if finished:
@@ -130,18 +130,18 @@ def _make_tiles(
         run_cells(work, [(tile.row, tile.col) for tile in missing], cluster=cluster, done=done)
     if all(parts.is_empty(tile) for tile in canvas.plan):
         raise SceneError(f"{canvas.scene.name} holds no valid pixel there; nothing to write")
-    return Done(len(finished), sum(network_s.values()))
+    return MadeTiles(len(finished), sum(network_s.values()))
 
 
 @contextmanager
-def keeping(parts: Parts, canvas: Canvas) -> Iterator[None]:
+def keep_parts_on_error(parts: Parts, canvas: RasterJob) -> Iterator[None]:
     """Say what is kept when a run ends early, and keep nothing where there is nothing."""
     try:
         yield
     except (GeotransError, KeyboardInterrupt) as error:
         n_kept = len(parts.finished(canvas)) if any(parts.folder.glob("r*.tif")) else 0
         if n_kept == 0:
-            if parts.is_wanted:  # Else a later run may just have begun there.
+            if parts.is_claimed:  # Else a later run may just have begun there.
                 parts.discard()
             raise
         said = message_of(error) or "interrupted"

@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 from geotrans.errors import OutputError, option
 from geotrans.grid import Window
 from geotrans.runtime.files import write_whole
-from geotrans.runtime.threads import aside, heard
+from geotrans.runtime.threads import run_in_thread, wait_interruptibly
 from geotrans.scene import Patch, Scene, expand_palette, open_scene
 
 # Longer edge of each picture, and the gap between them, px.
@@ -44,7 +44,9 @@ class Preview:
     def look(self) -> Future[npt.NDArray[np.uint8]]:
         """Begin to read the source, which may have no overviews, while this thread goes on."""
         if self._seen is None:
-            self._seen = aside(partial(picture, self._source, window=self._area), name="preview")
+            self._seen = run_in_thread(
+                partial(render_picture, self._source, window=self._area), name="preview"
+            )
         return self._seen
 
     def write(self, product: Path, path: Path) -> None:
@@ -56,8 +58,8 @@ class Preview:
         """
         seen = self.look()
         with open_scene(product) as made:
-            right = picture(made)
-        side_by_side([heard(seen), right]).save(path)
+            right = render_picture(made)
+        join_pictures([wait_interruptibly(seen), right]).save(path)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Picture:
         return f"<Picture of {width} x {height} px>"
 
 
-def show(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Picture:
+def show_side_by_side(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Picture:
     """Scenes side by side, those of one type in one stretch.
 
     Args:
@@ -102,10 +104,10 @@ def show(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Picture:
         max_px: Longer edge of each, px.
     """
     patches = [colors_of(scene, max_px=max_px) for scene in scenes]
-    return side_by_side([rgba(patch, limits_among(patch, patches)) for patch in patches])
+    return join_pictures([rgba(patch, limits_among(patch, patches)) for patch in patches])
 
 
-def side_by_side(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
+def join_pictures(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
     """Pictures `(4, H, W)` from left to right, a gap between them."""
     height = max(one.shape[1] for one in pictures)
     width = sum(one.shape[2] + _GAP_PX for one in pictures) - _GAP_PX
@@ -117,7 +119,7 @@ def side_by_side(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
     return Picture(canvas)
 
 
-def picture(
+def render_picture(
     scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX
 ) -> npt.NDArray[np.uint8]:
     """A scene as a small colour picture.
@@ -150,7 +152,7 @@ def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_
         Stored values of three bands or one.
     """
     scene = expand_palette(scene)
-    return scene.overview(max_px, _shown(scene), window=window)
+    return scene.overview(max_px, _to_display(scene), window=window)
 
 
 def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
@@ -193,7 +195,7 @@ def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.
     return np.concatenate([np.broadcast_to(colors, (3, *patch.valid.shape)), alpha[None]])
 
 
-def _shown(scene: Scene) -> tuple[int, ...]:
+def _to_display(scene: Scene) -> tuple[int, ...]:
     by_color = {band.common_name or band.colorinterp: band.index for band in scene.bands}
     if all(color in by_color for color in _COLORS):
         return tuple(by_color[color] for color in _COLORS)

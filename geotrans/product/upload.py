@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from geotrans.errors import OutputError, UsageError, option
-from geotrans.runtime.threads import aside
+from geotrans.runtime.threads import run_in_thread
 from geotrans.scene.access.stores import SCHEMES, open_store
 from geotrans.scene.access.urls import redact, without_secrets
 
@@ -50,7 +50,7 @@ class Target:
         """
         if not isinstance(out, str) or "://" not in out:
             return None
-        parts = _checked(out)
+        parts = _parse_url(out)
         if not parts.netloc or not parts.path.strip("/") or parts.path.endswith("/"):
             raise UsageError(f"{without_secrets(out)} names no product; give s3://bucket/key.tif")
         return cls(out)
@@ -64,7 +64,7 @@ class Target:
         """
         if not isinstance(out, str) or "://" not in out:
             return None
-        if not _checked(out).netloc:
+        if not _parse_url(out).netloc:
             raise UsageError(f"{without_secrets(out)} names no bucket; give s3://bucket/prefix")
         return cls(out.rstrip("/"))
 
@@ -197,7 +197,7 @@ class Target:
             )  # fmt: skip
 
         # It works without looking up; waiting here keeps Ctrl-C working.
-        uploaded = aside(upload, name="upload")
+        uploaded = run_in_thread(upload, name="upload")
         try:
             while wait([uploaded], _LOOK_S).not_done:
                 check()
@@ -227,7 +227,7 @@ class Target:
         return OutputError(f"{self.url} cannot be {what}: {reason}")
 
 
-def _checked(out: str) -> SplitResult:
+def _parse_url(out: str) -> SplitResult:
     """The parts of a URL to which something can be uploaded."""
     parts, shown = urlsplit(out), without_secrets(out)
     if parts.scheme not in SCHEMES:
@@ -243,7 +243,7 @@ def _checked(out: str) -> SplitResult:
     return parts
 
 
-def deliver(whole: Path, target: Target, *, picture: Path | None) -> None:
+def upload_with_sidecars(whole: Path, target: Target, *, picture: Path | None) -> None:
     """Upload a finished product, and what belongs beside it; the product comes last.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from geotrans.errors import ConfigError, nearest
+from geotrans.errors import ConfigError, suggest
 
 
 def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
     if not isinstance(content, dict):
         raise ConfigError(f"{path} has no section 'data:', nor any other")
     for override in overrides:
-        _override(content, override)
+        _apply_override(content, override)
     return content
 
 
-def validated[Model: BaseModel](model: type[Model], value: Any, *, where: str) -> Model:
+def validate_section[Model: BaseModel](model: type[Model], value: Any, *, where: str) -> Model:
     """A model from plain values.
 
     Raises:
@@ -47,10 +47,10 @@ def validated[Model: BaseModel](model: type[Model], value: Any, *, where: str) -
     except ValidationError as error:
         # An unknown key is often the misspelt form of a missing one, so it is told first.
         problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-        raise ConfigError(f"{where}{_told(model, problems[0])}") from error
+        raise ConfigError(f"{where}{_describe_problem(model, problems[0])}") from error
 
 
-def _override(content: dict[str, Any], text: str) -> None:
+def _apply_override(content: dict[str, Any], text: str) -> None:
     keys, found, value = text.partition("=")
     if not found:
         raise ConfigError(f"override '{text}' has no '='; write it as section.key=value")
@@ -68,23 +68,23 @@ def _override(content: dict[str, Any], text: str) -> None:
         raise ConfigError(f"override '{text}' is not YAML after '='") from error
 
 
-def _told(model: type[BaseModel], problem: Any) -> str:
+def _describe_problem(model: type[BaseModel], problem: Any) -> str:
     # Tags of discriminated unions, in brackets, stand in the location but not in the file.
     location = [str(part) for part in problem["loc"] if not str(part).startswith("(")]
     where = "".join(f".{part}" for part in location)
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
         return f"{where}: {message}"
-    known = sorted({name for part in _models(model) for name in part.model_fields})
-    return f"{where}: unknown key{nearest(location[-1], known)}"
+    known = sorted({name for part in _find_models(model) for name in part.model_fields})
+    return f"{where}: unknown key{suggest(location[-1], known)}"
 
 
-def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+def _find_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """A model and the models its fields hold."""
     yield model
     pending: list[Any] = [field.annotation for field in model.model_fields.values()]
     while pending:
         annotation = pending.pop()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _models(annotation)
+            yield from _find_models(annotation)
         pending.extend(getattr(annotation, "__args__", ()))

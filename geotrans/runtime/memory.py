@@ -26,7 +26,7 @@ _ROUND = 16
 _windows = itertools.count(1)
 
 
-def hand_back_now_and_then() -> None:
+def trim_heap_periodically() -> None:
     """Hand back what is free once in a while; called after every window.
 
     Pieces of freed blocks that fit nothing add up: a whole city took a tenth more than its part.

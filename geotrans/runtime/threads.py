@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 _LISTEN_S = 0.2
 
 
-def aside[T](function: Callable[[], T], *, name: str = "aside") -> Future[T]:
+def run_in_thread[T](function: Callable[[], T], *, name: str = "aside") -> Future[T]:
     """Call something, which may never return, while this thread goes on.
 
     Args:
@@ -29,7 +29,7 @@ def aside[T](function: Callable[[], T], *, name: str = "aside") -> Future[T]:
     return called
 
 
-def heard[T](called: Future[T]) -> T:
+def wait_interruptibly[T](called: Future[T]) -> T:
     """What a call returns; Ctrl-C ends the waiting."""
     while wait([called], _LISTEN_S).not_done:
         pass

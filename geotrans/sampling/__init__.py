@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geotrans.sampling.regions import Regions
     from geotrans.sampling.samplers import GridWindows, RandomWindows, SceneWindow
     from geotrans.sampling.splits import block_regions, check_disjoint, polygon_regions
-    from geotrans.sampling.tiling import ensure_cache, tile
+    from geotrans.sampling.tiling import ensure_cache, write_patches
     from geotrans.sampling.unpaired import SceneCollection, UnpairedWindows
     from geotrans.sampling.writing import CachedPatch, write_cache
 
@@ -36,7 +36,7 @@ _HOMES = {
     "ensure_cache": "tiling",
     "load_data_config": "config",
     "polygon_regions": "splits",
-    "tile": "tiling",
+    "write_patches": "tiling",
     "write_cache": "writing",
 }
 
@@ -59,8 +59,8 @@ __all__ = [
     "ensure_cache",
     "load_data_config",
     "polygon_regions",
-    "tile",
     "write_cache",
+    "write_patches",
 ]
 
 

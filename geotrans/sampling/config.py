@@ -29,8 +29,8 @@ from pydantic import (
     model_validator,
 )
 
-from geotrans.errors import ConfigError, SamplingError, nearest
-from geotrans.runtime.config import read_sections, validated
+from geotrans.errors import ConfigError, SamplingError, suggest
+from geotrans.runtime.config import read_sections, validate_section
 
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average"]
 
@@ -90,7 +90,7 @@ class RasterSide(_Strict):
             if self.bands is not None and name not in self.bands:
                 raise ValueError(
                     f"derive makes the band '{name}', and bands does not ask for it"
-                    f"{nearest(name, map(str, self.bands))}"
+                    f"{suggest(name, map(str, self.bands))}"
                 )
         return self
 
@@ -397,4 +397,4 @@ def load_data_config(path: str | Path, overrides: Sequence[str] = ()) -> DataCon
     content = read_sections(path, overrides)
     if not isinstance(content.get("data"), dict):
         raise ConfigError(f"{path} has no section 'data:'; it says which pairs to read")
-    return validated(DataConfig, content["data"], where=f"{path}: data")
+    return validate_section(DataConfig, content["data"], where=f"{path}: data")

@@ -10,7 +10,7 @@ from geotrans.grid import Window, window_geobox
 from geotrans.sampling.cache import PatchRecord
 from geotrans.sampling.config import DataConfig
 from geotrans.sampling.domains import Domain, DomainScene
-from geotrans.sampling.matching import ScenePair, Skipped, key
+from geotrans.sampling.matching import ScenePair, Skipped, match_key
 from geotrans.sampling.pairs import PairedData
 from geotrans.sampling.reading import PairReader
 from geotrans.sampling.windows import grid_windows
@@ -101,7 +101,7 @@ class PairCutter:
                 )
 
 
-def domain_patches(
+def cut_domain(
     domain: Domain, config: DataConfig, split: str, begin: Begin
 ) -> Iterator[CachedWindow]:
     """Windows of one side of an unpaired split, scene by scene.
@@ -116,8 +116,8 @@ def domain_patches(
     advance = begin(f"{split} {domain.name}", len(drawn))
     failed = Skipped("scenes that cannot be read")
     for scene, windows in by_scene.values():
-        place = key(config.place, scene.scene.name) or scene.scene.name
-        group = "" if config.group is None else key(config.group, scene.scene.name) or ""
+        place = match_key(config.place, scene.scene.name) or scene.scene.name
+        group = "" if config.group is None else match_key(config.group, scene.scene.name) or ""
         try:
             for window in windows:
                 values, valid, _ = scene.side.read(window)

@@ -21,7 +21,7 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.sampling.config import DataConfig
 from geotrans.sampling.ground import common_crs, outline, project
-from geotrans.sampling.matching import find_files, key, match_scenes, open_scenes
+from geotrans.sampling.matching import find_files, match_key, match_scenes, open_scenes
 from geotrans.sampling.pairs import PairedData
 from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
 from geotrans.scene.base import Scene
@@ -184,7 +184,7 @@ class PairedScenes(GeoDataset):
             IndexError: If no scene lies there.
             SceneError: If a file cannot be read.
         """
-        scene, window, core = located(self, index)
+        scene, window, core = is_georeferenced(self, index)
         reader = self.readers[scene]
         patch = reader.read(window)
         a = window_geobox(reader.geobox, window).affine
@@ -209,7 +209,7 @@ def _is_drawn(side: Any) -> bool:
     return hasattr(side, "draw")
 
 
-def located(dataset: Any, index: Any) -> tuple[int, Window, Window]:
+def is_georeferenced(dataset: Any, index: Any) -> tuple[int, Window, Window]:
     """Scene, window and core that an index into a dataset of scenes means.
 
     Raises:
@@ -257,7 +257,7 @@ def scene_times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalInd
         if pattern is None:
             spans.append((pd.Timestamp.min, pd.Timestamp.max))
             continue
-        text = key(re.compile(pattern), name) or ""
+        text = match_key(re.compile(pattern), name) or ""
         digits = re.sub(r"\D", "", text)
         if len(digits) not in formats:
             raise SamplingError(

@@ -102,7 +102,7 @@ class Domain:
             usable = sum(scene.placements.n_px for scene in self.scenes)
             n_windows = max(1, usable // (height * width))
         drawn = []
-        for number, count in enumerate(_dealt(n_windows, self.shares)):
+        for number, count in enumerate(_deal(n_windows, self.shares)):
             drawn += list(self._drawn_from(number, count))
         return drawn
 
@@ -266,7 +266,7 @@ def _shares(
     return [share / sum(shares) for share in shares]
 
 
-def _dealt(n: int, shares: Sequence[float]) -> list[int]:
+def _deal(n: int, shares: Sequence[float]) -> list[int]:
     """Whole numbers in proportion to shares, `n` together."""
     exact = np.array(shares) * n
     counts = np.floor(exact).astype(int)

@@ -116,7 +116,7 @@ def match_scenes(
     return pairs
 
 
-def key(pattern: re.Pattern[str] | None, name: str) -> str | None:
+def match_key(pattern: re.Pattern[str] | None, name: str) -> str | None:
     """What a pattern finds in a name: its groups joined by `_`, else all of it; None if nothing."""
     if pattern is None:
         return name
@@ -127,13 +127,13 @@ def key(pattern: re.Pattern[str] | None, name: str) -> str | None:
     return "_".join(groups) if groups else match.group()
 
 
-def required_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> str:
+def require_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> str:
     """The same, for a name that the pattern must fit.
 
     Raises:
         ConfigError: If it does not.
     """
-    found = key(pattern, name)
+    found = match_key(pattern, name)
     if found is None:
         assert pattern is not None
         raise ConfigError(f"data.{option}: '{pattern.pattern}' finds nothing in '{name}'")
@@ -167,7 +167,7 @@ class Skipped:
 def _by_name(others: Sequence[Scene], pattern: re.Pattern[str]) -> Callable[[Scene], Scene | None]:
     found: dict[str, Scene] = {}
     for scene in others:
-        name = key(pattern, scene.name)
+        name = match_key(pattern, scene.name)
         if name is None:
             continue
         if name in found:
@@ -176,7 +176,7 @@ def _by_name(others: Sequence[Scene], pattern: re.Pattern[str]) -> Callable[[Sce
                 f"'{scene.name}'; it must tell the scenes of one side apart"
             )
         found[name] = scene
-    return lambda grid: found.get(key(pattern, grid.name) or "")
+    return lambda grid: found.get(match_key(pattern, grid.name) or "")
 
 
 def _by_ground(others: Sequence[Scene]) -> Callable[[Scene], Scene | None]:

@@ -25,7 +25,7 @@ from geotrans.sampling.matching import (
     find_files,
     match_scenes,
     open_scenes,
-    required_key,
+    require_key,
 )
 from geotrans.sampling.reading import ClassSide, DrawnSide, PairReader, Renderer, SceneSide
 from geotrans.sampling.regions import Regions
@@ -130,10 +130,10 @@ def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
         ScenePair(
             grid=scene,
             other=partner,
-            place=required_key(config.place, scene.name, option="place"),
+            place=require_key(config.place, scene.name, option="place"),
             group=""
             if config.group is None
-            else required_key(config.group, scene.name, option="group"),
+            else require_key(config.group, scene.name, option="group"),
         )
         for scene, partner in matched
     ]

@@ -17,8 +17,8 @@ from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import as_dtype, to_units
-from geotrans.scene.views.classes import ClassValue, class_values, found_values
-from geotrans.scene.views.warped import on_grid
+from geotrans.scene.views.classes import ClassValue, class_values, find_values
+from geotrans.scene.views.warped import warp_to_grid
 
 if TYPE_CHECKING:
     from geotrans.maps.renderer import Drawing
@@ -113,7 +113,7 @@ class SceneSide:
         for i, word in enumerate(wanted or ()):
             if isinstance(word, str):
                 names[i] = word
-        return cls(on_grid(scene, geobox, resampling=resampling), bands, tuple(names), units)
+        return cls(warp_to_grid(scene, geobox, resampling=resampling), bands, tuple(names), units)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -221,7 +221,7 @@ class ClassSide:
                 f"{scene.dtype} and {'no' if classes is None else 'some'} class names or colours; "
                 "give an 8-bit raster with a colour table, as geotrans label writes it"
             )
-        return cls(on_grid(scene, geobox, resampling="nearest"), classes)
+        return cls(warp_to_grid(scene, geobox, resampling="nearest"), classes)
 
     def read(self, window: Window) -> tuple[Array, Bools, None]:
         """Class values without holes, and which of them are known.
@@ -231,7 +231,7 @@ class ClassSide:
         """
         known = [one.value for one in self.classes]
         patch = read_padded(self.scene, window, fill_value=known[0], mix=False)
-        if foreign := sorted(set(found_values(patch.data, patch.valid)) - set(known)):
+        if foreign := sorted(set(find_values(patch.data, patch.valid)) - set(known)):
             raise SamplingError(
                 f"{self.scene.name} holds the values {', '.join(map(str, foreign[:8]))}, which its "
                 "colour table and class names do not know; complete them, or make them nodata"
@@ -266,7 +266,7 @@ class PairReader:
         """
         source, source_valid, source_classes = self.source.read(window)
         target, target_valid, target_classes = self.target.read(window)
-        valid = source_valid & target_valid & inside(window, self.geobox)
+        valid = source_valid & target_valid & crop(window, self.geobox)
         classes = target_classes if source_classes is None else source_classes
         return PairPatch(source, target, valid, classes)
 
@@ -277,7 +277,7 @@ class PairReader:
                 side.scene.close()
 
 
-def inside(window: Window, geobox: GeoBox) -> Bools:
+def crop(window: Window, geobox: GeoBox) -> Bools:
     """Which pixels of a window lie in a grid, shape `(H, W)`."""
     held = np.zeros(window.shape, bool)
     part = window.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geotrans.errors import SamplingError, SceneError, nearest
+from geotrans.errors import SamplingError, SceneError, suggest
 from geotrans.sampling.ground import LONLAT, common_crs, metric_crs, metric_crs_of, outline
 from geotrans.sampling.regions import ROUNDING, Regions
 from geotrans.sampling.windows import philox
@@ -102,7 +102,7 @@ def polygon_regions(path: Path, *, attribute: str = "split", gap_m: float = 0.0)
     if attribute not in frame.columns:
         found = [column for column in frame.columns if column != frame.geometry.name]
         raise SamplingError(
-            f"{path} has no column '{attribute}'{nearest(attribute, found)}; it has "
+            f"{path} has no column '{attribute}'{suggest(attribute, found)}; it has "
             f"{', '.join(found) or 'none'}"
         )
     return _regions(frame, frame[attribute].astype(str), gap_m=gap_m)
@@ -160,7 +160,7 @@ def block_regions(
     cells.sort(key=lambda cell: philox(seed, *cell))
     blocks = [_block(*cell, block_m) for cell in cells]
     frame = gpd.GeoDataFrame(geometry=blocks, crs=crs.proj)
-    return _regions(frame, _dealt(len(blocks), shares), gap_m=gap_m)
+    return _regions(frame, _deal(len(blocks), shares), gap_m=gap_m)
 
 
 def _cells(shape: Any, block_m: float) -> list[tuple[int, int]]:
@@ -182,7 +182,7 @@ def _block(row: int, col: int, block_m: float) -> Any:
     return shapely.box(col * block_m, row * block_m, (col + 1) * block_m, (row + 1) * block_m)
 
 
-def _dealt(n_blocks: int, shares: Mapping[str, float]) -> list[str]:
+def _deal(n_blocks: int, shares: Mapping[str, float]) -> list[str]:
     """Name of the split of each block: every split has one, the rest as the shares say."""
     total = sum(shares.values())
     owned = dict.fromkeys(shares, 1)

@@ -26,9 +26,9 @@ from geotrans.sampling.config import (
     Side,
     data_root,
 )
-from geotrans.sampling.cutting import PairCutter, domain_patches
+from geotrans.sampling.cutting import PairCutter, cut_domain
 from geotrans.sampling.domains import Domain, open_domains
-from geotrans.sampling.matching import find_files, key
+from geotrans.sampling.matching import find_files, match_key
 from geotrans.sampling.pairs import PairedData, scene_folders, side_files
 from geotrans.sampling.reading import ClassSide, DrawnSide, SceneSide
 from geotrans.sampling.splits import Footprint, check_disjoint
@@ -37,7 +37,7 @@ from geotrans.sampling.writing import check_free, write_cache
 log = logging.getLogger(__name__)
 
 
-def tile(
+def write_patches(
     config: DataConfig,
     out: str | os.PathLike[str],
     *,
@@ -75,8 +75,8 @@ def tile(
         splits = {split: cutter.patches(split) for split in data.pairs}
         unpaired = {
             split: (
-                domain_patches(source, config, split, begin),
-                domain_patches(target, config, split, begin),
+                cut_domain(source, config, split, begin),
+                cut_domain(target, config, split, begin),
             )
             for split, (source, target) in domains.items()
         }
@@ -109,9 +109,9 @@ def ensure_cache(
         out = config.cache.expanduser()
     if not out.exists():
         log.info("cutting patches into %s", out)
-        return tile(config, out, progress=progress)
+        return write_patches(config, out, progress=progress)
     cache = PatchCache.open(out)
-    if cache.manifest.config != _described(config):
+    if cache.manifest.config != _describe_side(config):
         raise SamplingError(
             f"{out} was cut by another configuration; give another 'data.cache', "
             f"or cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
@@ -149,7 +149,7 @@ def fingerprint(config: DataConfig) -> str:
         for collection in (*split.source, *split.target):
             for entry in collection.files:
                 files.update(find_files(root / entry))
-    digest = hashlib.sha256(json.dumps(_described(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_describe_side(config), sort_keys=True).encode())
     for path in sorted(files):
         try:
             stat = path.stat()
@@ -197,7 +197,7 @@ def _manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) ->
         drawn=drawn,
         style=_style(side) if isinstance(side, MapSide) else None,
         palette=_palette(side) if isinstance(side, MapSide) else None,
-        config=_described(config),
+        config=_describe_side(config),
         fingerprint=fingerprint(config),
     )
 
@@ -216,13 +216,13 @@ def _footprints(
     for split, sides in domains.items():
         scenes = {scene.scene.uri: scene.scene for side in sides for scene in side.scenes}
         found[split] = [
-            Footprint(scene.name, key(config.place, scene.name) or scene.name, scene.geobox)
+            Footprint(scene.name, match_key(config.place, scene.name) or scene.name, scene.geobox)
             for scene in scenes.values()
         ]
     return found
 
 
-def _described(config: DataConfig) -> dict[str, Any]:
+def _describe_side(config: DataConfig) -> dict[str, Any]:
     """What decides the patches, as plain values; not where files lie on this machine."""
     plain: dict[str, Any] = config.model_dump(mode="json", exclude={"root", "cache"})
     if not config.unpaired:

@@ -20,14 +20,14 @@ from geotrans.sampling.datasets import (
     Sample,
     Transforms,
     files_of,
-    located,
+    is_georeferenced,
     scene_times,
     window_tensor,
 )
 from geotrans.sampling.domains import check_apart, window_placements
 from geotrans.sampling.ground import common_crs, outline
 from geotrans.sampling.matching import open_scenes
-from geotrans.sampling.reading import SceneSide, inside
+from geotrans.sampling.reading import SceneSide, crop
 from geotrans.sampling.samplers import RandomWindows, scene_geoboxes
 
 
@@ -102,12 +102,12 @@ class SceneCollection(GeoDataset):
             IndexError: If no scene lies there.
             SceneError: If a file cannot be read.
         """
-        scene, window, core = located(self, index)
+        scene, window, core = is_georeferenced(self, index)
         values, valid, _ = self.sides[scene].read(window)
         a = window_geobox(self.geoboxes[scene], window).affine
         sample: Sample = {
             "image": torch.from_numpy(values.astype(np.float32)),
-            "valid": torch.from_numpy(valid & inside(window, self.geoboxes[scene])),
+            "valid": torch.from_numpy(valid & crop(window, self.geoboxes[scene])),
             "window": window_tensor(window),
             "core": window_tensor(core),
             "scene": torch.tensor(scene),

@@ -73,14 +73,14 @@ def masked_placements(strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, 
     row = n_px = 0
     for strip in strips:
         n_px += int(strip.sum())
-        for fits in _fitting(strip, width):
+        for fits in _clip_runs(strip, width):
             above = np.where(fits, (0 if above is None else above) + 1, 0)
             first, count = _runs(above >= height)
             rows.extend([row - height + 1] * len(first))
             cols.append(first)
             counts.append(count)
             row += 1
-    return _joined(size, rows, cols, counts, n_px)
+    return _join(size, rows, cols, counts, n_px)
 
 
 def valid_placements(
@@ -116,10 +116,10 @@ def valid_placements(
             rows.extend([row - height] * len(first))
             cols.append(first)
             counts.append(count)
-    return _joined(size, rows, cols, counts, n_px)
+    return _join(size, rows, cols, counts, n_px)
 
 
-def _joined(
+def _join(
     size: tuple[int, int], rows: list[int], cols: list[Ints], counts: list[Ints], n_px: int
 ) -> Placements:
     every = np.concatenate(counts) if counts else np.empty(0, np.int64)
@@ -127,7 +127,7 @@ def _joined(
     return Placements(size, np.asarray(rows, np.int64), first, np.cumsum(every), n_px)
 
 
-def _fitting(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray[np.bool_]]:
+def _clip_runs(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray[np.bool_]]:
     """For each row, the columns from which `width` px are allowed, shape `(W - width + 1,)`."""
     if strip.shape[1] < width:
         return iter(np.empty((len(strip), 0), bool))

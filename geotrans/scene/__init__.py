@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from geotrans.scene.bands import match_bands, parse_mapping
     from geotrans.scene.base import Band, Patch, Scene
     from geotrans.scene.open import open_scene
-    from geotrans.scene.padding import FILL_RADIUS, reach, read_padded
+    from geotrans.scene.padding import FILL_RADIUS, padded_extent, read_padded
     from geotrans.scene.radiometry import to_units
     from geotrans.scene.samples import list_samples, open_sample, sample_files
     from geotrans.scene.views.nodata import mark_nodata
     from geotrans.scene.views.pairing import PairedPatch, PairedScene, pair
     from geotrans.scene.views.palette import expand_palette
-    from geotrans.scene.views.warped import on_grid
+    from geotrans.scene.views.warped import warp_to_grid
 
 # Imported on first use: rasterio and pydantic are not needed to print a help text.
 _HOMES = {
@@ -31,12 +31,12 @@ _HOMES = {
     "list_samples": "samples",
     "mark_nodata": "views.nodata",
     "match_bands": "bands",
-    "on_grid": "views.warped",
+    "warp_to_grid": "views.warped",
     "open_sample": "samples",
     "open_scene": "open",
     "pair": "views.pairing",
     "parse_mapping": "bands",
-    "reach": "padding",
+    "padded_extent": "padding",
     "read_padded": "padding",
     "sample_files": "samples",
     "to_units": "radiometry",
@@ -54,15 +54,15 @@ __all__ = [
     "list_samples",
     "mark_nodata",
     "match_bands",
-    "on_grid",
     "open_sample",
     "open_scene",
+    "padded_extent",
     "pair",
     "parse_mapping",
-    "reach",
     "read_padded",
     "sample_files",
     "to_units",
+    "warp_to_grid",
 ]
 
 

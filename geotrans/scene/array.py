@@ -152,9 +152,9 @@ def array_bands(scene: Scene, bands: tuple[int, ...]) -> tuple[int, ...]:
     return array_bands(inner, tuple(band.index for band in inner.bands))
 
 
-def array_of(scene: Scene) -> xr.DataArray:
+def get_array(scene: Scene) -> xr.DataArray:
     """The array a scene is read from, dimensions `(band, y, x)`."""
-    return scene.array if isinstance(scene, ArrayScene) else array_of(_inner(scene))
+    return scene.array if isinstance(scene, ArrayScene) else get_array(_inner(scene))
 
 
 def _inner(scene: Any) -> Scene:
@@ -202,9 +202,9 @@ def _bands(array: xr.DataArray) -> tuple[Band, ...]:
     n = array.shape[0]
     names = _names(array)
     known = [name for name in names if name]
-    scales = _each(array.attrs, ("scale_factor", "scales"), n, 1.0)
-    offsets = _each(array.attrs, ("add_offset", "offsets"), n, 0.0)
-    units = _each(array.attrs, ("units",), n, None)
+    scales = _repeat_for_bands(array.attrs, ("scale_factor", "scales"), n, 1.0)
+    offsets = _repeat_for_bands(array.attrs, ("add_offset", "offsets"), n, 0.0)
+    units = _repeat_for_bands(array.attrs, ("units",), n, None)
     return tuple(
         Band(
             index=i + 1,
@@ -241,7 +241,9 @@ def _names(array: xr.DataArray) -> list[str | None]:
     return [None] * n
 
 
-def _each(attrs: dict[Any, Any], keys: tuple[str, ...], n: int, default: Any) -> list[Any]:
+def _repeat_for_bands(
+    attrs: dict[Any, Any], keys: tuple[str, ...], n: int, default: Any
+) -> list[Any]:
     """One value a band of the first attribute there is, which may hold one for all."""
     value = next((attrs[key] for key in keys if key in attrs), default)
     if isinstance(value, tuple | list | np.ndarray) and len(value) == n:

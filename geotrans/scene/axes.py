@@ -140,10 +140,10 @@ def _even_spacing(array: xr.DataArray, dim: str) -> tuple[float, float]:
     even = centres[0] + step * np.arange(len(centres))
     if step and np.abs(centres - even).max() <= _EVEN * abs(step):
         return step, float(centres[0] - step / 2)
-    raise SceneError(_complaint(centres, dim))
+    raise SceneError(_describe_uneven(centres, dim))
 
 
-def _complaint(centres: np.ndarray, dim: str) -> str:
+def _describe_uneven(centres: np.ndarray, dim: str) -> str:
     """Which value of a coordinate is out of line."""
     unknown = np.flatnonzero(~np.isfinite(centres))
     if unknown.size:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from geotrans.errors import BandError, nearest, option
+from geotrans.errors import BandError, option, suggest
 
 if TYPE_CHECKING:
     from geotrans.scene.base import Band, Scene
@@ -121,19 +121,20 @@ def match_bands(
     for name in mapping:
         if name not in names:
             raise BandError(
-                f"{_who(task)} reads bands {', '.join(names)}, not '{name}'{nearest(name, names)}"
+                f"{_describe_reader(task)} reads bands {', '.join(names)}, not '{name}'"
+                f"{suggest(name, names)}"
             )
     if not mapping and len(wanted) == 1 and (only := _only_band(scene)) is not None:
         return (only,)
     found = {
-        band.name: _mapped(scene, mapping[band.name])
+        band.name: _match_mapping(scene, mapping[band.name])
         if band.name in mapping
         else _search(scene, band)
         for band in wanted
     }
     missing = [name for name, index in found.items() if index is None]
     if missing:
-        raise BandError(_complaint(scene, names, missing, task))
+        raise BandError(_describe_mismatch(scene, names, missing, task))
     return tuple(index for name in names if (index := found[name]) is not None)
 
 
@@ -167,7 +168,7 @@ def _only_band(scene: Scene) -> int | None:
     return band.index if unnamed and band.colorinterp in {"gray", "undefined"} else None
 
 
-def _mapped(scene: Scene, value: int | str) -> int:
+def _match_mapping(scene: Scene, value: int | str) -> int:
     by_index = {band.index: band for band in scene.bands}
     if isinstance(value, int):
         if value in by_index:
@@ -179,7 +180,7 @@ def _mapped(scene: Scene, value: int | str) -> int:
     if len(fits) != 1:
         known = [band.name for band in scene.bands if band.name]
         raise BandError(
-            f"asked for band '{value}' of {scene.name}{nearest(value, known)}; "
+            f"asked for band '{value}' of {scene.name}{suggest(value, known)}; "
             f"it has bands {_inventory(scene.bands)}"
         )
     return fits[0]
@@ -209,8 +210,8 @@ def _search(scene: Scene, wanted: WantedBand) -> int | None:
     return None
 
 
-def _complaint(scene: Scene, names: list[str], missing: list[str], task: str | None) -> str:
-    reads = f"{_who(task)} reads band{'s'[: len(names) > 1]} {', '.join(names)}"
+def _describe_mismatch(scene: Scene, names: list[str], missing: list[str], task: str | None) -> str:
+    reads = f"{_describe_reader(task)} reads band{'s'[: len(names) > 1]} {', '.join(names)}"
     n = len(scene.bands)
     unnamed = all(is_generic(band.name) for band in scene.bands)
     if unnamed:
@@ -233,7 +234,7 @@ def _inventory(bands: Sequence[Band]) -> str:
     return ", ".join(f"{band.index} ({band.name or band.colorinterp})" for band in bands)
 
 
-def _who(task: str | None) -> str:
+def _describe_reader(task: str | None) -> str:
     return f"task '{task}'" if task else "the task"
 
 

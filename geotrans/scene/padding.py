@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.grid import Window, reflected
+from geotrans.grid import Window, reflect_indices
 from geotrans.scene.base import Patch, Scene
 
 # How far measured pixels reach into a gap, px. Beyond it a constant costs nothing and, at the
@@ -55,12 +55,12 @@ def read_padded(
     return Patch(np.ascontiguousarray(filled[:, *inner]), patch.valid)
 
 
-def reach(scene: Scene, window: Window, *, fill_radius: int = FILL_RADIUS) -> Window:
+def padded_extent(scene: Scene, window: Window, *, fill_radius: int = FILL_RADIUS) -> Window:
     """The part of a scene that `read_padded` may look at for a window."""
     wide = window.grown(fill_radius) if scene.maskable else window
     height, width = scene.shape
-    rows = reflected(wide.row_off, wide.height, height)
-    cols = reflected(wide.col_off, wide.width, width)
+    rows = reflect_indices(wide.row_off, wide.height, height)
+    cols = reflect_indices(wide.col_off, wide.width, width)
     return _span(rows, cols)
 
 
@@ -159,8 +159,8 @@ def read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None = No
     height, width = scene.shape
     if Window.whole(scene.shape).contains(window):
         return scene.read(window, bands)
-    rows = reflected(window.row_off, window.height, height)
-    cols = reflected(window.col_off, window.width, width)
+    rows = reflect_indices(window.row_off, window.height, height)
+    cols = reflect_indices(window.col_off, window.width, width)
     part = _span(rows, cols)
     patch = scene.read(part, bands)
     rows, cols = rows - part.row_off, cols - part.col_off

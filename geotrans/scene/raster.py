@@ -24,17 +24,17 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
-from geotrans.scene.access.handles import borrow, discard, release
+from geotrans.scene.access.datasets import acquire, discard, release
 from geotrans.scene.access.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
 from geotrans.scene.access.stores import identify_object, is_object
 from geotrans.scene.access.urls import (
-    expired,
+    describe_expiry,
     gdal_env,
     is_final,
     is_remote,
     is_url,
-    pauses,
     redact,
+    retry_pauses_s,
     without_secrets,
 )
 from geotrans.scene.bands import common_name
@@ -101,7 +101,7 @@ class RasterScene(Scene):
 
     def _dataset(self, uri: str | None = None) -> DatasetReader:
         path = uri or self._path
-        return borrow(self._key, lambda: _open(path))
+        return acquire(self._key, lambda: _open(path))
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         smooth = out_shape != window.shape and self.colormap is None
@@ -109,7 +109,7 @@ class RasterScene(Scene):
         indexes = [band.index for band in bands]
         data = np.empty((len(bands), *out_shape), np.result_type(*(b.dtype for b in bands)))
         part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        waits = pauses(self._path)
+        waits = retry_pauses_s(self._path)
         is_again = False
         while True:
             try:
@@ -124,7 +124,7 @@ class RasterScene(Scene):
                 reason = _reason(error, self._path)
                 wait = None if is_final(reason) else next(waits, None)
                 if wait is None:
-                    hint = expired(self._path) or "; the file may be truncated or damaged"
+                    hint = describe_expiry(self._path) or "; the file may be truncated or damaged"
                     raise SceneError(
                         f"{self.public_uri} cannot be read at columns {window.col_off} to "
                         f"{window.col_end}, rows {window.row_off} to {window.row_end}: "
@@ -179,7 +179,7 @@ def _n_bytes(path: str) -> int | None:
 
 
 def _open(uri: str) -> DatasetReader:
-    for wait in (*pauses(uri), None):
+    for wait in (*retry_pauses_s(uri), None):
         try:
             with _opening, warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -190,7 +190,7 @@ def _open(uri: str) -> DatasetReader:
                 raise SceneError(f"{shown} is a directory; give one raster in it") from error
             if wait is None or is_final(reason):
                 raise SceneError(
-                    f"{shown} cannot be opened as a raster: {reason}{expired(uri)}"
+                    f"{shown} cannot be opened as a raster: {reason}{describe_expiry(uri)}"
                 ) from error
         time.sleep(wait)
     raise AssertionError("unreachable")
@@ -217,7 +217,7 @@ def _describe(uri: str, dataset: DatasetReader) -> SceneInfo:
     dtype = np.result_type(*(band.dtype for band in bands))
     if np.issubdtype(dtype, np.complexfloating):
         raise SceneError(f"{shown} holds complex values; save their magnitude or phase first")
-    geobox, notes = _locate(dataset)
+    geobox, notes = _read_geobox(dataset)
     flags = {flag for band in bands for flag in dataset.mask_flag_enums[band.index - 1]}
     palette = len(bands) == 1 and bands[0].colorinterp == "palette"
     return SceneInfo(
@@ -257,7 +257,7 @@ def _bands(dataset: DatasetReader) -> tuple[Band, ...]:
     )
 
 
-def _locate(dataset: DatasetReader) -> tuple[GeoBox, tuple[str, ...]]:
+def _read_geobox(dataset: DatasetReader) -> tuple[GeoBox, tuple[str, ...]]:
     """The grid of a dataset, and what is unusual about it."""
     notes = []
     transform, crs = dataset.transform, None

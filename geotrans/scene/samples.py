@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geotrans.errors import SceneError, nearest
+from geotrans.errors import SceneError, suggest
 
 if TYPE_CHECKING:
     from geotrans.scene.base import Scene
@@ -77,7 +77,7 @@ def sample_files(name: str) -> tuple[Path, ...]:
     """
     if name not in _TITLES:
         raise SceneError(
-            f"no sample '{name}'; there are {', '.join(_TITLES)}{nearest(name, _TITLES)}"
+            f"no sample '{name}'; there are {', '.join(_TITLES)}{suggest(name, _TITLES)}"
         )
     folder = Path(str(resources.files("geotrans.scene"))) / "data"
     return tuple(folder / f"{name}{ending}" for ending in _endings(name))

@@ -16,7 +16,7 @@ from geotrans.scene.bands import WantedBand, common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.open import open_scene
 from geotrans.scene.valid import holds_values
-from geotrans.scene.views.warped import on_grid
+from geotrans.scene.views.warped import warp_to_grid
 
 # Assets that are pictures of the item rather than its measurements.
 _PICTURES = {"thumbnail", "overview", "metadata", "tilejson"}
@@ -99,14 +99,14 @@ def open_item(
         BandError: If it lacks a band or the mask; says what it has.
         SceneError: If an asset cannot be read.
     """
-    layers = [_find(item, band, mapping or {}) for band in wanted]
+    layers = [_find_layer(item, band, mapping or {}) for band in wanted]
     scenes = {layer.href: open_scene(layer.href) for layer in layers}
     base = _finest([scenes[layer.href] for layer in layers], gsd_range)
-    grids = {href: on_grid(scene, base.geobox) for href, scene in scenes.items()}
+    grids = {href: warp_to_grid(scene, base.geobox) for href, scene in scenes.items()}
     where = None
     if mask is not None:
         href = _asset_href(item, mask.asset)
-        where = on_grid(open_scene(href), base.geobox, resampling="nearest")
+        where = warp_to_grid(open_scene(href), base.geobox, resampling="nearest")
     bands = tuple(
         _band(i, layer, want, scenes[layer.href])
         for i, (layer, want) in enumerate(zip(layers, wanted, strict=True), 1)
@@ -191,7 +191,9 @@ def hrefs_of(item: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(asset["href"] for asset in item.get("assets", {}).values())
 
 
-def _find(item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int | str]) -> _Layer:
+def _find_layer(
+    item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int | str]
+) -> _Layer:
     layers = sorted(_layers(item), key=lambda layer: layer.rank)
     asked = mapping.get(want.name)
     common = want.common_name or common_name(want.name)

@@ -57,13 +57,15 @@ class Bundle:
         return cls(path.absolute(), _parse(path, header.metadata), header)
 
     def _repr_html_(self) -> str:
-        from geotrans.html.card import thumbnail
+        from geotrans.html.card import embed_thumbnail
 
         spec, path = self.spec, self.path
         size = f"{self.n_bytes / 1e6:.1f} MB, {self.n_parameters() / 1e6:.2f} million parameters"
         facts = [("file", f"{path.name}, {size}"), ("sha256", self.sha256[:16])]
         picture = path.with_name(spec.samples or f"{spec.name}.png")
-        return spec.render_html(more=facts, figure=thumbnail(picture, f"sheet of {spec.name}"))
+        return spec.render_html(
+            more=facts, figure=embed_thumbnail(picture, f"sheet of {spec.name}")
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -206,7 +208,7 @@ def save_bundle(
     for part, state in (("generator", generator), ("inverse", inverse), ("critic", critic)):
         for key, tensor in (state or {}).items():
             if not key.endswith(_COUNTER):
-                tensors[f"{part}.{key}"] = _stored(f"{part}.{key}", tensor, exact=exact)
+                tensors[f"{part}.{key}"] = _as_stored(f"{part}.{key}", tensor, exact=exact)
     _write(path, tensors, spec)
     return path
 
@@ -256,7 +258,7 @@ def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.
         raise BundleError(
             f"{where} names a network that cannot be built: {message_of(error)}"
         ) from error
-    differences = list(_differences(skeleton.state_dict(), state))
+    differences = list(_list_differences(skeleton.state_dict(), state))
     if differences:
         more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise BundleError(
@@ -278,10 +280,10 @@ def _with_norms(net: nn.Module, norm: NormStatistics) -> nn.Module:
     import numpy as np
     import torch
 
-    from geotrans.models.norms import by_image, freeze_norms
+    from geotrans.models.norms import freeze_norms, use_image_norms
 
     if norm.mode == "tile":
-        return by_image(net)
+        return use_image_norms(net)
     return freeze_norms(net, torch.from_numpy(np.frombuffer(norm.values, "<f4").copy()))
 
 
@@ -292,7 +294,7 @@ def _check_halo(spec: TaskSpec, needed: int) -> None:
         )
 
 
-def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
+def _list_differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
     """What is missing, unknown or of another shape, counters of batches aside."""
     wanted = {k: v for k, v in wanted.items() if not k.endswith(_COUNTER)}
     found = {k: v for k, v in found.items() if not k.endswith(_COUNTER)}
@@ -306,7 +308,7 @@ def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> I
             yield f"{key} is unknown"
 
 
-def _stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
+def _as_stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
     """A tensor as a bundle holds it."""
     import torch
 

@@ -7,7 +7,7 @@ from importlib import resources
 from os import PathLike
 from pathlib import Path
 
-from geotrans.errors import TaskError, nearest
+from geotrans.errors import TaskError, suggest
 from geotrans.tasks.bundle import Bundle, read_spec
 from geotrans.tasks.spec import TaskSpec
 
@@ -49,7 +49,7 @@ def find_task(name_or_path: str | PathLike[str]) -> Path:
         return path
     raise TaskError(
         f"no task '{text}': there is no such bundle file, and geotrans ships "
-        f"{', '.join(shipped) or 'none'}{nearest(text, shipped)}"
+        f"{', '.join(shipped) or 'none'}{suggest(text, shipped)}"
     )
 
 

@@ -231,7 +231,7 @@ class TaskSpec(_Frozen):
             more: Further facts, such as those of a bundle's file.
             figure: Picture below them.
         """
-        from geotrans.html.card import card
+        from geotrans.html.card import render_card
 
         facts: list[tuple[str, object]] = [
             ("reads", self.describe_source() + (", and noise" if self.noise else "")),
@@ -242,7 +242,7 @@ class TaskSpec(_Frozen):
             *self.metrics.items(),
             *more,
         ]
-        return card(self.name, self.title, facts, figure=figure)
+        return render_card(self.name, self.title, facts, figure=figure)
 
     def describe_source(self) -> str:
         """What the task reads: its bands, or how many classes."""

@@ -96,7 +96,7 @@ class DiffAugment:
         return step
 
 
-def jittered(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
+def jitter_colors(source: Tensor, jitter: JitterConfig, rng: np.random.Generator) -> Tensor:
     """Sources on [-1, 1] with random colour changes, each patch its own."""
     n, channels = source.shape[:2]
 
@@ -126,7 +126,7 @@ def sampling_grids(n: int, augment: AugmentConfig, rng: np.random.Generator) -> 
     return torch.from_numpy(rows.astype(np.float32))
 
 
-def warped(
+def warp_patches(
     x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
 ) -> Tensor:
     """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
@@ -136,7 +136,7 @@ def warped(
     return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
 
 
-def turned(x: Tensor, turn: int) -> Tensor:
+def rotate_patches(x: Tensor, turn: int) -> Tensor:
     """One of the eight ways to lay a square down."""
     x = torch.rot90(x, turn % 4, dims=(-2, -1))
     return x.flip(-1) if turn >= 4 else x

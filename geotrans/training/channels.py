@@ -31,7 +31,7 @@ def band_indices(side: SideRecord, wanted: tuple[str, ...] | None, *, where: str
     return [side.bands.index(name) for name in wanted]
 
 
-def normalized(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+def normalize(x: Tensor, value_range: tuple[float, float]) -> Tensor:
     """Stored values on [-1, 1], where the range becomes -1 and 1."""
     low, high = value_range
     return x.float() * (2 / (high - low)) - (1 + 2 * low / (high - low))
@@ -52,7 +52,7 @@ def noise_fields(rng: np.random.Generator, shape: torch.Size, scales: Sequence[i
     return torch.from_numpy(np.stack(fields))
 
 
-def coordinates_of(
+def coordinate_channels(
     record: PatchRecord, window: Window, names: tuple[str, ...]
 ) -> npt.NDArray[np.float32]:
     """Coordinate channels around a patch `(K, H, W)`, the window counted from its first pixel."""
@@ -62,12 +62,12 @@ def coordinates_of(
     return ground_coordinates(geobox, window, names)
 
 
-def laid_out(x: Tensor) -> Tensor:
+def stack_channels(x: Tensor) -> Tensor:
     """The same tensor, channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+def to_resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
     """Stored values on a device, in a type torch can turn."""
     if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
         array = array.astype(np.int32 if array.itemsize == 2 else np.int64)

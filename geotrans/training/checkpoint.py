@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from geotrans.errors import BundleError, ConfigError, OutputError
 from geotrans.runtime.files import write_atomically
-from geotrans.training.config import TrainConfig, resolved
+from geotrans.training.config import TrainConfig, resolve_config
 
 # Settings a run may be continued under with another value: how long it lasts, where it runs, how
 # it is watched, and what its bundle says in words.
@@ -57,7 +57,7 @@ def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or "config" not in state:
         raise BundleError(f"{path} is no checkpoint of geotrans; give another output folder")
-    differences = _differences(_completed(state["config"]), config)
+    differences = _list_differences(_complete_config(state["config"]), config)
     if differences:
         key, old, new = differences[0]
         raise ConfigError(
@@ -67,21 +67,21 @@ def load_checkpoint(path: Path, *, config: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _completed(config: dict[str, Any]) -> dict[str, Any]:
+def _complete_config(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a checkpoint; what an older version did not know has its default."""
     try:
-        return resolved(TrainConfig.model_validate(config))
+        return resolve_config(TrainConfig.model_validate(config))
     except ValidationError:
         return config
 
 
-def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+def _list_differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for name in sorted({*old, *new}):
             path = f"{key}.{name}" if key else name
             if path in _FREE:
                 continue
-            found += _differences(old.get(name), new.get(name), path)
+            found += _list_differences(old.get(name), new.get(name), path)
         return found
     return [] if old == new else [(key, old, new)]

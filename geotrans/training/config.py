@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from geotrans.grid import Coordinate
-from geotrans.runtime.config import read_sections, validated
+from geotrans.runtime.config import read_sections, validate_section
 from geotrans.runtime.files import write_whole
 from geotrans.sampling.config import DataConfig
 
@@ -300,7 +300,9 @@ class TrainConfig(_Strict):
         """
         shared = self.model_dump(mode="json", exclude={"members"})
         return tuple(
-            validated(TrainConfig, _changed(shared, member.model_dump()), where=f"member {i}")
+            validate_section(
+                TrainConfig, _apply_changes(shared, member.model_dump()), where=f"member {i}"
+            )
             for i, member in enumerate(self.members, start=1)
         )
 
@@ -377,22 +379,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: If the file cannot be read or a key is unknown; names the nearest.
     """
-    return validated(TrainConfig, read_sections(path, overrides), where=str(path))
+    return validate_section(TrainConfig, read_sections(path, overrides), where=str(path))
 
 
-def _changed(value: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _apply_changes(value: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values with some of them, however deep, replaced."""
     changed = dict(value)
     for key, new in changes.items():
         old = changed.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            changed[key] = _changed(old, new)
+            changed[key] = _apply_changes(old, new)
         else:
             changed[key] = new
     return changed
 
 
-def resolved(config: TrainConfig) -> dict[str, Any]:
+def resolve_config(config: TrainConfig) -> dict[str, Any]:
     """The configuration with every default filled in, as plain values."""
     return config.model_dump(mode="json")
 
@@ -403,5 +405,5 @@ def save_config(path: Path, config: TrainConfig) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    text = yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(resolve_config(config), sort_keys=False, allow_unicode=True)
     write_whole(path, text.encode())

@@ -39,7 +39,7 @@ class Projections(nn.Module):
         ]
 
 
-def random_places(levels: Sequence[Tensor], n: int, rng: np.random.Generator) -> list[Tensor]:
+def draw_positions(levels: Sequence[Tensor], n: int, rng: np.random.Generator) -> list[Tensor]:
     """Places of each level, counted row by row; all of them where there are not as many.
 
     Args:
@@ -55,7 +55,7 @@ def random_places(levels: Sequence[Tensor], n: int, rng: np.random.Generator) ->
     return places
 
 
-def at_places(levels: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+def gather_positions(levels: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
     """Features at some places of each level, `(N, S, C)`."""
     return [
         level.flatten(2)[:, :, where].transpose(1, 2)  # (N, C, h, w) -> (N, S, C)

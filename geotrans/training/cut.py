@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from geotrans import models
 from geotrans.errors import ConfigError
-from geotrans.models.residual import body_of, shown_to_body
+from geotrans.models.residual import get_body, select_body_inputs
 from geotrans.training.augment import DiffAugment
-from geotrans.training.contrast import Projections, at_places, contrast_loss, random_places
+from geotrans.training.contrast import Projections, contrast_loss, draw_positions, gather_positions
 from geotrans.training.data import step_rng
-from geotrans.training.domains import Drawn, UnpairedPatches
+from geotrans.training.domains import DomainBatch, UnpairedPatches
 from geotrans.training.generator import fit_domain, generator_args
 from geotrans.training.losses import adversarial_loss, critic_loss, known_loss, shared_bands
 from geotrans.training.method import Method
@@ -84,7 +84,7 @@ class CUT(Method):
         Raises:
             ConfigError: If the generator has no encoder, or no such level.
         """
-        body: Any = body_of(net)
+        body: Any = get_body(net)
         if not hasattr(body, "encode"):
             raise ConfigError(
                 f"generator.arch {self.config.generator.arch} has no encoder that cut could look "
@@ -93,7 +93,7 @@ class CUT(Method):
         edge = 4 * self.align
         with torch.no_grad():
             blank = torch.zeros(1, self.channels_in, edge, edge)
-            levels = [blank, *body.encode(shown_to_body(net, blank))]
+            levels = [blank, *body.encode(select_body_inputs(net, blank))]
         n_levels = len(levels)
         self.levels = self.config.contrast.levels or tuple(range(n_levels))
         if max(self.levels) >= n_levels:
@@ -126,11 +126,11 @@ class CUT(Method):
         source, _ = self.patches.draw(draw)
         return torch.cat([source.values, source.extra], dim=1)
 
-    def _write(self, drawn: Drawn) -> Tensor:
+    def _write(self, drawn: DomainBatch) -> Tensor:
         made: Tensor = self.generator(torch.cat([drawn.values, drawn.extra], dim=1))
         return made
 
-    def _contrast(self, fake: Tensor, drawn: Drawn, rng: np.random.Generator) -> Tensor:
+    def _contrast(self, fake: Tensor, drawn: DomainBatch, rng: np.random.Generator) -> Tensor:
         """Whether each place of an output is recognised in what it was made of."""
         settings = self.config.contrast
         with self.fabric.autocast():
@@ -138,17 +138,19 @@ class CUT(Method):
                 self._encoded(torch.cat([values, drawn.extra], dim=1))
                 for values in (fake, drawn.values)
             ]
-        places = random_places(seen[1], settings.patches, rng)
-        queries, keys = (self.heads(at_places(levels, places)) for levels in seen)
+        places = draw_positions(seen[1], settings.patches, rng)
+        queries, keys = (self.heads(gather_positions(levels, places)) for levels in seen)
         return contrast_loss(queries, keys, temperature=settings.temperature)
 
     def _encoded(self, x: Tensor) -> list[Tensor]:
         net: Any = self.generator.module
-        body: Any = body_of(net)
-        levels = [x, *body.encode(shown_to_body(net, x))]
+        body: Any = get_body(net)
+        levels = [x, *body.encode(select_body_inputs(net, x))]
         return [levels[i] for i in self.levels]
 
-    def _judge(self, fake: Tensor, source: Drawn, target: Drawn, step: int) -> dict[str, Tensor]:
+    def _judge(
+        self, fake: Tensor, source: DomainBatch, target: DomainBatch, step: int
+    ) -> dict[str, Tensor]:
         """Update the critic, then ask it about the generator."""
         kind, rank = self.config.loss.gan_kind, self.fabric.global_rank
         change = DiffAugment(

@@ -21,7 +21,7 @@ from geotrans.errors import ConfigError
 from geotrans.training.augment import DiffAugment
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import step_rng
-from geotrans.training.domains import DomainPatches, Drawn, UnpairedPatches
+from geotrans.training.domains import DomainBatch, DomainPatches, UnpairedPatches
 from geotrans.training.generator import fit_domain, generator_args
 from geotrans.training.losses import (
     adversarial_loss,
@@ -154,7 +154,7 @@ class CycleGAN(Method):
         return shared_bands(reads.bands, self.domains[domain].bands)
 
     def _judge(
-        self, fakes: Mapping[str, Tensor], reals: Mapping[str, Drawn], step: int
+        self, fakes: Mapping[str, Tensor], reals: Mapping[str, DomainBatch], step: int
     ) -> dict[str, Tensor]:
         """Update the critics, then ask them about the networks."""
         kind, rank = self.config.loss.gan_kind, self.fabric.global_rank

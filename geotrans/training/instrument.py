@@ -41,7 +41,7 @@ _RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class Seen:
+class BlurredSource:
     """One collection.
 
     Attributes:
@@ -70,7 +70,7 @@ class Seen:
         return np.concatenate(values).astype(np.float64), np.concatenate(around).astype(np.float64)
 
 
-def fit_context(source: Seen, target: Seen) -> LinearMap:
+def fit_context(source: BlurredSource, target: BlurredSource) -> LinearMap:
     """The linear map from source to target bands as far as two collections without pairs tell.
 
     Known bands are taken over as they are. Each other band of the target is fitted to the known
@@ -159,7 +159,7 @@ def _first_stage(
     z = scaled(around)
     ridge = _RIDGE * len(z) * np.eye(z.shape[1])
     weight = np.linalg.solve(z.T @ z + ridge, z.T @ (own - middle))
-    beyond = _left(known, own)
+    beyond = _remaining_stages(known, own)
     told = 1 - ((own - middle - z @ weight) ** 2).mean(axis=0) / np.maximum(
         (beyond**2).mean(axis=0), 1e-12
     )
@@ -171,7 +171,7 @@ def _first_stage(
     return foretell, told
 
 
-def _left(known: Floats, own: Floats) -> Floats:
+def _remaining_stages(known: Floats, own: Floats) -> Floats:
     """What a linear function of the known bands leaves of the own ones."""
     x = np.concatenate([known, np.ones((len(known), 1))], axis=1)
     left: Floats = own - x @ np.linalg.lstsq(x, own, rcond=None)[0]

@@ -19,7 +19,7 @@ from geotrans import models
 from geotrans.errors import DeviceError, TrainingError
 from geotrans.sampling.cache import PatchCache
 from geotrans.training.checkpoint import load_checkpoint, save_checkpoint
-from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.config import TrainConfig, resolve_config, save_config
 from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
 from geotrans.training.monitor import Monitor, save_sheet
@@ -164,7 +164,7 @@ class Loop:
         for trained in method.networks.values():
             if not all(weight.isfinite().all() for weight in trained.parameters()):
                 self._give_up("weights are no numbers any more", step)
-        nets = method.settled(step)
+        nets = method.for_worker(step)
         outputs = held_out.outputs(nets["weights"])
         scores = held_out.scores(outputs)
         if monitor:
@@ -181,7 +181,11 @@ class Loop:
         if best and sign * scores[name] <= sign * best["scores"][name]:
             return best
         scores = {name: value for name, value in scores.items() if not math.isnan(value)}
-        return {"step": step, "scores": scores, **{name: _kept(net) for name, net in nets.items()}}
+        return {
+            "step": step,
+            "scores": scores,
+            **{name: _to_cpu(net) for name, net in nets.items()},
+        }
 
     def _fit_alone(
         self, method: Method, held_out: HeldOut, monitor: Monitor | None
@@ -189,7 +193,7 @@ class Loop:
         """Scores of a residual before its body has learned anything; none of other networks."""
         if self.config.generator.arch != "residual":
             return {}
-        outputs = held_out.outputs(method.settled(0)["weights"])
+        outputs = held_out.outputs(method.for_worker(0)["weights"])
         scores = held_out.scores(outputs)
         log.info("step 0 is the linear fit alone, no network")
         if monitor:
@@ -207,7 +211,7 @@ class Loop:
         if not self.fabric.is_global_zero:
             return
         state = {
-            "config": resolved(self.config),
+            "config": resolve_config(self.config),
             "step": step,
             "seconds": seconds,
             "best": best,
@@ -221,7 +225,7 @@ class Loop:
         path = self.out / CHECKPOINT
         if not path.is_file():
             return {}
-        state = load_checkpoint(path, config=resolved(self.config))
+        state = load_checkpoint(path, config=resolve_config(self.config))
         method.restore(state)
         log.info("going on from step %d", state["step"])
         return state
@@ -260,5 +264,5 @@ def open_fabric(config: TrainConfig) -> Fabric:
         ) from error
 
 
-def _kept(net: nn.Module) -> dict[str, Tensor]:
+def _to_cpu(net: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geotrans.models import Verdict
+from geotrans.models import CriticOutput
 from geotrans.tasks.spec import BandSpec
 
 
@@ -55,7 +55,7 @@ def adversarial_loss(fake: Sequence[Tensor], *, kind: str) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def feature_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
+def feature_loss(real: Sequence[CriticOutput], fake: Sequence[CriticOutput]) -> Tensor:
     """Mean absolute difference of a critic's activations.
 
     References:

@@ -15,10 +15,10 @@ from geotrans import models
 from geotrans.sampling.cache import PatchCache
 from geotrans.tasks.bundle import Bundle, save_bundle
 from geotrans.tasks.spec import GeneratorSpec, TaskSpec
-from geotrans.training.config import TrainConfig, resolved
+from geotrans.training.config import TrainConfig, resolve_config
 from geotrans.training.data import ResidentPatches
 from geotrans.training.evaluation import HeldOut
-from geotrans.training.export import portable
+from geotrans.training.export import strip_local_paths
 from geotrans.training.monitor import save_sheet
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ def average_bundles(
     """
     bundles = [Bundle.open(member) for member in members]
     first = bundles[0].spec
-    arch, args, weights = models.ensemble_of(
+    arch, args, weights = models.build_ensemble(
         first.generator.arch, first.generator.args, [bundle.state() for bundle in bundles]
     )
     spec = first.model_copy(
         update={
             "generator": GeneratorSpec(arch=arch, args=args),
-            "training": portable(resolved(config)),
+            "training": strip_local_paths(resolve_config(config)),
             "reproduce": reproduce,
             "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }

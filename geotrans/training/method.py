@@ -86,7 +86,7 @@ class Method(ABC):
         """Each optimiser with the learning rate it starts from."""
         return [(optimizer, optimizer.defaults["lr"]) for optimizer in self.optimizers.values()]
 
-    def settled(self, step: int) -> Mapping[str, nn.Module]:
+    def for_worker(self, step: int) -> Mapping[str, nn.Module]:
         """The averaged generators, as they would be exported; `"generator"` as `"weights"`."""
         if not self.norms_frozen:
             for name, average in self.averages.items():

@@ -17,9 +17,9 @@ from torch import Tensor
 from geotrans import models
 from geotrans.errors import ConfigError
 from geotrans.training.augment import DiffAugment
-from geotrans.training.data import Batch, ResidentPatches, class_groups, inner, step_rng
+from geotrans.training.data import Batch, ResidentPatches, class_groups, crop_margin, step_rng
 from geotrans.training.export import bands
-from geotrans.training.generator import fit_pairs, generator_args, in_agreement
+from geotrans.training.generator import fit_pairs, generator_args, select_agreeing
 from geotrans.training.losses import (
     adversarial_loss,
     critic_loss,
@@ -88,9 +88,9 @@ class Pix2Pix(Method):
     def step(self, step: int, share: float) -> dict[str, Tensor]:
         """One update of critics and generator."""
         rank = self.fabric.global_rank
-        batch = in_agreement(self.patches.draw(step, rank=rank), self.generator_args)
+        batch = select_agreeing(self.patches.draw(step, rank=rank), self.generator_args)
         self._prepare(step, share)
-        scores = inner(self.generator(batch.source), batch.margin)
+        scores = crop_margin(self.generator(batch.source), batch.margin)
         fake, real = self._pictures(scores, batch)
         source = batch.seen[:, : self.patches.n_source]
 
@@ -142,14 +142,14 @@ class Pix2Pix(Method):
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], rng: Any
     ) -> dict[str, Tensor]:
         """The same for the critic that looks through a pretrained network."""
-        from geotrans.models.vgg import random_view, viewed
+        from geotrans.models.vgg import apply_view, draw_view
 
         critic, kind = self.networks["feature_critic"], "hinge"
-        view = random_view(rng, self.settings.crop)
-        source = viewed(real[0], view)
+        view = draw_view(rng, self.settings.crop)
+        source = apply_view(real[0], view)
         with torch.no_grad():
-            of_real = self.vgg(viewed(real[1][:, self.rgb], view))
-        of_fake = self.vgg(viewed(fake[1][:, self.rgb], view))
+            of_real = self.vgg(apply_view(real[1][:, self.rgb], view))
+        of_fake = self.vgg(apply_view(fake[1][:, self.rgb], view))
         loss = critic_loss(
             critic(of_real, source), critic([f.detach() for f in of_fake], source), kind=kind
         )

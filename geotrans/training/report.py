@@ -20,9 +20,9 @@ from geotrans import __version__
 from geotrans.errors import TrainingError
 from geotrans.grid import make_geobox
 from geotrans.html import page as html
-from geotrans.html.chart import curve
-from geotrans.html.footprints import footprints
-from geotrans.html.picture import picture, read_picture
+from geotrans.html.chart import draw_curve
+from geotrans.html.footprints import draw_footprints
+from geotrans.html.picture import embed_picture, read_picture
 from geotrans.sampling.cache import Manifest, PatchRecord
 from geotrans.sampling.ground import LONLAT, project
 
@@ -100,8 +100,8 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
         ) from error
     result = _json(folder / RESULT)
     n_members = len(config.get("members") or ())
-    learned = _members(folder, n_members, result) if n_members else _learned(folder, result)
-    content = html.page(
+    learned = _members(folder, n_members, result) if n_members else _describe_data(folder, result)
+    content = html.render_page(
         f"{task['name']}: training run",
         html.section("Run", html.facts(_facts(folder, config, result))),
         *learned,
@@ -114,7 +114,7 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     return folder / REPORT
 
 
-def _learned(folder: Path, result: Mapping[str, Any]) -> list[html.Html]:
+def _describe_data(folder: Path, result: Mapping[str, Any]) -> list[html.Html]:
     """How one training went."""
     scores = _curves(_columns(folder / "scores.csv"), mark=result.get("step"))
     return [
@@ -185,7 +185,7 @@ def _curves(columns: Mapping[str, list[float]], *, mark: float | None = None) ->
         if name != "step" and known:
             charts.append(
                 html.figure(
-                    curve(steps, values, label=f"{name} by step", mark=mark),
+                    draw_curve(steps, values, label=f"{name} by step", mark=mark),
                     f"{name}, {known[-1]:.4g} at the end",
                 )
             )
@@ -217,7 +217,7 @@ def _sheets(folder: Path, best: int | None) -> Iterator[html.Html]:
     yield html.text(f"{told}each row a held-out place: source, output and, of pairs, target.")
     figures = []
     for step in sorted(chosen):
-        shown = picture(read_picture(sheets[step], max_px=_SHEET_PX), f"sheet of step {step}")
+        shown = embed_picture(read_picture(sheets[step], max_px=_SHEET_PX), f"sheet of step {step}")
         figures.append(html.figure(shown, f"step {step}{', exported' if step == best else ''}"))
     yield html.side_by_side(*figures, kind="grid")
 
@@ -229,7 +229,7 @@ def _map(folder: Path) -> html.Html:
         groups.setdefault(feature["properties"]["split"], []).append(list(ring))
     if not groups:
         return html.text(f"The folder holds no {PLACES}, or the places have no CRS.")
-    return footprints(groups)
+    return draw_footprints(groups)
 
 
 def _columns(path: Path) -> dict[str, list[float]]:

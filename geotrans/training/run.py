@@ -48,10 +48,10 @@ class TrainedTask:
     seconds: float
 
     def _repr_html_(self) -> str:
-        from geotrans.html.card import card, thumbnail
+        from geotrans.html.card import embed_thumbnail, render_card
 
         sheets = sorted(self.folder.glob("sheets/step_*.png"))
-        return card(
+        return render_card(
             self.bundle.stem,
             f"trained in {self.seconds / 60:.1f} min",
             [
@@ -60,7 +60,7 @@ class TrainedTask:
                 ("bundle", self.bundle),
                 ("folder", self.folder),
             ],
-            figure=thumbnail(sheets[-1], f"sheet of {self.bundle.stem}") if sheets else None,
+            figure=embed_thumbnail(sheets[-1], f"sheet of {self.bundle.stem}") if sheets else None,
         )
 
 
@@ -109,21 +109,19 @@ def train(
         )
     command = _command(source, overrides)
     if config.members:
-        return _trained_members(
-            config, cache, folder, resume=resume, quiet=quiet, reproduce=command
-        )
+        return _train_members(config, cache, folder, resume=resume, quiet=quiet, reproduce=command)
     from geotrans.training.loop import Loop
 
     loop = Loop(config, cache, folder, quiet=quiet)
     method = open_method(config, cache, loop.fabric)
-    with _reported(loop.fabric, folder, cache):
-        trained = _trained(loop, method, resume=resume, reproduce=command)
+    with _write_report_at_end(loop.fabric, folder, cache):
+        trained = _train_method(loop, method, resume=resume, reproduce=command)
     loop.fabric.barrier()
     return trained
 
 
 @contextmanager
-def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
+def _write_report_at_end(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
     """Write down what a run is, and, however it ends, its page."""
     if not fabric.is_global_zero:
         yield
@@ -140,7 +138,7 @@ def _reported(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]
             log.info("wrote %s", write_report(folder))
 
 
-def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
+def _train_method(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> TrainedTask:
     """Train, and export the best weights."""
     from geotrans.training.export import TrainedGenerator, export_bundle
 
@@ -165,11 +163,11 @@ def _trained(loop: Loop, method: Method, *, resume: bool, reproduce: str) -> Tra
             trained.bundle, config, loop.cache.manifest, generator, scores=trained.scores,
             reproduce=reproduce, fit=best["fit"], inverse=inverse,
         )  # fmt: skip
-        _sum_up(trained)
+        _log_result(trained)
     return trained
 
 
-def _trained_members(
+def _train_members(
     config: TrainConfig,
     cache: PatchCache,
     folder: Path,
@@ -186,7 +184,7 @@ def _trained_members(
     fabric.launch()
     if fabric.is_global_zero:
         save_config(folder / "config.yaml", config)
-    with _reported(fabric, folder, cache):
+    with _write_report_at_end(fabric, folder, cache):
         members = []
         for i, training in enumerate(trainings, start=1):
             log.info("member %d of %d", i, len(trainings))
@@ -213,7 +211,7 @@ def _trained_members(
                 reproduce=reproduce,
             )
             trained = replace(trained, scores=scores)
-            _sum_up(trained)
+            _log_result(trained)
     fabric.barrier()
     return trained
 
@@ -258,7 +256,7 @@ def _command(source: str, overrides: Sequence[str]) -> str:
     )
 
 
-def _sum_up(trained: TrainedTask) -> None:
+def _log_result(trained: TrainedTask) -> None:
     """Write what came of the run."""
     from geotrans.training.report import RESULT
 

@@ -98,7 +98,7 @@ def _core(spec: TaskSpec, window_px: int) -> int:
     return (window_px - 2 * _halo(spec)) // spec.align * spec.align
 
 
-def in_flight(device: str, precision: str) -> int:
+def tiles_in_flight(device: str, precision: str) -> int:
     """Tiles to work on at a time in one process."""
     return _IN_FLIGHT[precision] if device == "cpu" else _IN_FLIGHT_ELSEWHERE
 
@@ -108,7 +108,7 @@ def tile_bytes_per_px(spec: TaskSpec, dtype: str, device: str, precision: str) -
     source = len(spec.source) * np.dtype(dtype).itemsize
     target = len(spec.target) * spec.scale**2
     floats = 4 * (spec.channels_in + spec.channels_out * spec.scale**2)
-    return in_flight(device, precision) * (_COPIES * (source + target + 1) + floats)
+    return tiles_in_flight(device, precision) * (_COPIES * (source + target + 1) + floats)
 
 
 def network_bytes_per_px(bundle: Bundle, precision: str) -> float:

@@ -29,7 +29,7 @@ def measure_halo(job: Job, *, exact_tile: int | None = None) -> HaloError | None
         The difference; None if no tile tried holds anything valid.
     """
     exact = job.spec.halo
-    for tile in islice(_from_the_middle(job), _N_TRIED):
+    for tile in islice(_iter_from_middle(job), _N_TRIED):
         made = translate_tile(job, tile)
         if made is not None:
             difference = _difference(job, tile, made, exact_tile)
@@ -60,7 +60,7 @@ def _difference(
     return np.concatenate(differences)
 
 
-def _from_the_middle(job: Job) -> Iterator[Tile]:
+def _iter_from_middle(job: Job) -> Iterator[Tile]:
     plan = job.plan
     middle = plan.n_rows // 2, plan.n_cols // 2
     cells = sorted(

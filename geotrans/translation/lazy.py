@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.grid import Tile, Window
-from geotrans.models import hand_back_now_and_then
-from geotrans.scene import reach
-from geotrans.scene.array import array_bands, array_of, with_pixels, without_pixels
+from geotrans.models import trim_heap_periodically
+from geotrans.scene import padded_extent
+from geotrans.scene.array import array_bands, get_array, with_pixels, without_pixels
 from geotrans.tasks.domain import check_block
 from geotrans.translation.job import Job, translate_tile
-from geotrans.translation.norm_statistics import settle_norms, wants_samples
+from geotrans.translation.norm_statistics import needs_samples, resolve_norms
 from geotrans.translation.options import PixelOptions
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def lazy_product(
     from dask.delayed import delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    source = _source(job)
+    source = _prepare_source(job)
     token = tokenize(job.fingerprint(), pixels, with_valid)
     frame = replace(job, scene=without_pixels(job.scene, job.bands))
     common = delayed(frame, name=f"job-{token}", traverse=False)
-    if wants_samples(job.spec, pixels.norm_stats):
+    if needs_samples(job.spec, pixels.norm_stats):
         # The one task that reads samples all over the scene, when the first tile is asked for.
         whole = delayed(job, name=f"scene-{token}", traverse=False)
-        common = delayed(_calibrated, traverse=False)(
+        common = delayed(_with_statistics, traverse=False)(
             whole, common, pixels.norm_stats, dask_key_name=f"statistics-{token}"
         )
     name = f"translate_{job.spec.name.replace('-', '_')}-{token}"
@@ -68,7 +68,7 @@ def lazy_product(
     tasks = {
         (name, 0, tile.row, tile.col): (
             _tile, common.key, pixels, (tile.row, tile.col), with_valid,
-            *_blocks_of(source.name, edges, reach(job.scene, tile.read)),
+            *_blocks_of(source.name, edges, padded_extent(job.scene, tile.read)),
         )
         for tile in job.plan
     }  # fmt: skip
@@ -92,9 +92,9 @@ def eager_product(job: Job) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     return data, valid
 
 
-def _source(job: Job) -> da.Array:
+def _prepare_source(job: Job) -> da.Array:
     """The bands that the task reads, one chunk over all of them, in blocks of a decent size."""
-    array = array_of(job.scene).data
+    array = get_array(job.scene).data
     channels = [band - 1 for band in array_bands(job.scene, job.bands)]
     if channels != list(range(array.shape[0])):
         array = array[channels]
@@ -137,7 +137,7 @@ def _tile(
 ) -> npt.NDArray[Any]:
     """One chunk of the product; the last channel is `valid`, if it is asked for."""
     tile = job.plan.tile(*cell)
-    data = _joined(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
+    data = _join_blocks(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
     job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
     _check(job, pixels, tile)
     patch = translate_tile(job, tile)
@@ -148,7 +148,7 @@ def _tile(
         stack[:n_bands] = patch.data
     if with_valid:
         stack[-1] = 0 if patch is None else patch.valid
-    hand_back_now_and_then()  # Of what is done with arrays beside, translated or empty.
+    trim_heap_periodically()  # Of what is done with arrays beside, translated or empty.
     return stack
 
 
@@ -160,7 +160,7 @@ def _check(job: Job, pixels: PixelOptions, tile: Tile) -> None:
     )  # fmt: skip
 
 
-def _joined(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray[Any]:
+def _join_blocks(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray[Any]:
     """The part of adjoining blocks `(C, h, w)` that lies in a window counted from the first."""
     first = np.asarray(blocks[0][0])
     joined = np.empty((first.shape[0], *window.shape), first.dtype)
@@ -179,6 +179,6 @@ def _joined(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.NDArray
     return joined
 
 
-def _calibrated(whole: Job, frame: Job, asked: str | os.PathLike[str] | None) -> Job:
+def _with_statistics(whole: Job, frame: Job, asked: str | os.PathLike[str] | None) -> Job:
     """The job with the statistics that its norms want of the scene."""
-    return replace(frame, norm=settle_norms(whole, asked=asked, memory=None, recorded={}))
+    return replace(frame, norm=resolve_norms(whole, asked=asked, memory=None, recorded={}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.errors import SceneError, TilingError, UsageError, nearest, option
+from geotrans.errors import SceneError, TilingError, UsageError, option, suggest
 from geotrans.grid import TilePlan, Window, plan_tiles
 from geotrans.tasks import Bundle, TaskSpec
 from geotrans.tasks.statistics import NORM_MODES, NormStatistics
@@ -35,14 +35,14 @@ _ENOUGH_VALID = 0.5
 _EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
 
 
-def wants_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+def needs_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
     """Whether pixels of the scene decide what the norms of a network do."""
     if asked is None:
         return spec.norm == "instance"
     return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
 
 
-def settle_norms(
+def resolve_norms(
     job: Job,
     *,
     asked: str | os.PathLike[str] | None,
@@ -80,9 +80,9 @@ def settle_norms(
         if not os.path.exists(mode):
             raise UsageError(
                 f"{option('norm_stats', mode)} is neither one of {', '.join(NORM_MODES)} nor a "
-                f"product{nearest(mode, NORM_MODES)}"
+                f"product{suggest(mode, NORM_MODES)}"
             )
-        return statistics_of(mode, job.bundle)
+        return read_statistics(mode, job.bundle)
     if mode == "tile":
         _log.warning(
             "each tile is normalised by its own statistics, so that tiles show and other tile "
@@ -110,7 +110,7 @@ def sample_windows(shape: tuple[int, int], *, align: int, anchor: tuple[int, int
     return [Window(col, row, edge, edge) for row in rows for col in cols]
 
 
-def statistics_of(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
+def read_statistics(product: str | os.PathLike[str], bundle: Bundle) -> NormStatistics:
     """Statistics in the tags of a product, so that neighbouring scenes agree.
 
     Args:
@@ -171,7 +171,7 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
         norm=NormStatistics("tile"),
     )  # fmt: skip
     if mode == "scene":
-        samples = [_sample(job, translator, w, counted=w) for w in _chosen(job)]
+        samples = [_sample(job, translator, w, counted=w) for w in _choose_windows(job)]
         return NormStatistics("scene", pool_together(translator.network, samples))
     plan = _whole(job)
 
@@ -185,10 +185,10 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
     has_room = memory is None or _bytes_at_once(job, n_px) <= memory
     if n_px <= _ONE_PASS_PX and has_room:
         if not (few := list(tiles())):
-            raise _nothing(job)
+            raise _describe_empty(job)
         return NormStatistics("exact", pool_together(translator.network, few))
     if next(tiles(), None) is None:
-        raise _nothing(job)
+        raise _describe_empty(job)
     return NormStatistics("exact", pool_by_layer(translator.network, tiles))
 
 
@@ -215,11 +215,11 @@ def _sample(job: Job, translator: Translator, window: Window, *, counted: Window
     return Sample(planes, torch.from_numpy(weight))
 
 
-def _chosen(job: Job) -> list[Window]:
+def _choose_windows(job: Job) -> list[Window]:
     """Windows of the sample, moved within their strata to where the scene is valid."""
     align, anchor = job.spec.align, job.plan.anchor
     windows = _windows(job)
-    chosen = [_moved(job, window) for window in windows]
+    chosen = [_move_window(job, window) for window in windows]
     if found := [window for window, share in chosen if share > 0]:
         return found
     # So little is valid that no place tried has any of it.
@@ -236,11 +236,11 @@ def _chosen(job: Job) -> list[Window]:
             if len(found) == _N_STRATA**2:
                 return found
     if not found:
-        raise _nothing(job)
+        raise _describe_empty(job)
     return found
 
 
-def _moved(job: Job, window: Window) -> tuple[Window, float]:
+def _move_window(job: Job, window: Window) -> tuple[Window, float]:
     """The first place tried where enough of a window is valid, or else the best; and its share."""
     height, width = (n / _N_STRATA for n in job.scene.shape)
     align, best, most = job.spec.align, window, -1.0
@@ -285,5 +285,5 @@ def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:
     return all(now[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
 
 
-def _nothing(job: Job) -> SceneError:
+def _describe_empty(job: Job) -> SceneError:
     return SceneError(f"{job.scene.name} holds no valid pixel; nothing to translate")

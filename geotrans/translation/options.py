@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, cast
 
-from geotrans.errors import UsageError, nearest
+from geotrans.errors import UsageError, suggest
 from geotrans.execution.cluster import Cluster
-from geotrans.execution.connect import reach
+from geotrans.execution.connect import open_cluster
 from geotrans.parts.layout import As
 from geotrans.scene import parse_mapping
 from geotrans.tasks import TaskSpec
@@ -119,7 +119,7 @@ class RunOptions:
         work.
         """
         is_budgeted = self.memory is not None
-        return reach(self.cluster, workers=self.workers, is_budgeted=is_budgeted)
+        return open_cluster(self.cluster, workers=self.workers, is_budgeted=is_budgeted)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[PixelOptions, RunOptions]:
@@ -134,7 +134,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[PixelOptions, RunOptions]
         known = [*option_names(PixelOptions), *option_names(RunOptions)]
         name = next(iter(rest))
         raise UsageError(
-            f"there is no option '{name}'{nearest(name, known)}; options are {', '.join(known)}"
+            f"there is no option '{name}'{suggest(name, known)}; options are {', '.join(known)}"
         )
     return pixels, run
 

@@ -18,7 +18,7 @@ from geotrans.grid import (
     plan_tiles,
 )
 from geotrans.parts import product_layout
-from geotrans.parts.parts import plan_of
+from geotrans.parts.parts import read_plan
 from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.runtime.process import n_cores
 from geotrans.scene import Scene, expand_palette, mark_nodata, match_bands
@@ -28,7 +28,7 @@ from geotrans.translation import Job
 from geotrans.translation.budget import default_tile, tile_within, with_halo
 from geotrans.translation.devices import shared_device, shared_precision
 from geotrans.translation.halo import measure_halo
-from geotrans.translation.norm_statistics import settle_norms, wants_samples
+from geotrans.translation.norm_statistics import needs_samples, resolve_norms
 from geotrans.translation.options import PixelOptions, RunOptions
 from geotrans.translation.translators import cache_translator, prepare_translator
 
@@ -77,9 +77,9 @@ def plan_job(
     here = str(pick_device(device))
     there = here if cluster is None else shared_device(cluster, run.device)
     draft, base = _draft_job(source, bundle, pixels, area=area, device=here, reads=reads)
-    is_open = not reads and wants_samples(spec, pixels.norm_stats)
+    is_open = not reads and needs_samples(spec, pixels.norm_stats)
     if not is_open:
-        norm = settle_norms(draft, asked=pixels.norm_stats, memory=memory, recorded=recorded)
+        norm = resolve_norms(draft, asked=pixels.norm_stats, memory=memory, recorded=recorded)
         draft = replace(draft, norm=norm)
 
     precision = pixels.precision
@@ -103,7 +103,7 @@ def plan_job(
         source.shape, tile=core, halo=spec.halo if pixels.halo is None else pixels.halo,
         align=spec.align, area=area, anchor=draft.plan.anchor,
     )  # fmt: skip
-    before = plan_of(recorded)
+    before = read_plan(recorded)
     if run.tile is None and before is not None and _lattice(before) == _lattice(plan):
         plan = before
     threads = None if run.workers == 1 else max(1, n_cores() // run.workers)
@@ -115,7 +115,7 @@ def plan_job(
     return job if cluster is None else replace(job, device=there, precision=precision)
 
 
-def plan_same(
+def plan_next(
     job: Job, source: Scene, pixels: PixelOptions = PixelOptions(), *, reads: bool = True
 ) -> Job:
     """The same for another scene on the same grid, with the same bands in the same order."""
@@ -127,7 +127,7 @@ def plan_same(
         job.spec, source, job.bands, area=job.plan.area,
         any_gsd=True, any_values=pixels.any_values, any_style=pixels.any_style,
     )  # fmt: skip
-    return replace(job, norm=settle_norms(job, asked=pixels.norm_stats, memory=None, recorded={}))
+    return replace(job, norm=resolve_norms(job, asked=pixels.norm_stats, memory=None, recorded={}))
 
 
 def _prepare_scene(spec: TaskSpec, source: Scene, pixels: PixelOptions) -> Scene:

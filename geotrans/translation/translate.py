@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from geotrans.execution.local import staff
+from geotrans.execution.local import start_workers
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options
 from geotrans.product.destination import Destination, check_space
@@ -117,7 +117,7 @@ def translate(
             source, bundle.spec.name, out, overwrite=overwrite, preview=preview
         )
         recorded = Parts.beside(destination.path).recorded()
-        with staff(cluster, run.workers, imports=["geotrans.inference"]) as get_cluster:
+        with start_workers(cluster, run.workers, imports=["geotrans.inference"]) as get_cluster:
             # Match bands and grids, and plan.
             job = plan_job(
                 source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded

@@ -13,7 +13,7 @@ from typing import Self
 from geotrans.grid import Tile
 from geotrans.parts.writer import Writer
 from geotrans.scene import Patch
-from geotrans.translation.budget import in_flight
+from geotrans.translation.budget import tiles_in_flight
 from geotrans.translation.job import Job, translate_tile
 from geotrans.translation.translators import get_translator
 
@@ -30,20 +30,20 @@ class TileWriter(Writer):
         return f"{self.canvas.spec.name} {self.canvas.scene.name}"
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """Tiles read, computed or written at a time in one process."""
-        return in_flight(self.canvas.device, self.canvas.precision)
+        return tiles_in_flight(self.canvas.device, self.canvas.precision)
 
     @property
     def network_s(self) -> float:
         """Time the network has worked in this process, s."""
         return get_translator(self.canvas.settings).network_s
 
-    def settled(self, n_threads: int, *, claim: Path) -> Self:
+    def for_worker(self, n_threads: int, *, claim: Path) -> Self:
         """The same in a worker that may use so many threads; wanted while `claim` is there."""
         threads = n_threads if self.canvas.threads is None else self.canvas.threads
         job = replace(self.canvas, threads=threads)
-        return replace(super().settled(n_threads, claim=claim), canvas=job)
+        return replace(super().for_worker(n_threads, claim=claim), canvas=job)
 
     def check(self) -> None:
         """See that scene and bundle are here, and load the bundle."""

@@ -258,9 +258,9 @@ def test_statistics_of_norms_wait_for_the_first_block(
     array = make_array((90, 110))
     at_once = array.geotrans.translate(path, norm_stats=asked, **EXACT)
     settled = []
-    settle_norms = lazy.settle_norms
+    resolve_norms = lazy.resolve_norms
     monkeypatch.setattr(
-        lazy, "settle_norms", lambda *a, **k: (settled.append(1), settle_norms(*a, **k))[1]
+        lazy, "resolve_norms", lambda *a, **k: (settled.append(1), resolve_norms(*a, **k))[1]
     )
     product = array.chunk(50).geotrans.translate(path, norm_stats=asked, **EXACT)
     assert settled == []

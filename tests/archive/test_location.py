@@ -17,7 +17,7 @@ import pytest
 import geotrans
 from geotrans.archive import Status, read_status, scene_task
 from geotrans.archive.inputs import Entry
-from geotrans.archive.scene_task import Order, SceneWork, Setup
+from geotrans.archive.scene_task import SceneTask, SceneWork, Setup
 from geotrans.errors import GeotransError, OutputError, UsageError
 from geotrans.product.upload import Target
 from geotrans.tasks import open_bundle
@@ -325,7 +325,7 @@ def test_what_cannot_be_written_to_is_told_before_any_work(
     monkeypatch.setattr(scene_task, "translate", lambda *words, **options: pytest.fail("work"))
 
     def price(tmp_path: Path, bundle: Path, **options: Any) -> Any:
-        return geotrans.archive.price(tmp_path / "scenes", same_bundle, **options)
+        return geotrans.archive.estimate_archive(tmp_path / "scenes", same_bundle, **options)
 
     def told(out: str | Path, error: type[GeotransError], match: str) -> None:
         for work in (_batch, price):
@@ -382,7 +382,7 @@ def test_a_plan_writes_nothing(
     scenes: Any, same_bundle: Path, bucket: Bucket, here: Path, tmp_path: Path
 ) -> None:
     scenes(2)
-    price = geotrans.archive.price(tmp_path / "scenes", same_bundle, out=URL)
+    price = geotrans.archive.estimate_archive(tmp_path / "scenes", same_bundle, out=URL)
     assert (price.n_scenes, price.out) == (2, URL)
     assert price.output_bytes > 0
     assert not bucket.keys()
@@ -399,8 +399,8 @@ def test_a_run_that_is_over_uploads_nothing(
     claim.touch()
     setup = Setup(open_bundle(same_bundle), *options, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
-    work = SceneWork(setup, here).settled(1, claim=claim)
-    order = Order(Entry.of_file(source), here / "scene0_same.tif")
+    work = SceneWork(setup, here).for_worker(1, claim=claim)
+    order = SceneTask(Entry.of_file(source), here / "scene0_same.tif")
     bucket.refuse("deep/maps/scene0_same.tif")
     assert work(order).state == "failed"
     bucket.refuse()

@@ -18,7 +18,7 @@ import pytest
 import geotrans
 from geotrans.archive import Status
 from geotrans.archive.inputs import Entry
-from geotrans.archive.scene_task import Order, SceneWork, Setup, translate_scene
+from geotrans.archive.scene_task import SceneTask, SceneWork, Setup, translate_scene
 from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
 from geotrans.execution import health as losses
 from geotrans.execution.connect import connect
@@ -164,7 +164,7 @@ def test_workers_upload_with_keys_of_their_own(
 def test_a_plan_is_measured_on_a_worker(
     small_archive: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    price = geotrans.archive.price(
+    price = geotrans.archive.estimate_archive(
         small_archive / "in",
         small_archive / "noisy.safetensors",
         out=tmp_path / "out",
@@ -301,17 +301,17 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
 def test_a_patience_in_the_configuration_of_dask_counts() -> None:
     import dask
 
-    assert losses.patience_s_or(60) == 60
+    assert losses.no_workers_timeout_s(60) == 60
     with dask.config.set({"distributed.scheduler.no-workers-timeout": "5 minutes"}):
-        assert losses.patience_s_or(60) == 300
+        assert losses.no_workers_timeout_s(60) == 300
 
 
 def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path: Path) -> None:
     """A worker whose run was killed must not write what a later run is writing."""
     claim = tmp_path / "errand"
     setup = Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS)
-    work = SceneWork(setup, tmp_path).settled(1, claim=claim)
-    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    work = SceneWork(setup, tmp_path).for_worker(1, claim=claim)
+    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -325,7 +325,7 @@ def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
     small_archive: Path, tmp_path: Path
 ) -> None:
     """Dask gives it to another worker, which finds the product."""
-    order = Order(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
         outcome = translate_scene(
             Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS), order

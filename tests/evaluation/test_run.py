@@ -9,8 +9,8 @@ from affine import Affine
 import geotrans
 from geotrans.evaluation import evaluate
 from geotrans.evaluation.baselines import class_means
-from geotrans.evaluation.places import Places, drawn
-from geotrans.evaluation.products import Made, relabelled
+from geotrans.evaluation.places import Places, draw_classes
+from geotrans.evaluation.products import Products, relabel_classes
 from geotrans.evaluation.scores import Judge
 from geotrans.grid import ground_anchor, plan_tiles
 from geotrans.labelling.recipe import load_recipe
@@ -19,7 +19,7 @@ from geotrans.metrics.mapping import class_counts, nearest_class, road_iou
 from geotrans.metrics.seams import seam_ratio
 from geotrans.metrics.spectral import ergas, sam
 from geotrans.tasks import BandSpec, PaletteClass, save_bundle
-from geotrans.training.config import resolved
+from geotrans.training.config import resolve_config
 from tests.helpers.bundles import CLASSES, class_bundle, identity_bundle, random_bundle
 from tests.helpers.patches import PALETTE, drawing, toy_cache, toy_config, toy_domains
 from tests.helpers.places import APART_M, places_cache, towns
@@ -180,9 +180,9 @@ def test_seams_are_looked_for_where_the_tiles_met(tmp_path):
     seamed[:, :, :, col:] += 50
     judge = Judge(found.places, value_range=(0, 255), groups={}, device="cpu")
     edges = ((list(plan.row_edges), list(plan.col_edges)),)
-    assert judge.scores(Made(truth, edges))["seam_ratio"].each == pytest.approx(own)
-    assert np.isnan(judge.scores(Made(truth, (([], []),))).get("seam_ratio", np.nan))
-    (seams,) = judge.seams(Made(seamed + truth // 8, edges))
+    assert judge.scores(Products(truth, edges))["seam_ratio"].each == pytest.approx(own)
+    assert np.isnan(judge.scores(Products(truth, (([], []),))).get("seam_ratio", np.nan))
+    (seams,) = judge.seams(Products(seamed + truth // 8, edges))
     assert seams.interval.value > 5
 
 
@@ -214,7 +214,7 @@ def _drawn(folder, side, aerial, *, margin=0, n_train=0):
     """A cache of maps of three classes and aerials, and the maps."""
     size = aerial.shape[-1] + 2 * margin
     classes = np.stack([drawing(np.random.default_rng(i), size) for i in range(len(aerial))])
-    maps = drawn(classes, [color for _, color in PALETTE])
+    maps = draw_classes(classes, [color for _, color in PALETTE])
     inside = classes[:, margin : size - margin, margin : size - margin]
     pair = (maps, aerial) if side == "source" else (aerial, maps)
     cache = places_cache(
@@ -276,7 +276,7 @@ def test_classes_that_a_recipe_found_are_found_again(tmp_path):
     photo = towns(2, bands=4, size=96)
     bands = ("red", "green", "blue", "nir")
     shell = places_cache(tmp_path / "shell", photo, photo, source_bands=bands, target_bands=bands)
-    labels = relabelled("landcover", photo, Places.of(shell, "val"))
+    labels = relabel_classes("landcover", photo, Places.of(shell, "val"))
     recipe = load_recipe("landcover")
     named = [
         {"value": i, "name": one.name, "color": one.color} for i, one in enumerate(recipe.classes)
@@ -287,7 +287,7 @@ def test_classes_that_a_recipe_found_are_found_again(tmp_path):
     )  # fmt: skip
     shipped = geotrans.open_bundle("landcover2aerial")
     found = evaluate(shipped.path, data=cache.path)
-    again = relabelled("landcover", found.products, found.places)
+    again = relabel_classes("landcover", found.products, found.places)
     both, either = class_counts(again[:, 0], labels[:, 0], n_classes=len(named))
     known = either.sum(0) > 0
     iou = (both.sum(0)[known] / either.sum(0)[known]).mean()
@@ -334,7 +334,7 @@ def test_the_bundle_says_where_its_places_are(tmp_path, make_scene):
     from tests.helpers.patches import toy_data
 
     data = toy_data(tmp_path, make_scene) | {"source": {"bands": ["red", "green", "blue"]}}
-    config = resolved(toy_config(data=data, training__val_group=None))
+    config = resolve_config(toy_config(data=data, training__val_group=None))
     bundle = identity_bundle(tmp_path / "same.safetensors", training=config)
     found = evaluate(bundle)
     assert found.facts["n_places"] == 2
@@ -351,7 +351,9 @@ def test_windows_of_one_scene_are_places_by_the_square(tmp_path, make_scene):
         name="val/town_4.tif", bands=("red", "green", "blue"), shape=(96, 128), gsd_m=0.6,
         origin=(401_600.0, 3_800_000.0),
     )  # fmt: skip
-    config = resolved(toy_config(data=data | {"patch": 24, "stride": 12}, training__val_group=None))
+    config = resolve_config(
+        toy_config(data=data | {"patch": 24, "stride": 12}, training__val_group=None)
+    )
     found = evaluate(identity_bundle(tmp_path / "same.safetensors", training=config))
     assert found.facts["n_places"] == 2 * 3, "squares of 48 px"
     by_place = {}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geotrans.execution import batching as module
-from geotrans.execution.batching import Turns, take_turn
+from geotrans.execution.batching import CellBatches, run_batch
 from geotrans.execution.work import Cell
 
 SLOW_S = 2.0
@@ -45,7 +45,7 @@ def test_every_cell_is_worked_on_once(clock: _Clock, costs: list[float], n_worke
         worked.append(cell)
         return cell
 
-    turns, running, firsts = Turns(cells), deque[list[Cell]](), []
+    turns, running, firsts = CellBatches(cells), deque[list[Cell]](), []
     while True:
         while len(running) < n_workers and (some := turns.take()) is not None:
             firsts.append(some[0])
@@ -53,7 +53,7 @@ def test_every_cell_is_worked_on_once(clock: _Clock, costs: list[float], n_worke
         if not running:
             break
         some = running.popleft()
-        results, seconds = take_turn(work, some)
+        results, seconds = run_batch(work, some)
         assert results == some[: len(results)]
         assert seconds - cost[results[-1]] < 0.5, "a turn is short, or ends with its slow cell"
         turns.finish(some, len(results), seconds)
@@ -62,7 +62,7 @@ def test_every_cell_is_worked_on_once(clock: _Clock, costs: list[float], n_worke
 
 
 def test_quick_cells_share_turns_and_slow_ones_have_their_own() -> None:
-    turns = Turns((0, i) for i in range(100))
+    turns = CellBatches((0, i) for i in range(100))
     assert turns.take() == [(0, 0)], "nothing is known of the first"
     turns.finish([(0, 0)], 1, seconds=0.05)
     some = turns.take() or []

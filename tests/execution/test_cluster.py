@@ -32,16 +32,16 @@ from geotrans.execution import connect as connecting
 from geotrans.execution import health as losses
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.connect import connect
-from geotrans.execution.work import hand_out
-from geotrans.execution.work_file import Errand
+from geotrans.execution.work import submit_items
+from geotrans.execution.work_file import WorkFile
 from geotrans.parts import Parts
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation import Job
 from geotrans.translation.devices import shared_device, shared_precision
+from geotrans.translation.estimate import estimate
 from geotrans.translation.options import split_options
 from geotrans.translation.plan import plan_job
-from geotrans.translation.survey import survey
 from geotrans.translation.translate import translate
 from geotrans.translation.writer import TileWriter
 from tests.helpers.bundles import random_bundle
@@ -159,7 +159,7 @@ def test_the_dashboard_shows_task_and_scene(
 def test_a_plan_is_measured_on_a_worker(
     holed_scene: Path, dask_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    found = survey(
+    found = estimate(
         holed_scene / "scene.tif", task=holed_scene / "noisy.safetensors",
         out=tmp_path / "out.tif", tile=TILE, cluster=dask_cluster.address,
     )  # fmt: skip
@@ -356,13 +356,13 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         waiting = [0.01, 1.0, 0.02]
         killer = threading.Timer(0.5, first.kill)
         killer.start()
-        hand_out(
+        submit_items(
             lambda seconds: few.submit(work, seconds, key=("more", seconds)),
             lambda: waiting.pop(0) if waiting else None,
             room=lambda: 3 * len(few.workers),
             done=lambda _, future: pids.append(future.result(5)),
             cancel=few.cancel,
-            stranded=few.stranded,
+            stranded=few.find_lost,
         )
         assert len(pids) == 3
         assert pids[-1] == second.pid
@@ -513,7 +513,7 @@ def test_a_scene_or_bundle_that_is_another_there(
 
 def test_a_result_nobody_wants_any_more_is_not_written(holed_scene: Path, tmp_path: Path) -> None:
     claim = tmp_path / "errand"
-    work = TileWriter(_job(holed_scene), Parts(tmp_path)).settled(1, claim=claim)
+    work = TileWriter(_job(holed_scene), Parts(tmp_path)).for_worker(1, claim=claim)
     with pytest.raises(OutputError, match="is over"):
         work((0, 0))
     assert not list(tmp_path.iterdir())
@@ -524,7 +524,7 @@ def test_a_result_nobody_wants_any_more_is_not_written(holed_scene: Path, tmp_pa
 
 def test_a_late_worker_of_another_version_refuses(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"geotrans 9\.9 sent the work"):
-        Errand(tmp_path / "errand", "", version="9.9").read()
+        WorkFile(tmp_path / "errand", "", version="9.9").read()
 
 
 class _Answers(Cluster):

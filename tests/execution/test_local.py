@@ -14,7 +14,7 @@ import pytest
 from geotrans.errors import SceneError
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.connect import connect
-from geotrans.execution.local import staff
+from geotrans.execution.local import start_workers
 from tests.helpers.cluster import real_cluster
 
 pytestmark = pytest.mark.xdist_group("serial")
@@ -29,7 +29,7 @@ def test_processes_come_with_what_they_need_and_leave() -> None:
     def look() -> tuple[int, bool]:
         return os.getpid(), "geotrans.inference" in sys.modules
 
-    with staff(None, 2, imports=["geotrans.inference"]) as hands:
+    with start_workers(None, 2, imports=["geotrans.inference"]) as hands:
         cluster = hands()
         assert cluster is not None
         seen = cluster.ask(look)
@@ -41,7 +41,7 @@ def test_processes_come_with_what_they_need_and_leave() -> None:
 
 
 def test_processes_leave_when_the_plan_fails() -> None:
-    with pytest.raises(SceneError, match="no such scene"), staff(None, 2):
+    with pytest.raises(SceneError, match="no such scene"), start_workers(None, 2):
         raise SceneError("no such scene")
     assert not _workers()
 
@@ -53,7 +53,7 @@ def test_workers_that_are_there_bring_in_what_they_need_meanwhile(tmp_path: Path
 
     with real_cluster(tmp_path / "cluster") as real, connect(real.address) as cluster:
         assert not any(cluster.ask(look).values())
-        with staff(cluster, 1, imports=["geotrans.inference"]) as hands:
+        with start_workers(cluster, 1, imports=["geotrans.inference"]) as hands:
             assert hands() is cluster
             until = time.monotonic() + 60
             while not all(cluster.ask(look).values()):
@@ -62,8 +62,8 @@ def test_workers_that_are_there_bring_in_what_they_need_meanwhile(tmp_path: Path
 
 def test_a_cluster_that_is_there_does_the_work_and_one_worker_is_this_process() -> None:
     given: Any = object.__new__(Cluster)
-    with staff(given, 1) as hands:
+    with start_workers(given, 1) as hands:
         assert hands() is given
-    with staff(None, 1) as hands:
+    with start_workers(None, 1) as hands:
         assert hands() is None
     assert not _workers()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geotrans.grid import Window, reflected
+from geotrans.grid import Window, reflect_indices
 
 windows = st.builds(
     Window, st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 60), st.integers(1, 60)
@@ -61,7 +61,7 @@ def test_slices_cut_rows_before_columns() -> None:
 def test_reflection_is_numpys(size: int, before: int, after: int) -> None:
     axis = np.arange(size)
     expected = np.pad(axis, (min(before, 40), after), mode="reflect")
-    assert np.array_equal(axis[reflected(-before, before + size + after, size)], expected)
+    assert np.array_equal(axis[reflect_indices(-before, before + size + after, size)], expected)
 
 
 @given(st.integers(1, 9), st.integers(-40, 40), st.integers(1, 30), st.integers(0, 29))
@@ -69,8 +69,8 @@ def test_reflection_of_a_position_does_not_depend_on_the_window(
     size: int, start: int, length: int, skip: int
 ) -> None:
     skip = min(skip, length - 1)
-    longer = reflected(start, length, size)
-    assert np.array_equal(longer[skip:], reflected(start + skip, length - skip, size))
+    longer = reflect_indices(start, length, size)
+    assert np.array_equal(longer[skip:], reflect_indices(start + skip, length - skip, size))
     assert longer.min() >= 0
     assert longer.max() < size
 

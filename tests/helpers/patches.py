@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.cache import Manifest, PatchCache, PatchRecord, SideRecord
 from geotrans.sampling.writing import CachedPatch, CachedWindow, write_cache
 from geotrans.training.config import TrainConfig
@@ -52,7 +52,7 @@ def toy_config(
     for key, value in {**(changes or {}), **overrides}.items():
         section, _, name = key.partition("__")
         content.setdefault(section, {}).update({name: value} if name else value)
-    return validated(TrainConfig, content, where="toy")
+    return validate_section(TrainConfig, content, where="toy")
 
 
 def drawing(rng: np.random.Generator, size: int) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 import geotrans
-from geotrans.html.card import card, thumbnail
+from geotrans.html.card import embed_thumbnail, render_card
 from geotrans.training.run import TrainedTask
 from tests.helpers.bundles import identity_bundle
 
@@ -49,7 +49,7 @@ def _read(text: str) -> _Reader:
 
 def test_text_is_no_markup() -> None:
     bad = '<script>alert("x")</script>'
-    read = _read(card(bad, bad, [(bad, bad), ("none", None)]))
+    read = _read(render_card(bad, bad, [(bad, bad), ("none", None)]))
     assert "script" not in {tag for tag, _ in read.tags}
     assert read.words == [bad, f" {bad}", bad, bad]
 
@@ -102,4 +102,4 @@ def test_a_run_shows_its_scores_and_last_sheet(tmp_path: Path) -> None:
     read = _read(run._repr_html_())
     assert {"mine", "psnr", "30.13", "step 100 of 200", " trained in 1.5 min"} <= set(read.words)
     assert "img" in {tag for tag, _ in read.tags}
-    assert thumbnail(tmp_path / "none.png", "none") is None
+    assert embed_thumbnail(tmp_path / "none.png", "none") is None

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from geotrans.html.footprints import footprints
+from geotrans.html.footprints import draw_footprints
 
 
 def _square(x, y, size=0.1):
@@ -13,7 +13,7 @@ def _square(x, y, size=0.1):
 
 
 def test_a_map_is_true_to_scale_and_north_is_up():
-    svg = footprints({"train": [_square(10, 60)], "val": [_square(10.5, 60.3)]})
+    svg = draw_footprints({"train": [_square(10, 60)], "val": [_square(10.5, 60.3)]})
     south, north = (
         np.array([[float(v) for v in pair.split(",")] for pair in points.split()])
         for points in re.findall(r'<polygon points="([^"]*)"', svg)
@@ -27,5 +27,5 @@ def test_a_map_is_true_to_scale_and_north_is_up():
 
 
 def test_a_map_of_one_point_or_nothing():
-    assert "<polygon" in footprints({"val": [_square(10, 60, size=0)]})
-    assert footprints({}) == ""
+    assert "<polygon" in draw_footprints({"val": [_square(10, 60, size=0)]})
+    assert draw_footprints({}) == ""

@@ -37,7 +37,7 @@ def check(content):
 
 def test_a_page_of_everything_is_well_formed_and_self_contained():
     hostile = '<script>alert("&")</script>'
-    content = html.page(
+    content = html.render_page(
         hostile,
         html.section(
             hostile,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 
-from geotrans.html.picture import picture, read_picture
+from geotrans.html.picture import embed_picture, read_picture
 from geotrans.training.monitor import save_sheet
 
 
@@ -15,7 +15,7 @@ from geotrans.training.monitor import save_sheet
 @pytest.mark.parametrize(("lossless", "close"), [(True, 0), (False, 12)])
 def test_a_picture_carries_its_pixels(lossless, close):
     ramp = np.linspace(0, 255, 32 * 32).reshape(1, 32, 32).repeat(3, 0).astype(np.uint8)
-    found = picture(ramp, 'a "ramp"', lossless=lossless)
+    found = embed_picture(ramp, 'a "ramp"', lossless=lossless)
     kind, data = re.match(
         r'<img src="data:image/(\w+);base64,([^"]*)" alt="a &quot;', found
     ).groups()

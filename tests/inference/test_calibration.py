@@ -9,7 +9,7 @@ from torch import nn
 
 from geotrans.inference.calibration import Sample, pool_by_layer, pool_together
 from geotrans.models import build, fold
-from geotrans.models.norms import by_image, freeze_norms
+from geotrans.models.norms import freeze_norms, use_image_norms
 from tests.helpers.networks import noise
 
 NETS = {
@@ -90,4 +90,4 @@ def test_batch_norms_keep_their_scale_by_image() -> None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
     x = noise(1, 3, 64, 64)
-    torch.testing.assert_close(by_image(net)(x), net.train()(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(use_image_norms(net)(x), net.train()(x), rtol=0, atol=1e-5)

@@ -8,7 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geotrans.inference.accelerator import classify_there, denormalize_there, normalize_there
+from geotrans.inference.accelerator import (
+    classify_on_device,
+    denormalize_on_device,
+    normalize_on_device,
+)
 from geotrans.inference.radiometry import (
     classify,
     denormalize,
@@ -114,18 +118,18 @@ def test_an_accelerator_does_the_same(dtype: str) -> None:
     scores = rng.uniform(-1.3, 1.3, (3, 33, 47)).astype(np.float32)
     linear = [from_network(band("uint8", (0, 255))), (12.3, 4.5), (1000.0, -3.0)]
     here = denormalize(scores, linear, np.dtype(dtype))
-    there = denormalize_there(torch.from_numpy(scores.copy()), linear, np.dtype(dtype))
+    there = denormalize_on_device(torch.from_numpy(scores.copy()), linear, np.dtype(dtype))
     assert there.dtype == here.dtype
     assert np.array_equal(there, here)
-    assert np.array_equal(classify_there(torch.from_numpy(scores)), classify(scores))
+    assert np.array_equal(classify_on_device(torch.from_numpy(scores)), classify(scores))
     data = rng.integers(0, 100, (3, 33, 47)).astype(dtype)
     seen = np.empty(data.shape, np.float32)
     normalize(data, linear, seen)
-    assert np.array_equal(normalize_there(data, linear, CPU).numpy(), seen)
+    assert np.array_equal(normalize_on_device(data, linear, CPU).numpy(), seen)
 
 
 def test_an_accelerator_takes_any_array() -> None:
     data = np.arange(24, dtype=">i2").reshape(2, 3, 4)[:, ::-1]
     data.flags.writeable = False
-    seen = normalize_there(data, [(1.0, 0.0)] * 2, CPU)
+    seen = normalize_on_device(data, [(1.0, 0.0)] * 2, CPU)
     assert np.array_equal(seen.numpy(), data)

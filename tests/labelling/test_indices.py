@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from geotrans.labelling.indices import MEASURES, box_sum, deviation, majority, measure
+from geotrans.labelling.indices import (
+    MEASURES,
+    box_sum,
+    compute_index,
+    local_deviation,
+    local_majority,
+)
 
 
 def _bands(shape=(30, 34), seed=0):
@@ -20,7 +26,7 @@ def test_box_sum_and_deviation_are_those_of_numpy(size):
     plane = _bands()["nir"]
     squares = _squares(plane, size).astype(np.float64)
     np.testing.assert_allclose(box_sum(plane, size), squares.sum((2, 3)), rtol=1e-6)
-    np.testing.assert_allclose(deviation(plane, size), squares.std((2, 3)), atol=2e-2)
+    np.testing.assert_allclose(local_deviation(plane, size), squares.std((2, 3)), atol=2e-2)
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -28,13 +34,15 @@ def test_majority_is_the_most_frequent_and_of_equals_the_first(size):
     classes = np.random.default_rng(1).integers(0, 4, (20, 24)).astype(np.uint8)
     squares = _squares(classes, size).reshape(20 - size + 1, 24 - size + 1, -1)
     expected = np.apply_along_axis(lambda s: np.bincount(s, minlength=4).argmax(), 2, squares)
-    np.testing.assert_array_equal(majority(classes, 4, size), expected)
+    np.testing.assert_array_equal(local_majority(classes, 4, size), expected)
 
 
 def test_indices_by_hand():
     bands = {"red": 40.0, "green": 80.0, "blue": 60.0, "nir": 120.0}
     planes = {name: np.full((1, 1), value, np.float32) for name, value in bands.items()}
-    found = measure(planes, ("brightness", "nir", "ndvi", "ndwi", "warmth", "redness"), size=1)
+    found = compute_index(
+        planes, ("brightness", "nir", "ndvi", "ndwi", "warmth", "redness"), size=1
+    )
     assert {name: float(plane[0, 0]) for name, plane in found.items()} == {
         "brightness": 60.0,
         "nir": 120.0,
@@ -48,12 +56,12 @@ def test_indices_by_hand():
 def test_next_to_nothing_has_no_colour():
     planes = {name: np.full((1, 1), 1, np.float32) for name in ("red", "green", "blue")}
     planes["nir"] = np.full((1, 1), 5, np.float32)
-    assert measure(planes, ("ndvi",), size=1)["ndvi"][0, 0] == 0
+    assert compute_index(planes, ("ndvi",), size=1)["ndvi"][0, 0] == 0
 
 
 def test_a_window_has_the_bits_of_the_whole():
     bands = _bands((60, 70))
-    whole = measure(bands, MEASURES, size=9)
+    whole = compute_index(bands, MEASURES, size=9)
     part = {name: plane[11:52, 7:66] for name, plane in bands.items()}
-    for name, plane in measure(part, MEASURES, size=9).items():
+    for name, plane in compute_index(part, MEASURES, size=9).items():
         np.testing.assert_array_equal(plane, whole[name][11:44, 7:58])

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from geotrans.grid import project_bounds
-from geotrans.maps.areas import AreaReader, selects, utm_crs
+from geotrans.maps.areas import AreaReader, layer_filter, utm_crs
 from geotrans.maps.style import StyleLayer, StyleMapping
 from geotrans.maps.vectors import Features, VectorSource
 from tests.helpers.vectors import write_vectors
@@ -131,7 +131,7 @@ def test_filters(where: dict[str, Any], unless: dict[str, Any], expected: list[b
         "lanes": np.array([2.0, np.nan, 2.0]),
     }
     layer = StyleLayer.model_validate({"class": "a", "where": where, "unless": unless})
-    assert selects(layer, Features(np.full(3, STREET), fields)).tolist() == expected
+    assert layer_filter(layer, Features(np.full(3, STREET), fields)).tolist() == expected
 
 
 @pytest.mark.parametrize(

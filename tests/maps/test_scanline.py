@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapely import Polygon
 
 from geotrans.maps.outlines import Lattice, Outlines
-from geotrans.maps.scanline import LINES, STEPS, Coat, majority, mean_color, scan
+from geotrans.maps.scanline import LINES, STEPS, LayerEdges, majority, mean_color, scan_lines
 from geotrans.maps.style import BLANK
 
 COLORS = np.zeros((256, 3), np.uint8)
@@ -34,11 +34,11 @@ def paint(
 ) -> Any:
     everywhere = (-1e9, -1e9, 1e9, 1e9)
     painted = [
-        Coat(edges, value, over)
+        LayerEdges(edges, value, over)
         for shapes, value, over in coats
         if (edges := Outlines(shapes).near(everywhere, lattice)) is not None
     ]
-    return scan(painted, background, top=top, left=left, shape=shape)
+    return scan_lines(painted, background, top=top, left=left, shape=shape)
 
 
 def cover(shapes: npt.NDArray[np.object_], shape: tuple[int, int]) -> npt.NDArray[np.float64]:

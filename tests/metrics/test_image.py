@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geotrans.errors import UsageError
-from geotrans.metrics.checks import luma
+from geotrans.metrics.checks import compute_luma
 from geotrans.metrics.image import chroma_error, lab, pooled_psnr, psnr, ssim
 from geotrans.metrics.spectral import ergas, sam
 from tests.metrics.conftest import one_over_f, read_chips
@@ -106,7 +106,7 @@ def test_chroma_error_ignores_lightness() -> None:
 def test_baselines_of_cir_to_rgb(data_dir: Path) -> None:
     chips, _ = read_chips(data_dir / "naip" / "val", "*.tif")
     rgb, cir = chips[:, :3], chips[:, [3, 0, 1]]
-    grey = np.repeat(luma(rgb).round().astype(np.uint8)[:, None], 3, axis=1)
+    grey = np.repeat(compute_luma(rgb).round().astype(np.uint8)[:, None], 3, axis=1)
     # The data's README and METHODS section 7.
     assert pooled_psnr(psnr(cir, rgb)) == pytest.approx(15.4, abs=0.1)
     assert sam(cir, rgb).mean() == pytest.approx(19.0, abs=0.05)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from geotrans.errors import UsageError
-from geotrans.metrics.interval import Interval, by_place, mean, mean_ratio, ratio
+from geotrans.metrics.interval import Interval, group_by_place, mean, mean_ratio, ratio
 
 
 def test_by_place_sums_images_of_one_place() -> None:
-    names, sums = by_place([1, 2, 4], ["b", "a", "b"])
+    names, sums = group_by_place([1, 2, 4], ["b", "a", "b"])
     assert names == ("a", "b")
     assert sums.tolist() == [2, 5]
 
 
 def test_by_place_refuses_images_without_a_place() -> None:
     with pytest.raises(UsageError, match="3 images, but 2 places"):
-        by_place([1, 2, 3], ["a", "b"])
+        group_by_place([1, 2, 3], ["a", "b"])
 
 
 def test_ratio_pools_counts_over_images(rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geotrans.errors import UsageError
-from geotrans.metrics.kernel import KernelFeatures, features, gap_closed, kernel_distance
+from geotrans.metrics.kernel import KernelFeatures, compute_features, gap_closed, kernel_distance
 from tests.metrics.conftest import one_over_f, read_chips
 
 
@@ -117,17 +117,17 @@ def test_one_place_is_too_few(rng: np.random.Generator) -> None:
 def test_no_valid_window_is_said() -> None:
     images, valid = np.zeros((1, 3, 128, 128), np.uint8), np.zeros((1, 128, 128), bool)
     with pytest.raises(UsageError, match="no window of 128 px is wholly valid"):
-        features(images, ["a"], valid=valid)
+        compute_features(images, ["a"], valid=valid)
 
 
 def test_windows_and_their_places(rng: np.random.Generator) -> None:
     images = one_over_f(rng, 2)
     valid = np.ones((2, 256, 256), bool)
     valid[1, 200, 30] = False  # lies in the windows of the third row, first column
-    seen = features(images, ["a", "b"], valid=valid)
+    seen = compute_features(images, ["a", "b"], valid=valid)
     assert seen.places == ("a",) * 9 + ("b",) * 8
     assert seen.values.shape == (17, 1280)
-    alone = features(images[:1, :, 64:192, 128:], ["a"])
+    alone = compute_features(images[:1, :, 64:192, 128:], ["a"])
     np.testing.assert_allclose(seen.values[5], alone.values[0], atol=1e-4)
 
 
@@ -135,7 +135,7 @@ def test_noise_is_not_like_natural_pictures(rng: np.random.Generator) -> None:
     natural, others = one_over_f(rng, 4, slope=1.5), one_over_f(rng, 4, slope=1.5)
     noise = rng.integers(0, 256, (4, 3, 128, 128), dtype=np.uint8)
     places = list("abcd")
-    real = features(natural[:, :, :128, :128], places)
+    real = compute_features(natural[:, :, :128, :128], places)
     assert kernel_distance(others[:, :, :128, :128], real, places).value < 60
     assert kernel_distance(noise, real, places).low > 300
 
@@ -158,11 +158,11 @@ def test_real_aerials(data_dir: Path) -> None:
     )
     chips, train = chips[:, :3], train[:, :3]
     places, train_places = places[:6], train_places[:6]
-    real = features(chips[:6], places)
+    real = compute_features(chips[:6], places)
     one = chips.mean((0, 2, 3), keepdims=True).round().astype(np.uint8)
     mean = np.broadcast_to(one, chips[:6].shape)
     # METHODS section 7: a real chip of elsewhere 23, the mean colour of each class 568.
-    near = kernel_distance(features(train[:6], train_places), real)
+    near = kernel_distance(compute_features(train[:6], train_places), real)
     far = kernel_distance(mean, real, places)
     assert near.value < 200
     assert far.low > 400

@@ -35,7 +35,7 @@ def test_members_are_averaged_and_differ():
 
 def test_trained_networks_become_one():
     one, other = (trained(OF["arch"], OF["args"], seed=seed) for seed in (1, 2))
-    arch, args, state = models.ensemble_of(
+    arch, args, state = models.build_ensemble(
         OF["arch"], OF["args"], [one.state_dict(), other.state_dict()]
     )
     net, x = build(arch, args), noise(2, 3, 16, 16)
@@ -47,7 +47,7 @@ def test_residuals_share_their_linear_map_and_their_lock():
     nets = [trained("residual", RESIDUAL, seed=seed) for seed in (1, 2, 3)]
     for net in nets:  # fitted to the same patches
         net.set_linear(0.5 * torch.eye(3).numpy(), torch.full((3,), 0.125).numpy())
-    arch, args, state = models.ensemble_of("residual", RESIDUAL, [n.state_dict() for n in nets])
+    arch, args, state = models.build_ensemble("residual", RESIDUAL, [n.state_dict() for n in nets])
     net, x = build(arch, args), noise(2, 3, 16, 16)
     net.load_state_dict(state)
     assert (arch, args["lock"], net.align) == ("residual", [0, 0, 1, 2], nets[0].align)

@@ -9,7 +9,7 @@ from geotrans import models
 from geotrans.errors import ConfigError
 from geotrans.metrics.efficientnet import load_efficientnet
 from geotrans.models.efficientnet import pretrained_state
-from geotrans.models.residual import body_of
+from geotrans.models.residual import get_body
 from tests.helpers.networks import noise
 
 
@@ -66,7 +66,7 @@ def test_the_body_of_a_residual_is_what_is_pretrained() -> None:
     net = models.build("residual", 3, 3, body=body, n_bands=3)
     models.load_pretrained(net, "residual")
     kernel = pretrained_state()["conv_stem.weight"]
-    assert torch.equal(body_of(net).stem.conv_stem.weight, kernel)
+    assert torch.equal(get_body(net).stem.conv_stem.weight, kernel)
     assert not net(noise(1, 3, 32, 32)).any()  # it still adds nothing
 
 

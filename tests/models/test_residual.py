@@ -6,7 +6,7 @@ import torch
 
 from geotrans import models
 from geotrans.errors import ConfigError
-from geotrans.models.residual import LUMA, with_luminance
+from geotrans.models.residual import LUMA, restore_luminance
 from tests.helpers.networks import noise
 
 UNET = {"depth": 2, "width": 6, "max_width": 8, "head_width": 5, "out_activation": "none"}
@@ -78,7 +78,7 @@ def test_a_locked_luminance_is_that_of_the_source():
 def test_what_leaves_the_range_fades_and_keeps_hue_and_luminance():
     colors = torch.tensor([[0.9, 0.7, 0.1], [0.5, 0.2, -0.3], [0.3, 0.3, 0.3]]).view(3, 3, 1, 1)
     light = torch.tensor([0.9, 0.25, 1.2]).view(3, 1, 1, 1)
-    y = with_luminance(colors, light)
+    y = restore_luminance(colors, light)
     torch.testing.assert_close(luma(y), light[:, 0])
     before, after = (c[0] - luma(c)[0] for c in (colors, y))
     share = after / before

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geotrans.errors import TrainingError
-from geotrans.models.vgg import FeatureCritic, VGGFeatures, random_view, viewed
+from geotrans.models.vgg import FeatureCritic, VGGFeatures, apply_view, draw_view
 from tests.helpers.networks import noise
 
 
@@ -56,11 +56,11 @@ def test_the_critic_judges_each_level_beside_the_source(vgg):
 
 def test_a_view_is_the_whole_at_half_resolution_or_a_quarter():
     x = noise(1, 1, 32, 32)
-    views = [random_view(np.random.default_rng(seed), 32) for seed in range(20)]
+    views = [draw_view(np.random.default_rng(seed), 32) for seed in range(20)]
     assert None in views
-    assert all(viewed(x, view).shape == (1, 1, 16, 16) for view in views)
+    assert all(apply_view(x, view).shape == (1, 1, 16, 16) for view in views)
     rows, cols = next(view for view in views if view is not None)
-    assert torch.equal(viewed(x, (rows, cols)), x[:, :, rows, cols])
+    assert torch.equal(apply_view(x, (rows, cols)), x[:, :, rows, cols])
 
 
 def test_missing_weights_are_told(monkeypatch):

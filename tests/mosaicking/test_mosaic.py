@@ -22,7 +22,7 @@ from rio_cogeo.cogeo import cog_validate
 
 import geotrans
 from geotrans.errors import BandError, OutputError, SceneError, UsageError
-from geotrans.mosaicking.mosaic import survey_mosaic
+from geotrans.mosaicking.mosaic import estimate_mosaic
 from tests.helpers.scenes import coded, write_scene
 from tests.helpers.thorough import examples
 
@@ -315,14 +315,14 @@ def test_resampled_tiles_agree_with_gdal(tmp_path):
 )
 def test_a_grid_can_be_asked_for(tmp_path, choices, crs, res, shape):
     paths = cut(tmp_path, coded((60, 60)), [(0, 0, 60, 60)])
-    survey = survey_mosaic(paths, out=tmp_path / "out.tif", **choices)
+    estimate = estimate_mosaic(paths, out=tmp_path / "out.tif", **choices)
     made = geotrans.mosaic(paths, out=tmp_path / "out.tif", **choices)
     with rasterio.open(made.path) as file:
         assert file.crs == crs
         assert file.res == (res, res)
         assert file.transform.c % res == 0
         assert shape is None or file.shape == shape
-        assert survey.shape == file.shape
+        assert estimate.shape == file.shape
         other = geotrans.mosaic(paths, out=tmp_path / "like.tif", like=made.path)
         with rasterio.open(other.path) as same:
             assert (same.transform, same.shape) == (file.transform, file.shape)

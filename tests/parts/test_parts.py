@@ -13,7 +13,7 @@ import rasterio
 from geotrans.errors import OutputError
 from geotrans.grid import plan_tiles
 from geotrans.parts import Parts
-from geotrans.parts.parts import plan_of
+from geotrans.parts.parts import read_plan
 from geotrans.translation import Job
 from geotrans.translation.job import translate_tile
 
@@ -73,7 +73,7 @@ def test_a_fingerprint_tells_runs_apart(make_job: MakeJob, tmp_path: Path) -> No
     assert parts.recorded() is None
     parts.begin(job, overwrite=False)
     assert parts.recorded() == job.fingerprint() == json.loads(json.dumps(job.fingerprint()))
-    assert plan_of(parts.recorded() or {}) == job.plan
+    assert read_plan(parts.recorded() or {}) == job.plan
     parts.begin(job, overwrite=False)
     other = make_job(seed=9, tile=40)
     with pytest.raises(OutputError, match=r"seed 0, now 9; tiles .* windows of .*overwrite=True"):
@@ -99,6 +99,6 @@ def test_a_folder_of_something_else_is_left_alone(make_job: MakeJob, tmp_path: P
 
 def test_a_plan_that_cannot_be_read_is_none() -> None:
     plan = plan_tiles((10, 10), tile=4, halo=1)
-    assert plan_of({"tiles": json.loads(plan.to_json())}) == plan
+    assert read_plan({"tiles": json.loads(plan.to_json())}) == plan
     for recorded in ({}, {"tiles": 3}, {"tiles": {"area": 1}}, {"tiles": None}):
-        assert plan_of(recorded) is None
+        assert read_plan(recorded) is None

@@ -8,7 +8,7 @@ import pytest
 # Freed pieces below one that is still held stay with the process, until they are handed back.
 PROGRAM = """
 import numpy, psutil
-from geotrans.models import hand_back_now_and_then, keep_freed_memory
+from geotrans.models import trim_heap_periodically, keep_freed_memory
 
 assert keep_freed_memory()
 held = lambda: psutil.Process().memory_info().rss / 2**20

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from geotrans.errors import ConfigError, SamplingError
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.config import (
     BlockSplits,
     BoxSplits,
@@ -23,7 +23,7 @@ PAIRED = {
 
 
 def _parse(**changes):
-    return validated(DataConfig, PAIRED | changes, where="data")
+    return validate_section(DataConfig, PAIRED | changes, where="data")
 
 
 @pytest.fixture

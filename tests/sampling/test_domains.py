@@ -5,11 +5,11 @@ import pytest
 import rasterio
 
 from geotrans.errors import BandError, ConfigError, SamplingError
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.config import DataConfig
-from geotrans.sampling.domains import _dealt, open_domains
-from geotrans.sampling.tiling import ensure_cache, tile
+from geotrans.sampling.domains import _deal, open_domains
+from geotrans.sampling.tiling import ensure_cache, write_patches
 from tests.helpers.scenes import coded
 
 
@@ -52,7 +52,7 @@ def settings(collections):
 
 
 def _config(settings, **changes):
-    return validated(DataConfig, settings | changes, where="data")
+    return validate_section(DataConfig, settings | changes, where="data")
 
 
 def _train(settings, **changes):
@@ -62,7 +62,7 @@ def _train(settings, **changes):
 
 
 def test_two_collections_in_one_cache_with_paired_truth(settings, tmp_path):
-    cache = tile(_config(settings), tmp_path / "cache")
+    cache = write_patches(_config(settings), tmp_path / "cache")
     train = PatchCache.open(cache.path).load("train")
     assert train.source.shape == (40, 2, 16, 16)
     assert train.target.shape == (40, 3, 16, 16)
@@ -97,7 +97,7 @@ def test_the_cache_belongs_to_its_configuration(settings, collections):
 
 def test_draws_are_a_function_of_the_seed_and_independent(settings, tmp_path):
     def windows(seed, name):
-        cache = tile(_train(settings, seed=seed), tmp_path / name).load("train")
+        cache = write_patches(_train(settings, seed=seed), tmp_path / name).load("train")
         return [
             [(r.name, r.window) for r in side] for side in (cache.records, cache.target_records)
         ]
@@ -139,7 +139,7 @@ def test_windows_hold_enough_valid_pixels(collections, make_scene, settings, tmp
     }
     wanted = {place for place, share in shares.items() if share >= 0.75}
     assert {(window.row_off, window.col_off) for window in drawn} == wanted
-    train = tile(config, tmp_path / "cache").load("train")
+    train = write_patches(config, tmp_path / "cache").load("train")
     assert train.valid.mean(axis=(1, 2)).min() >= 0.75
     assert not train.valid.all()
 
@@ -161,7 +161,7 @@ def test_footprints_are_compared_across_crs(settings, collections, make_scene):
 def test_held_out_ground_never_trains(settings, tmp_path, make_scene):
     make_scene(name="infrared/town_again.tif", bands=("nir", "red"), origin=(500_000.0, 4e6))
     with pytest.raises(SamplingError, match=r"'town' \(val\) and 'town_again' \(train\) share"):
-        tile(_config(settings), tmp_path / "cache")
+        write_patches(_config(settings), tmp_path / "cache")
 
 
 def test_scenes_without_a_crs_are_told_of(settings, collections, make_scene, caplog):
@@ -188,7 +188,7 @@ def test_scenes_that_break_off_are_left_out_while_cutting(settings, collections,
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 3 // 5])
     with caplog.at_level(logging.WARNING, logger="geotrans"):
-        train = tile(_config(settings), tmp_path / "cache").load("train")
+        train = write_patches(_config(settings), tmp_path / "cache").load("train")
     assert "scenes that cannot be read" in caplog.text
     assert any(record.name.startswith("near_0") for record in train.records)
 
@@ -267,7 +267,7 @@ def test_settings_that_cannot_be_meant(settings, changes, message):
 def test_a_split_is_either_paired_or_not(settings, tmp_path):
     both = settings["unpaired"] | {"val": settings["unpaired"]["train"]}
     with pytest.raises(SamplingError, match=r"'val' is both in data\.splits and in data\.unpaired"):
-        tile(_config(settings, unpaired=both), tmp_path / "cache")
+        write_patches(_config(settings, unpaired=both), tmp_path / "cache")
 
 
 def test_bands_of_pairs_and_domains_must_agree(settings, tmp_path):
@@ -275,14 +275,14 @@ def test_bands_of_pairs_and_domains_must_agree(settings, tmp_path):
     with pytest.raises(
         SamplingError, match="source of the splits differs: nir, red of uint8, and nir of"
     ):
-        tile(_train(settings, **wanted), tmp_path / "cache")
+        write_patches(_train(settings, **wanted), tmp_path / "cache")
 
 
 def test_without_pairs_at_all(settings, tmp_path):
     config = _config(settings, splits=None)
-    assert tile(config, tmp_path / "cache").splits == ("train",)
+    assert write_patches(config, tmp_path / "cache").splits == ("train",)
 
 
 def test_shares_become_whole_numbers():
-    assert _dealt(10, [0.25, 0.75]) == [3, 7] or _dealt(10, [0.25, 0.75]) == [2, 8]
-    assert sum(_dealt(7, [1 / 3] * 3)) == 7
+    assert _deal(10, [0.25, 0.75]) == [3, 7] or _deal(10, [0.25, 0.75]) == [2, 8]
+    assert sum(_deal(7, [1 / 3] * 3)) == 7

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from geotrans.errors import ConfigError, SamplingError
-from geotrans.sampling.matching import find_files, key, match_scenes, open_scenes, required_key
+from geotrans.sampling.matching import find_files, match_key, match_scenes, open_scenes, require_key
 from tests.sampling.conftest import ORIGIN
 
 
@@ -88,9 +88,9 @@ def test_a_scene_is_its_own_partner_before_any_other(scene_at):
 
 
 def test_keys_of_names():
-    assert key(None, "town_2016_3") == "town_2016_3"
-    assert key(re.compile(r"(town)_\d{4}_(\d+)"), "town_2016_3") == "town_3"
-    assert key(re.compile(r"\d{4}"), "town_2016_3") == "2016"
-    assert key(re.compile("city"), "town_2016_3") is None
+    assert match_key(None, "town_2016_3") == "town_2016_3"
+    assert match_key(re.compile(r"(town)_\d{4}_(\d+)"), "town_2016_3") == "town_3"
+    assert match_key(re.compile(r"\d{4}"), "town_2016_3") == "2016"
+    assert match_key(re.compile("city"), "town_2016_3") is None
     with pytest.raises(ConfigError, match=r"data\.place: 'city' finds nothing in 'town_2016_3'"):
-        required_key(re.compile("city"), "town_2016_3", option="place")
+        require_key(re.compile("city"), "town_2016_3", option="place")

@@ -3,10 +3,10 @@ import pytest
 
 from geotrans.errors import ConfigError, OutputError, SamplingError
 from geotrans.maps.renderer import MapRenderer
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.config import DataConfig
-from geotrans.sampling.tiling import ensure_cache, fingerprint, tile
+from geotrans.sampling.tiling import ensure_cache, fingerprint, write_patches
 from geotrans.scene.open import open_scene
 from tests.helpers.scenes import coded
 from tests.sampling.conftest import ORIGIN
@@ -25,11 +25,11 @@ def settings(town):
 
 
 def _config(settings, **changes):
-    return validated(DataConfig, settings | changes, where="data")
+    return validate_section(DataConfig, settings | changes, where="data")
 
 
 def test_map_and_aerial(settings, tmp_path, town):
-    cache = tile(_config(settings), tmp_path / "cache")
+    cache = write_patches(_config(settings), tmp_path / "cache")
     patches = PatchCache.open(cache.path).load("train", margin=4)
     assert patches.names == [f"town_{y}_{i}" for y in (2016, 2020) for i in range(3)]
     assert patches.places == [f"town_{i}" for i in range(3)] * 2
@@ -56,7 +56,7 @@ def test_map_and_aerial(settings, tmp_path, town):
 def test_a_split_of_several_folders_holds_them_all(settings, tmp_path):
     parts = ["aerial/train/town_2016_*.tif", "aerial/train/town_2020_[01].tif"]
     config = _config(settings, splits={"train": parts, "val": "aerial/val"})
-    cache = tile(config, tmp_path / "cache")
+    cache = write_patches(config, tmp_path / "cache")
     names = [*(f"town_2016_{i}" for i in range(3)), "town_2020_0", "town_2020_1"]
     assert cache.load("train").names == names
     assert cache.load("val").source.shape[0] == 2
@@ -68,7 +68,7 @@ def test_a_range_and_a_derived_band_reach_the_cache(settings, tmp_path):
         source={"bands": ["s"], "derive": {"s": {"red": 0.5, "nir": 0.25}}, "range": [10, 90]},
         target={"bands": ["red", "nir"]},
     )
-    cache = tile(config, tmp_path / "cache")
+    cache = write_patches(config, tmp_path / "cache")
     assert cache.manifest.source.bands == ("s",)
     assert cache.manifest.source.value_range == (10, 90)
     assert cache.manifest.target.value_range is None
@@ -81,16 +81,16 @@ def test_a_range_and_a_derived_band_reach_the_cache(settings, tmp_path):
 
 
 def test_the_other_direction_draws_the_target(settings, tmp_path):
-    forth = tile(_config(settings), tmp_path / "forth").load("train")
+    forth = write_patches(_config(settings), tmp_path / "forth").load("train")
     turned = _config(settings, source=settings["target"], target=settings["source"])
-    back = tile(turned, tmp_path / "back").load("train")
+    back = write_patches(turned, tmp_path / "back").load("train")
     np.testing.assert_array_equal(forth.source, back.target)
     np.testing.assert_array_equal(forth.target, back.source)
     np.testing.assert_array_equal(forth.classes, back.classes)
 
 
 def test_patches_of_a_size_cover_each_scene(settings, tmp_path):
-    cache = tile(_config(settings, patch=16), tmp_path / "cache")
+    cache = write_patches(_config(settings, patch=16), tmp_path / "cache")
     patches = cache.load("train")
     assert patches.target.shape == (6 * 2 * 3, 2, 16, 16)
     values = coded((32, 40), bands=4)[[0, 3]]
@@ -103,7 +103,10 @@ def test_patches_of_a_size_cover_each_scene(settings, tmp_path):
         assert record.place == "town_0"
         seen[inside] = True
     assert seen.all()
-    assert len(tile(_config(settings, patch=16, stride=4), tmp_path / "c2").load("val")) == 2 * 35
+    assert (
+        len(write_patches(_config(settings, patch=16, stride=4), tmp_path / "c2").load("val"))
+        == 2 * 35
+    )
 
 
 def test_scenes_of_several_sizes_are_padded_to_one(settings, tmp_path, town, make_scene):
@@ -113,7 +116,7 @@ def test_scenes_of_several_sizes_are_padded_to_one(settings, tmp_path, town, mak
         shape=(20, 50),
         origin=(ORIGIN[0], ORIGIN[1] - 5000),
     )
-    patches = tile(_config(settings), tmp_path / "cache").load("train")
+    patches = write_patches(_config(settings), tmp_path / "cache").load("train")
     assert patches.target.shape[-2:] == (32, 50)
     for record, valid in zip(patches.records, patches.valid, strict=True):
         height, width = record.shape
@@ -141,13 +144,13 @@ def test_rasters_on_both_sides_pair_on_one_grid(town, tmp_path, make_scene):
         "target": {"files": "aerial/{split}/*_2020_*.tif", "bands": [2]},
         "pair": r"_(\d+)$",
     }
-    patches = tile(_config(settings), tmp_path / "cache").load("train")
+    patches = write_patches(_config(settings), tmp_path / "cache").load("train")
     assert patches.names == ["town_2020_0"]
     assert patches.classes is None
     assert patches.source.dtype == np.float32
     expected = coded((40, 40), bands=2, dtype="float32")[:, 5:21, 5:25]
     np.testing.assert_array_equal(patches.source[0], expected.repeat(2, 1).repeat(2, 2))
-    on_source = tile(_config(settings, grid="source"), tmp_path / "other").load("train")
+    on_source = write_patches(_config(settings, grid="source"), tmp_path / "other").load("train")
     assert on_source.source.shape == (1, 2, 40, 40)
     np.testing.assert_array_equal(on_source.source[0], coded((40, 40), bands=2, dtype="float32"))
     assert on_source.valid[0].sum() == 16 * 20
@@ -164,16 +167,20 @@ def test_invalid_patches_are_left_out(settings, tmp_path, town, make_scene):
         mask=True,
         invalid=invalid,
     )
-    names = tile(_config(settings, patch=16), tmp_path / "a").load("train").names
+    names = write_patches(_config(settings, patch=16), tmp_path / "a").load("train").names
     assert len(names) == 36 - 3
     assert not {"town_2016_0_0_0", "town_2016_0_16_0", "town_2016_0_24_0"} & set(names)
-    fuller = tile(_config(settings, patch=16, min_valid=0.5), tmp_path / "b").load("train").names
+    fuller = (
+        write_patches(_config(settings, patch=16, min_valid=0.5), tmp_path / "b")
+        .load("train")
+        .names
+    )
     assert set(names) - set(fuller) == {"town_2016_0_0_16"}
 
 
 def test_splits_by_blocks_share_no_ground(settings, tmp_path):
     splits = {"scenes": "aerial/train", "block_m": 160, "shares": {"train": 2, "val": 1}}
-    cache = tile(_config(settings, splits=splits, patch=8), tmp_path / "cache")
+    cache = write_patches(_config(settings, splits=splits, patch=8), tmp_path / "cache")
     ground = {
         split: {
             (record.transform[2] + 10 * col, record.transform[5] - 10 * row)
@@ -197,9 +204,9 @@ def test_splits_that_share_ground_are_refused(settings, tmp_path, make_scene):
         origin=(ORIGIN[0] + 810, ORIGIN[1] - 300),
     )
     with pytest.raises(SamplingError, match=r"'town_2016_2' \(train\) and 'town_2020_9' \(val\)"):
-        tile(_config(settings), tmp_path / "cache")
+        write_patches(_config(settings), tmp_path / "cache")
     with pytest.raises(SamplingError, match="place 'town' lies in the splits"):
-        tile(_config(settings, place="town"), tmp_path / "cache")
+        write_patches(_config(settings, place="town"), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
@@ -217,7 +224,7 @@ def test_unreadable_scenes_are_left_out_and_counted(settings, tmp_path, town, ma
     content[1000:3000] = bytes(2000)
     damaged.write_bytes(content)
     open_scene(damaged)
-    cache = tile(_config(settings), tmp_path / "cache")
+    cache = write_patches(_config(settings), tmp_path / "cache")
     names = {record.name for record in cache.manifest.splits["train"]}
     assert names == {"town_2016_0", "town_2016_2", "town_2020_0", "town_2020_2"}
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -231,12 +238,12 @@ def test_unreadable_scenes_are_left_out_and_counted(settings, tmp_path, town, ma
 
 def test_what_cannot_be_cut_is_told(settings, tmp_path, town, make_scene):
     with pytest.raises(ConfigError, match=r"data\.group: '\(x\)' finds nothing in 'town_2016_0'"):
-        tile(_config(settings, group="(x)"), tmp_path / "cache")
+        write_patches(_config(settings, group="(x)"), tmp_path / "cache")
     (town / "empty").mkdir()
     with pytest.raises(SamplingError, match="empty holds not a raster"):
-        tile(_config(settings, splits={"train": "empty"}), tmp_path / "cache")
+        write_patches(_config(settings, splits={"train": "empty"}), tmp_path / "cache")
     with pytest.raises(SamplingError, match="stride of 9 px"):
-        tile(_config(settings, patch=8, stride=9), tmp_path / "cache")
+        write_patches(_config(settings, patch=8, stride=9), tmp_path / "cache")
     make_scene(
         name="aerial/train/town_2016_8.tif",
         bands=("red", "nir"),
@@ -244,7 +251,7 @@ def test_what_cannot_be_cut_is_told(settings, tmp_path, town, make_scene):
         origin=(ORIGIN[0], ORIGIN[1] - 9000),
     )
     with pytest.raises(SamplingError, match=r"'town_2016_8' has 2 bands of uint16, those before"):
-        tile(_config(settings), tmp_path / "cache")
+        write_patches(_config(settings), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
@@ -286,17 +293,17 @@ def test_a_named_cache_is_held_against_its_configuration(settings, tmp_path, tow
 
 def test_a_cache_is_never_written_over_unasked(settings, tmp_path):
     config = _config(settings)
-    tile(config, tmp_path / "cache")
+    write_patches(config, tmp_path / "cache")
     with pytest.raises(OutputError, match="overwrite=True"):
-        tile(config, tmp_path / "cache")
-    tile(_config(settings, patch=8), tmp_path / "cache", overwrite=True)
+        write_patches(config, tmp_path / "cache")
+    write_patches(_config(settings, patch=8), tmp_path / "cache", overwrite=True)
     assert PatchCache.open(tmp_path / "cache").load("val").target.shape[-1] == 8
 
 
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_santa_monica(data_dir, tmp_path):
-    config = validated(
+    config = validate_section(
         DataConfig,
         {
             "root": str(data_dir),
@@ -312,7 +319,7 @@ def test_santa_monica(data_dir, tmp_path):
         },
         where="data",
     )
-    cache = tile(config, tmp_path / "cache")
+    cache = write_patches(config, tmp_path / "cache")
     assert [len(records) for records in cache.manifest.splits.values()] == [6, 13]
     patches = cache.load("val")
     assert patches.valid.all()

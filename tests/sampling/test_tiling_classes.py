@@ -9,9 +9,9 @@ from geotrans.errors import ConfigError, SamplingError
 from geotrans.grid import Window
 from geotrans.labelling import label
 from geotrans.labelling.scene import LabelScene
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.config import DataConfig, DerivedSide
-from geotrans.sampling.tiling import fingerprint, tile
+from geotrans.sampling.tiling import fingerprint, write_patches
 from geotrans.scene import open_scene
 from geotrans.scene.views.classes import CLASSES_TAG
 from tests.labelling.test_scene import RGBN, _photograph
@@ -39,13 +39,13 @@ def _config(folder, source, **fields):
         "target": {"bands": list(RGBN), **({"files": "{split}"} if "files" in source else {})},
         **fields,
     }
-    return validated(DataConfig, content, where="data")
+    return validate_section(DataConfig, content, where="data")
 
 
 def test_a_recipe_derives_the_source_from_the_target(folder, tmp_path):
     config = _config(folder, {"recipe": "landcover"})
     assert isinstance(config.source, DerivedSide)
-    cache = tile(config, tmp_path / "cache")
+    cache = write_patches(config, tmp_path / "cache")
     patches = cache.load("train")
     labels = LabelScene(open_scene(folder / "train" / "town_0.tif"), "landcover")
     np.testing.assert_array_equal(patches.source[0], labels.read(Window(0, 0, 64, 64)).data)
@@ -58,16 +58,16 @@ def test_a_recipe_derives_the_source_from_the_target(folder, tmp_path):
 
 def test_patches_cut_from_the_middle_have_real_surroundings(folder, tmp_path):
     config = _config(folder, {"recipe": "landcover"}, patch=32)
-    patches = tile(config, tmp_path / "cache").load("train")
+    patches = write_patches(config, tmp_path / "cache").load("train")
     labels = LabelScene(open_scene(folder / "train" / "town_0.tif"), "landcover")
     for record, source in zip(patches.records, patches.source, strict=True):
         np.testing.assert_array_equal(source, labels.read(Window(*record.window)).data)
 
 
 def test_class_rasters_give_the_same(folder, tmp_path):
-    derived = tile(_config(folder, {"recipe": "landcover"}), tmp_path / "one")
+    derived = write_patches(_config(folder, {"recipe": "landcover"}), tmp_path / "one")
     source = {"files": "{split}_labels", "classes": True}
-    read = tile(_config(folder, source), tmp_path / "two")
+    read = write_patches(_config(folder, source), tmp_path / "two")
     assert read.manifest.source == derived.manifest.source
     np.testing.assert_array_equal(read.load("val").source, derived.load("val").source)
 
@@ -82,7 +82,7 @@ def test_classes_on_another_grid_are_never_mixed(folder, tmp_path, make_scene):
             colormap=colors, origin=(399_999.0 + 400 * seed, 3_800_001.3),
         )  # fmt: skip
     source = {"files": "{split}_coarse", "classes": True}
-    found = tile(_config(folder, source), tmp_path / "cache").load("train").source
+    found = write_patches(_config(folder, source), tmp_path / "cache").load("train").source
     assert set(np.unique(found)) == {2, 5, 6}
 
 
@@ -101,7 +101,7 @@ class TestRefused:
     def test_a_raster_without_colours_or_names(self, folder, tmp_path):
         source = {"files": "{split}", "classes": True}
         with pytest.raises(SamplingError, match=r"one band of classes; town_0 has 4 of uint8"):
-            tile(_config(folder, source), tmp_path / "cache")
+            write_patches(_config(folder, source), tmp_path / "cache")
 
     def test_a_value_the_legend_does_not_know(self, folder, tmp_path, make_scene):
         for split, seed in (("train", 0), ("val", 1)):
@@ -113,7 +113,7 @@ class TestRefused:
             )  # fmt: skip
         source = {"files": "{split}_odd", "classes": True}
         with pytest.raises(SamplingError, match=r"a holds the values 2, .* do not know"):
-            tile(_config(folder, source), tmp_path / "cache")
+            write_patches(_config(folder, source), tmp_path / "cache")
 
     def test_legends_that_differ(self, folder, tmp_path):
         other = folder / "train_labels" / "labels.tif"
@@ -127,7 +127,7 @@ class TestRefused:
         label(folder / "train" / "town_0.tif", other, recipe=mine, overwrite=True)
         source = {"files": "{split}_labels", "classes": True}
         with pytest.raises(SamplingError, match="other classes or colours"):
-            tile(_config(folder, source), tmp_path / "cache")
+            write_patches(_config(folder, source), tmp_path / "cache")
 
     @pytest.mark.parametrize(
         ("sides", "told"),
@@ -138,4 +138,4 @@ class TestRefused:
     )
     def test_sides_that_cannot_be(self, folder, sides, told):
         with pytest.raises(ConfigError, match=told):
-            validated(DataConfig, {"splits": {"train": "train"}, **sides}, where="data")
+            validate_section(DataConfig, {"splits": {"train": "train"}, **sides}, where="data")

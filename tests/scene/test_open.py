@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans.errors import BandError, SceneError, UsageError
 from geotrans.grid import Window
 from geotrans.scene import Patch, Scene, open_scene
-from geotrans.scene.access import handles
+from geotrans.scene.access import datasets as handles
 from tests.helpers.scenes import coded
 
 MakeScene = Callable[..., Path]
@@ -192,7 +192,7 @@ def test_a_collection_does_not_run_out_of_file_handles(make_scene: MakeScene) ->
     scenes = [open_scene(make_scene(shape=(16, 16))) for _ in range(handles.LARGEST_OPEN + 5)]
     for scene in scenes + scenes:
         assert scene.read(Window(0, 0, 16, 16)).data.shape == (3, 16, 16)
-    assert len(handles._own_shelf().datasets) <= handles.LARGEST_OPEN
+    assert len(handles._own_datasets().datasets) <= handles.LARGEST_OPEN
 
 
 def test_a_closed_scene_lets_go_and_opens_again(make_scene: MakeScene) -> None:
@@ -201,7 +201,7 @@ def test_a_closed_scene_lets_go_and_opens_again(make_scene: MakeScene) -> None:
         pool.submit(scene.read, WHOLE).result()
         scene.close()
         scene.close()
-        assert scene._key not in handles._own_shelf().datasets  # type: ignore[attr-defined]
+        assert scene._key not in handles._own_datasets().datasets  # type: ignore[attr-defined]
         assert isinstance(pool.submit(scene.read, WHOLE).result(), Patch)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from geotrans.errors import BandError, UsageError
 from geotrans.grid import Window
-from geotrans.scene import on_grid, open_scene
+from geotrans.scene import open_scene, warp_to_grid
 from geotrans.scene.stac import Mask, open_item, parse_mask
 from geotrans.tasks import BandSpec
 
@@ -55,7 +55,7 @@ def test_assets_of_several_resolutions_on_the_finest_grid(make_scene: MakeScene)
     item = _item(nir={"href": str(coarse)}, red={"href": str(fine)})
     scene = open_item(item, [NIR, RED])
     assert scene.geobox == open_scene(fine).geobox
-    expected = on_grid(open_scene(coarse), scene.geobox).read(Window.whole(scene.shape), [1])
+    expected = warp_to_grid(open_scene(coarse), scene.geobox).read(Window.whole(scene.shape), [1])
     assert np.array_equal(_whole(scene).data[0], expected.data[0])
     assert np.array_equal(_whole(scene).data[1], _whole(open_scene(fine)).data[0])
     window = Window(13, 7, 20, 30)

@@ -3,10 +3,10 @@ import torch
 
 from geotrans.errors import BundleError, ConfigError, OutputError
 from geotrans.training.checkpoint import load_checkpoint, save_checkpoint
-from geotrans.training.config import resolved
+from geotrans.training.config import resolve_config
 from tests.helpers.patches import toy_config
 
-CONFIG = resolved(toy_config())
+CONFIG = resolve_config(toy_config())
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_checkpoint_comes_back(checkpoint):
 )
 def test_another_configuration_is_refused_with_the_key(checkpoint, change, told):
     with pytest.raises(ConfigError, match=told):
-        load_checkpoint(checkpoint, config=resolved(toy_config(**change)))
+        load_checkpoint(checkpoint, config=resolve_config(toy_config(**change)))
 
 
 def test_how_long_where_and_in_what_words_may_change(checkpoint):
@@ -47,7 +47,7 @@ def test_how_long_where_and_in_what_words_may_change(checkpoint):
         data__root="/elsewhere",
         task__limits="Knows one town.",
     )
-    assert load_checkpoint(checkpoint, config=resolved(config))["step"] == 3
+    assert load_checkpoint(checkpoint, config=resolve_config(config))["step"] == 3
 
 
 def test_damaged_files_are_refused(checkpoint):
@@ -88,7 +88,7 @@ def test_the_last_checkpoint_stays_when_the_next_cannot_be_written(checkpoint, m
 
 
 def test_what_an_older_version_did_not_know_has_its_default(tmp_path):
-    path, config = tmp_path / "checkpoint.pt", resolved(toy_config())
+    path, config = tmp_path / "checkpoint.pt", resolve_config(toy_config())
     older = {
         key: dict(value) if isinstance(value, dict) else value for key, value in config.items()
     }
@@ -96,4 +96,4 @@ def test_what_an_older_version_did_not_know_has_its_default(tmp_path):
     save_checkpoint(path, {"config": older, "step": 3})
     assert load_checkpoint(path, config=config)["step"] == 3
     with pytest.raises(ConfigError, match=r"with training\.pool = 50, this run has 7"):
-        load_checkpoint(path, config=resolved(toy_config(training__pool=7)))
+        load_checkpoint(path, config=resolve_config(toy_config(training__pool=7)))

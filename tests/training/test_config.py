@@ -8,11 +8,11 @@ from geotrans import models
 from geotrans.errors import ConfigError, OutputError
 from geotrans.labelling.recipe import load_recipe
 from geotrans.maps.style import load_style, palette
-from geotrans.runtime.config import validated
+from geotrans.runtime.config import validate_section
 from geotrans.sampling.config import DerivedSide
 from geotrans.tasks.spec import BandSpec
 from geotrans.training import load_config
-from geotrans.training.config import TrainConfig, resolved, save_config
+from geotrans.training.config import TrainConfig, resolve_config, save_config
 from geotrans.training.generator import generator_args
 from tests.helpers.patches import BASE, toy_config
 
@@ -71,7 +71,7 @@ def test_the_way_back_is_not_averaged():
     content["training"]["method"] = "cyclegan"
     content["loss"] = {"gan": 1.0}
     with pytest.raises(ConfigError, match="which members do not average"):
-        validated(TrainConfig, content, where="toy")
+        validate_section(TrainConfig, content, where="toy")
 
 
 def test_a_year_may_be_written_as_a_number(config_file):
@@ -138,7 +138,7 @@ def test_files_that_are_no_configuration(tmp_path):
 def test_a_saved_configuration_is_the_same(tmp_path):
     config = toy_config(augment__groups={"2020": 1.0}, data__place=r"_(\d+)$")
     save_config(tmp_path / "config.yaml", config)
-    assert resolved(load_config(tmp_path / "config.yaml")) == resolved(config)
+    assert resolve_config(load_config(tmp_path / "config.yaml")) == resolve_config(config)
     with pytest.raises(OutputError, match="cannot be written"):
         save_config(tmp_path / "none" / "config.yaml", config)
 
@@ -205,7 +205,7 @@ def test_configurations_are_shipped():
 def test_each_method_has_weights_of_its_own(method, weights):
     config = toy_config(without=("loss",), training__method=method)
     assert config.loss.weights == weights
-    again = validated(TrainConfig, resolved(config), where="again")
+    again = validate_section(TrainConfig, resolve_config(config), where="again")
     assert again == config
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from geotrans.training.contrast import Projections, at_places, contrast_loss, random_places
+from geotrans.training.contrast import Projections, contrast_loss, draw_positions, gather_positions
 
 
 def test_the_loss_is_the_papers_equation():
@@ -34,10 +34,10 @@ def test_only_the_output_is_moved():
 
 def test_places_are_those_that_are_counted():
     level = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).float()
-    places = random_places([level, level[..., :1, :2]], 6, np.random.default_rng(0))
+    places = draw_positions([level, level[..., :1, :2]], 6, np.random.default_rng(0))
     assert [len(where) for where in places] == [6, 2]
     assert len(set(places[0].tolist())) == 6
-    found = at_places([level], places[:1])[0]
+    found = gather_positions([level], places[:1])[0]
     assert found.shape == (2, 6, 3)
     for s, where in enumerate(places[0].tolist()):
         assert torch.equal(found[:, s], level[:, :, where // 5, where % 5])

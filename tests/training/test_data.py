@@ -5,10 +5,10 @@ import torch
 from geotrans.errors import ConfigError, SamplingError
 from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
 from geotrans.sampling.writing import CachedPatch, write_cache
-from geotrans.training.augment import jittered
+from geotrans.training.augment import jitter_colors
 from geotrans.training.channels import value_range
 from geotrans.training.config import JitterConfig
-from geotrans.training.data import ResidentPatches, inner, step_rng
+from geotrans.training.data import ResidentPatches, crop_margin, step_rng
 from tests.helpers.networks import noise
 from tests.helpers.patches import PALETTE, toy_config
 
@@ -85,7 +85,7 @@ def test_turned_patches_keep_source_and_target_in_line(coded, margin):
         assert batch.source.shape == (4, 1, 32 + 2 * margin, 32 + 2 * margin)
         assert batch.margin == margin
         code = _read(batch.target)
-        assert torch.equal(_read(inner(batch.source, batch.margin)), code)
+        assert torch.equal(_read(crop_margin(batch.source, batch.margin)), code)
         assert torch.equal(batch.valid, (code % 5 > 0).float())
         steps = code[:, 0, :2, :2]
         turns |= {(int(c[0, 1] - c[0, 0]), int(c[1, 0] - c[0, 0])) for c in steps}
@@ -129,7 +129,7 @@ def test_a_patch_smaller_than_what_is_asked_for_is_mirrored_as_often_as_it_takes
     patches = _patches(coded("source"))
     batch = patches.whole(0, border=100, align=8)
     assert batch.source.shape[-2:] == (SIZE + 2 * 104, SIZE + 2 * 104)
-    middle = _read(inner(batch.source, batch.margin))[0, 0, :SIZE, :SIZE].numpy()
+    middle = _read(crop_margin(batch.source, batch.margin))[0, 0, :SIZE, :SIZE].numpy()
     np.testing.assert_array_equal(middle, _code())
 
 
@@ -229,12 +229,12 @@ def test_a_crop_larger_than_a_patch_is_told(make_cache):
 @pytest.mark.parametrize("change", ["gamma", "contrast", "band", "brightness"])
 def test_jitter_changes_each_patch_its_own_way_within_the_range(change):
     x = noise(4, 3, 16, 16)
-    y = jittered(x, JitterConfig(**{change: 0.9}), np.random.default_rng(0))
+    y = jitter_colors(x, JitterConfig(**{change: 0.9}), np.random.default_rng(0))
     assert float(y.abs().max()) <= 1
     assert not torch.equal(x, y)
     moved = (y - x).mean(dim=(1, 2, 3))
     assert len(set(moved.tolist())) == 4
-    assert torch.equal(jittered(x, JitterConfig(), np.random.default_rng(0)), x)
+    assert torch.equal(jitter_colors(x, JitterConfig(), np.random.default_rng(0)), x)
 
 
 @pytest.mark.parametrize("margin", [0, 8])
@@ -247,11 +247,13 @@ def test_both_sides_change_alike_if_asked(make_cache, margin):
     both = _patches(cache, **common, augment__jitter={**jitter, "both": True}).draw(3)
     assert torch.equal(alone.target, plain.target)
     assert not torch.equal(both.target, plain.target)
-    source = inner(both.source, margin)
+    source = crop_margin(both.source, margin)
     assert source.shape[-2:] == both.target.shape[-2:]
     # One curve for both: equal values of a patch become equal values.
     for i in range(2):
-        before = torch.cat([inner(plain.source, margin)[i].flatten(), plain.target[i].flatten()])
+        before = torch.cat(
+            [crop_margin(plain.source, margin)[i].flatten(), plain.target[i].flatten()]
+        )
         after = torch.cat([source[i].flatten(), both.target[i].flatten()])
         order = torch.argsort(before)
         assert torch.all(after[order].diff() >= -1e-5)

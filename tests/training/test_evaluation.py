@@ -131,7 +131,7 @@ def test_real_and_fake_are_compared_on_the_same_windows(make_cache, monkeypatch)
         values = images.mean(axis=(2, 3)).astype(np.float32)
         return kernel.KernelFeatures(values, tuple(places))
 
-    monkeypatch.setattr(kernel, "features", features)
+    monkeypatch.setattr(kernel, "compute_features", features)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     held_out = _held_out(make_cache(), training__select="kernel_distance:min")
     held_out.scores(held_out.outputs(Target(held_out)))

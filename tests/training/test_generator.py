@@ -7,8 +7,8 @@ from geotrans.errors import ConfigError
 from geotrans.models.residual import LUMA
 from geotrans.tasks import BandSpec
 from geotrans.training.config import GeneratorConfig
-from geotrans.training.data import Batch, ResidentPatches, inner
-from geotrans.training.generator import fit_pairs, generator_args, in_agreement, relit
+from geotrans.training.data import Batch, ResidentPatches, crop_margin
+from geotrans.training.generator import adjust_lighting, fit_pairs, generator_args, select_agreeing
 from tests.helpers.networks import noise
 from tests.helpers.patches import toy_config
 
@@ -93,26 +93,26 @@ def luma(colors):
 
 def test_a_target_is_lit_as_its_source_and_keeps_its_colour():
     colors = (noise(2, 3, 8, 8) * 0.8).clamp(-0.7, 0.7)
-    assert torch.allclose(relit(colors, luma(colors)[:, None]), colors, atol=1e-6)
+    assert torch.allclose(adjust_lighting(colors, luma(colors)[:, None]), colors, atol=1e-6)
     light = ((luma(colors) + 1) * 0.8 - 1)[:, None]  # four fifths of the light
-    dark = relit(colors, light)
+    dark = adjust_lighting(colors, light)
     torch.testing.assert_close(luma(dark), light[:, 0], atol=1e-6, rtol=0)
     torch.testing.assert_close((dark + 1) / (colors + 1), torch.full_like(colors, 0.8))
-    bright = relit(colors, torch.full_like(light, 0.95))
+    bright = adjust_lighting(colors, torch.full_like(light, 0.95))
     torch.testing.assert_close(luma(bright), torch.full((2, 8, 8), 0.95), atol=1e-6, rtol=0)
     assert float(bright.max()) <= 1 + 1e-6
-    assert torch.isfinite(relit(-torch.ones(1, 3, 2, 2), torch.ones(1, 1, 2, 2))).all()
+    assert torch.isfinite(adjust_lighting(-torch.ones(1, 3, 2, 2), torch.ones(1, 1, 2, 2))).all()
 
 
 def test_carried_and_locked_targets_follow_the_source_whatever_became_of_it():
     batch = Batch(noise(2, 5, 12, 12), noise(2, 3, 8, 8) / 2, None, torch.ones(2, 1, 8, 8), 2)
-    source = inner(batch.source, 2)
-    carried = in_agreement(batch, {"carry": [[0, 1], [1, 2]]})
+    source = crop_margin(batch.source, 2)
+    carried = select_agreeing(batch, {"carry": [[0, 1], [1, 2]]})
     assert torch.equal(carried.target[:, :2], source[:, 1:3])
     assert torch.equal(carried.target[:, 2], batch.target[:, 2])
-    locked = in_agreement(batch, {"lock": [0, 0, 1, 2]})
+    locked = select_agreeing(batch, {"lock": [0, 0, 1, 2]})
     torch.testing.assert_close(luma(locked.target), source[:, 0], atol=1e-6, rtol=0)
-    assert torch.equal(in_agreement(batch, {}).target, batch.target)
+    assert torch.equal(select_agreeing(batch, {}).target, batch.target)
 
 
 def test_classes_are_not_measured(make_cache):

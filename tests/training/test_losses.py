@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from geotrans.models import Verdict
+from geotrans.models import CriticOutput
 from geotrans.training.losses import (
     adversarial_loss,
     critic_loss,
@@ -58,14 +58,14 @@ def test_every_scale_counts_alike_whatever_its_size():
 
 
 def test_features_are_matched_layer_by_layer():
-    real = [Verdict(_map([0]), [_map([1, 2]), _map([0])])]
-    fake = [Verdict(_map([0]), [_map([2, 4]), _map([3])])]
+    real = [CriticOutput(_map([0]), [_map([1, 2]), _map([0])])]
+    fake = [CriticOutput(_map([0]), [_map([2, 4]), _map([3])])]
     assert float(feature_loss(real, fake)) == pytest.approx((1.5 + 3) / 2)
 
 
 def test_real_features_teach_nothing():
     real, fake = _map([1.0]).requires_grad_(), _map([3.0]).requires_grad_()
-    feature_loss([Verdict(real, [real])], [Verdict(fake, [fake])]).backward()
+    feature_loss([CriticOutput(real, [real])], [CriticOutput(fake, [fake])]).backward()
     assert real.grad is None
     assert float(fake.grad) == 1
 

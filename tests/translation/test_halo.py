@@ -13,7 +13,7 @@ import rasterio
 
 from geotrans.errors import OutputError, TilingError
 from geotrans.translation import writer as graph
-from geotrans.translation.survey import survey
+from geotrans.translation.estimate import estimate
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import random_bundle
 from tests.helpers.scenes import write_scene
@@ -79,13 +79,13 @@ def test_enough_context_is_exact(
 def test_the_plan_states_the_cost(exact_scene: Path) -> None:
     choices: dict[str, Any] = {"task": exact_scene / "random.safetensors", "precision": "float32"}
     scene, out = exact_scene / "scene.tif", exact_scene / "x.tif"
-    exact = survey(scene, out=out, tile=16, **choices)
+    exact = estimate(scene, out=out, tile=16, **choices)
     assert exact.overhead > 3
     assert exact.halo_error is None
     assert "px computed per px to be exact; a larger tile computes less, or a smaller halo" in str(
         exact
     )
-    short = survey(scene, out=out, tile=16, halo=4, **choices)
+    short = estimate(scene, out=out, tile=16, halo=4, **choices)
     assert short.overhead < exact.overhead
     assert "not exact: a halo of 4 px instead of 10" in str(short)
     assert short.to_dict()["halo_error"]["share"] > 0

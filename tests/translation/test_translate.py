@@ -30,7 +30,7 @@ from geotrans.errors import (
 )
 from geotrans.parts import Parts
 from geotrans.translation import writer as graph
-from geotrans.translation.survey import survey
+from geotrans.translation.estimate import estimate
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.scenes import coded, write_scene
@@ -373,10 +373,10 @@ def test_classes_have_a_legend(make_scene: Make, tmp_path: Path) -> None:
         translate(path, task=identity_bundle(tmp_path / "s.safetensors"), as_="classes")
 
 
-def test_a_survey_writes_nothing(make_scene: Make, tmp_path: Path, bundles: Path) -> None:
+def test_an_estimate_writes_nothing(make_scene: Make, tmp_path: Path, bundles: Path) -> None:
     path = make_scene(shape=(300, 200), gsd_m=0.6)
     before = sorted(tmp_path.iterdir())
-    found = survey(path, task=bundles / "random.safetensors", tile=64)
+    found = estimate(path, task=bundles / "random.safetensors", tile=64)
     assert sorted(tmp_path.iterdir()) == before
     assert found.n_tiles == 20
     assert found.shape == (300, 200)

@@ -57,7 +57,7 @@ def test_only_what_is_asked_for_is_made_and_a_few_at_a_time(
         return patch
 
     monkeypatch.setattr(graph, "translate_tile", watched)
-    monkeypatch.setattr(graph, "in_flight", lambda device, precision: at_once)
+    monkeypatch.setattr(graph, "tiles_in_flight", lambda device, precision: at_once)
     cells = [(t.row, t.col) for t in job.plan][3:]
     receipts: list[Receipt] = []
     run_cells(TileWriter(job, parts), cells, done=receipts.append)

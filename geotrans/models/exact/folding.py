@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from geotrans.models.exact.onednn_conv import steady
-from geotrans.models.exact.split_conv import shorten_sums
-from geotrans.models.exact.upsample import PhaseUp
+from geotrans.models.exact.onednn_conv import use_onednn_conv
+from geotrans.models.exact.split_conv import split_long_sums
+from geotrans.models.exact.upsample import PhaseUpsample
 from geotrans.models.layers import UpConv
 
 _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
@@ -36,8 +36,8 @@ def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
         _plain_doublings(folded)
     else:
         _split_phases(folded)
-        shorten_sums(folded)
-        steady(folded)
+        split_long_sums(folded)
+        use_onednn_conv(folded)
     return folded.eval().requires_grad_(False)
 
 
@@ -73,7 +73,7 @@ def _split_phases(module: nn.Module) -> None:
         else:
             bias = cast(Tensor | None, child.bias)
             bias = kernel.new_zeros(kernel.shape[1]) if bias is None else bias.detach()
-            setattr(module, name, PhaseUp(kernel, bias))
+            setattr(module, name, PhaseUpsample(kernel, bias))
 
 
 def _doubling_kernel(module: nn.Module) -> Tensor | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class SteadyConv(nn.Conv2d):
+class OneDnnConv(nn.Conv2d):
     """A convolution by oneDNN always, where torch has it and is free to choose."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -26,10 +26,10 @@ class SteadyConv(nn.Conv2d):
         return made
 
 
-def steady(net: nn.Module) -> None:
+def use_onednn_conv(net: nn.Module) -> None:
     """Make every plain convolution of a network a steady one."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in net.modules():
         if type(module) is nn.Conv2d:
-            module.__class__ = SteadyConv
+            module.__class__ = OneDnnConv

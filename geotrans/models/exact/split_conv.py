@@ -13,7 +13,7 @@ from torch import Tensor, nn
 LONGEST = 128
 
 
-class PartSums(nn.Module):
+class SplitConv(nn.Module):
     """A 1 x 1 convolution as a sum of shorter ones.
 
     Args:
@@ -42,13 +42,13 @@ class PartSums(nn.Module):
         return total
 
 
-def shorten_sums(net: nn.Module) -> None:
-    """Make every 1 x 1 convolution of more channels than `LONGEST` a `PartSums`."""
+def split_long_sums(net: nn.Module) -> None:
+    """Make every 1 x 1 convolution of more channels than `LONGEST` a `SplitConv`."""
     for name, child in net.named_children():
         if type(child) is nn.Conv2d and _is_long(child):
-            setattr(net, name, PartSums(child))
+            setattr(net, name, SplitConv(child))
         else:
-            shorten_sums(child)
+            split_long_sums(child)
 
 
 def _is_long(conv: nn.Conv2d) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class PhaseUp(nn.Module):
+class PhaseUpsample(nn.Module):
     """A transposed convolution with a 4 x 4 kernel, stride 2 and padding 1.
 
     Rows of even and odd number, and the even and odd pixels of each, see 2 x 2 input pixels each

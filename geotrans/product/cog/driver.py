@@ -16,9 +16,9 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from geotrans.errors import OutputError, UsageError, nearest, option
+from geotrans.errors import OutputError, UsageError, option, suggest
 from geotrans.parts import Layout
-from geotrans.runtime.threads import aside, heard
+from geotrans.runtime.threads import run_in_thread, wait_interruptibly
 from geotrans.scene import Patch
 from geotrans.scene.views.classes import write_category_names
 
@@ -80,7 +80,7 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
     given = {key.upper(): str(value) for key, value in (asked or {}).items()}
     for key in given:
         if key not in _KNOWN:
-            raise UsageError(f"GDAL's COG driver has no option '{key}'{nearest(key, _KNOWN)}")
+            raise UsageError(f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN)}")
     size = given.get("BLOCKSIZE", "512")
     if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
         raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
@@ -88,7 +88,7 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
         options = {k: v for k, v in options.items() if k not in {"LEVEL", "PREDICTOR"}}
     options |= given
     if given:
-        _try(layout, options)
+        _write_with_driver(layout, options)
     return options
 
 
@@ -109,10 +109,10 @@ def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
             rasterio.shutil.copy(raster, path, driver="COG", **options)
 
     try:
-        heard(aside(copy, name="cog"))  # GDAL works without looking up.
+        wait_interruptibly(run_in_thread(copy, name="cog"))  # GDAL works without looking up.
         _check_end(path)
     except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
-        failure = told(error, path)  # Before what is half written makes room again.
+        failure = describe_write_error(error, path)  # Before what is half written makes room again.
         for rest in path.parent.glob(f"{path.name}*"):
             rest.unlink()
         raise failure from error
@@ -151,7 +151,7 @@ def _check_end(path: Path) -> None:
         product.read_masks(1, window=last)
 
 
-def told(error: Exception, path: Path) -> OutputError:
+def describe_write_error(error: Exception, path: Path) -> OutputError:
     """What stopped a file from being written, in words of its own."""
     folder = path.parent
     if folder.exists() and shutil.disk_usage(folder).free < _FULL_BYTES:
@@ -166,28 +166,30 @@ def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tup
     return n_bytes, time.perf_counter() - started
 
 
-def _try(layout: Layout, options: Mapping[str, str]) -> None:
+def _write_with_driver(layout: Layout, options: Mapping[str, str]) -> None:
     """Write a few pixels with options a user gave: GDAL says now, not at the end, what is wrong."""
-    told: list[str] = []
-    listener = _Listener(told)
+    messages: list[str] = []
+    listener = _Listener(messages)
     gdal = logging.getLogger("rasterio._env")
     gdal.addHandler(listener)
     try:
         _in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
     except Exception as error:
-        told.append(" ".join(str(error).split()))
+        messages.append(" ".join(str(error).split()))
     finally:
         gdal.removeHandler(listener)
-    if told:
-        raise UsageError(f"GDAL's COG driver refuses these {option('creation_options')}: {told[0]}")
+    if messages:
+        raise UsageError(
+            f"GDAL's COG driver refuses these {option('creation_options')}: {messages[0]}"
+        )
 
 
 class _Listener(logging.Handler):
     """Takes down what GDAL warns of: it passes over values it does not know."""
 
-    def __init__(self, told: list[str]) -> None:
+    def __init__(self, describe_write_error: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._told = told
+        self._told = describe_write_error
 
     def emit(self, record: logging.LogRecord) -> None:
         self._told.append(record.getMessage().partition(" in ")[2] or record.getMessage())

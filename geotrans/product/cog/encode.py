@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 
-from geotrans.parts import Canvas, Layout
+from geotrans.parts import Layout, RasterJob
 from geotrans.product.cog.tiff import ASCII, BYTE, METADATA, XMP, Image, Tag, read_images
 from geotrans.scene import Patch
 
@@ -122,7 +122,7 @@ def encode(
 
 
 def head_tags(
-    canvas: Canvas,
+    canvas: RasterJob,
     profile: Mapping[str, Any],
     *,
     tags: Mapping[str, str],

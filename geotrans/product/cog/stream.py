@@ -27,9 +27,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from geotrans.errors import GeotransError
 from geotrans.grid import Window
-from geotrans.parts import Canvas, Parts
-from geotrans.parts.assemble import read_parts, tiles_meeting
-from geotrans.product.cog.driver import told, write_class_names
+from geotrans.parts import Parts, RasterJob
+from geotrans.parts.assemble import find_tiles, read_parts
+from geotrans.product.cog.driver import describe_write_error, write_class_names
 from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
 from geotrans.product.cog.tiff import Block, Image, Level, Tag, write_levels
 from geotrans.scene import Patch
@@ -56,7 +56,7 @@ class CogStream:
     """
 
     def __init__(
-        self, canvas: Canvas, parts: Parts, options: Mapping[str, str], scratch: Path
+        self, canvas: RasterJob, parts: Parts, options: Mapping[str, str], scratch: Path
     ) -> None:
         self._canvas, self._parts, self._options = canvas, parts, options
         self._scratch = scratch
@@ -132,13 +132,13 @@ class CogStream:
             write_class_names(path, self._canvas.layout)
         except OSError as error:
             path.unlink(missing_ok=True)
-            raise told(error, path) from error
+            raise describe_write_error(error, path) from error
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, GeotransError):
             raise self._failure
         if self._failure is not None:
-            raise told(self._failure, self._parts.folder) from self._failure
+            raise describe_write_error(self._failure, self._parts.folder) from self._failure
 
     def _follow(self) -> None:
         """What the thread does."""
@@ -162,7 +162,7 @@ class CogStream:
 
     def _wait_for(self, window: Window) -> bool:
         """Wait until a part of the product is whole; False if the run ended before."""
-        cells = {(tile.row, tile.col) for tile in tiles_meeting(self._canvas, window)}
+        cells = {(tile.row, tile.col) for tile in find_tiles(self._canvas, window)}
         with self._change:
             self._change.wait_for(lambda: self._is_stopped or cells.isdisjoint(self._missing))
             return not self._is_stopped

@@ -10,7 +10,7 @@ from geotrans.errors import OutputError
 from geotrans.product.stac.document import GEOJSON, JSON, VERSION, link
 
 
-def collection_of(
+def make_collection(
     path: Path,
     *,
     title: str,
@@ -45,7 +45,7 @@ def collection_of(
         "description": description,
         "license": licence,
         "extent": {
-            "spatial": {"bbox": [_around(boxes)]},
+            "spatial": {"bbox": [_merge_bboxes(boxes)]},
             "temporal": {"interval": [[min(starts, default=None), max(ends, default=None)]]},
         },
         "links": [link("root", f"./{path.name}", JSON), *links],
@@ -60,7 +60,7 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
 
 
-def _around(boxes: list[list[float]]) -> list[float]:
+def _merge_bboxes(boxes: list[list[float]]) -> list[float]:
     """The smallest box around some; around the globe where one crosses the date line."""
     south, north = (
         min((b[1] for b in boxes), default=-90.0),

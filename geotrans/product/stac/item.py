@@ -49,7 +49,7 @@ _EXTENSIONS = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class Acquisition:
     """When a source was seen, as ISO 8601, UTC.
 
     Attributes:
@@ -78,7 +78,7 @@ def product_item(
     path: Path,
     spec: TaskSpec,
     *,
-    seen: Seen,
+    seen: Acquisition,
     source: Mapping[str, Any],
     thumbnail: Path | None = None,
     model: Path | None = None,
@@ -259,12 +259,12 @@ def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
 
 def _statistics(product: Scene) -> list[dict[str, float]]:
     """Exact statistics of the valid pixels of each band, read block by block."""
-    from geotrans.output import windows
+    from geotrans.output import iter_windows
 
     count, n_px = 0, 0
     lows, highs = [], []
     sums = np.zeros((2, len(product.bands)))
-    for window in windows(*product.shape):
+    for window in iter_windows(*product.shape):
         patch = product.read(window)
         values = patch.data[:, patch.valid].astype(np.float64)
         n_px += patch.valid.size
@@ -304,12 +304,12 @@ def _classes(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
     ]
 
 
-def when_seen(scene: Scene) -> Seen:
+def find_acquisition(scene: Scene) -> Acquisition:
     """What a file says about when it was seen; most say nothing."""
     tags = {name.upper(): _moment(value) for name, value in scene.tags.items()}
     moments = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
     at = next((moment for moment in moments if moment), None)
-    return Seen(at, tags.get("START_DATETIME"), tags.get("END_DATETIME"))
+    return Acquisition(at, tags.get("START_DATETIME"), tags.get("END_DATETIME"))
 
 
 def _moment(text: str | None) -> str | None:

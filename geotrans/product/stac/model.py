@@ -107,11 +107,11 @@ def model_documents(
         folder: Where they will lie.
         is_sent: As in `model_item`.
     """
-    from geotrans.product.stac.collection import collection_of
+    from geotrans.product.stac.collection import make_collection
 
     head = folder / "collection.json"
     items = [model_item(bundle, folder, collection=head, is_sent=is_sent) for bundle in bundles]
-    document = collection_of(
+    document = make_collection(
         head,
         title="Networks of geotrans",
         description="Networks that translate georeferenced rasters between visual domains.",

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from geotrans.scene.access.identity import SourceIdentity, identify_url
-from geotrans.scene.access.urls import own_store, without_secrets
+from geotrans.scene.access.urls import find_endpoint, without_secrets
 
 # Stores that can be asked, and what GDAL calls an object in each.
 SCHEMES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
@@ -38,7 +38,7 @@ def open_store(url: str, *, brief: bool = False) -> Any:
 
 
 def _amazon() -> dict[str, Any]:
-    endpoint = own_store()
+    endpoint = find_endpoint()
     return {"endpoint": endpoint} if endpoint else {}
 
 
@@ -111,7 +111,7 @@ def identify_object(uri: str) -> SourceIdentity:
     parts = urlsplit(uri)
     key = parts.path.lstrip("/")
     if parts.scheme == "s3" and os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() == "YES":
-        host = own_store()
+        host = find_endpoint()
         public = f"{host}/{parts.netloc}" if host else f"https://{parts.netloc}.s3.amazonaws.com"
         return identify_url(f"{public}/{quote(key)}")
     try:

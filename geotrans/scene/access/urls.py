@@ -61,7 +61,7 @@ def gdal_env(uri: str, *, afresh: bool = False) -> AbstractContextManager[object
     return env
 
 
-def own_store() -> str | None:
+def find_endpoint() -> str | None:
     """URL of the S3 store that the environment names in Amazon's place."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     if url := next(filter(None, map(os.environ.get, names)), None):
@@ -74,7 +74,7 @@ def own_store() -> str | None:
 
 def _store_options() -> dict[str, str]:
     """GDAL's words for that store, which it does not understand in those of Amazon's tools."""
-    if (url := own_store()) is None:
+    if (url := find_endpoint()) is None:
         return {}
     scheme, _, host = url.partition("://")
     return {
@@ -96,7 +96,7 @@ _FINAL = re.compile(
 )
 
 
-def pauses(uri: str) -> Iterator[float]:
+def retry_pauses_s(uri: str) -> Iterator[float]:
     """Seconds to wait before each further attempt to read `uri`; none for a local file."""
     return iter(_PAUSES_S if is_remote(uri) else ())
 
@@ -106,7 +106,7 @@ def is_final(reason: str) -> bool:
     return _FINAL.search(reason) is not None
 
 
-def expiry(uri: str) -> datetime | None:
+def find_expiry(uri: str) -> datetime | None:
     """When a signed URL stops to be valid, by what S3, Google and Azure write into it."""
     words = {key.lower(): values[-1] for key, values in parse_qs(urlsplit(uri).query).items()}
     try:
@@ -126,9 +126,9 @@ def expiry(uri: str) -> datetime | None:
     return None
 
 
-def expired(uri: str) -> str:
+def describe_expiry(uri: str) -> str:
     """`"; its signature expired ..."` if it did, or nothing."""
-    until = expiry(uri)
+    until = find_expiry(uri)
     if until is None or until > datetime.now(UTC):
         return ""
     return f"; its signature expired at {until:%Y-%m-%d %H:%M:%S} UTC, so sign the URL anew"

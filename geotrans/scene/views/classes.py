@@ -45,7 +45,7 @@ def class_names(scene: Scene) -> dict[int, str] | None:
     """
     if len(scene.bands) != 1:
         return None
-    names = _tagged(scene.tags.get(CLASSES_TAG, "")) or _beside(scene.uri)
+    names = _read_tag(scene.tags.get(CLASSES_TAG, "")) or _read_sidecar(scene.uri)
     return {value: name for value, name in enumerate(names) if name} or None
 
 
@@ -97,14 +97,14 @@ class ClassScene(SceneView):
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = self.scene.read(window, out_shape=out_shape)
         data = np.zeros((len(bands), *out_shape), self.dtype)
-        for value in found_values(patch.data[0], patch.valid):
+        for value in find_values(patch.data[0], patch.valid):
             if value not in self._values:
                 raise DomainError(self._complaint(patch, window))
             data[:, patch.data[0] == value] = self._values[value]
         return Patch(data, patch.valid)
 
     def _complaint(self, patch: Patch, window: Window) -> str:
-        foreign = [v for v in found_values(patch.data[0], patch.valid) if v not in self._values]
+        foreign = [v for v in find_values(patch.data[0], patch.valid) if v not in self._values]
         told = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in foreign[:8])
         known = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in sorted(self._values))
         return (
@@ -114,7 +114,7 @@ class ClassScene(SceneView):
         )
 
 
-def found_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
+def find_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
     """Values a class raster holds where it is valid, in order."""
     return [int(value) for value in np.unique(data[..., valid])]
 
@@ -128,7 +128,7 @@ def write_category_names(path: Path, names: Sequence[str]) -> None:
     path.with_name(f"{path.name}.aux.xml").write_text(ET.tostring(root, encoding="unicode"))
 
 
-def _tagged(text: str) -> list[str]:
+def _read_tag(text: str) -> list[str]:
     try:
         names = json.loads(text) if text else []
     except ValueError:
@@ -136,7 +136,7 @@ def _tagged(text: str) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _beside(uri: str) -> list[str]:
+def _read_sidecar(uri: str) -> list[str]:
     path = Path(f"{uri}.aux.xml")
     try:
         root = ET.fromstring(path.read_text(encoding="utf-8")) if path.is_file() else None

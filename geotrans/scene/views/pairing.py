@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from geotrans.errors import SceneError
 from geotrans.grid import Window
 from geotrans.scene.base import Patch, Scene
-from geotrans.scene.views.warped import WarpedScene, on_grid
+from geotrans.scene.views.warped import WarpedScene, warp_to_grid
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ def pair(
     """
     grid = target.geobox if geobox is None else geobox
     paired = PairedScene(
-        on_grid(source, grid, resampling=resampling),
-        on_grid(target, grid, resampling=target_resampling or resampling),
+        warp_to_grid(source, grid, resampling=resampling),
+        warp_to_grid(target, grid, resampling=target_resampling or resampling),
     )
     if paired.overlap.is_empty:
         raise SceneError(f"{source.name} and {target.name} do not overlap on the common grid")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geotrans.errors import SceneError, UsageError, nearest
+from geotrans.errors import SceneError, UsageError, suggest
 from geotrans.grid import Window, window_geobox
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.base import Band, Patch, Scene, SceneView
@@ -24,7 +24,7 @@ _REACH = {"nearest": 1, "bilinear": 1, "cubic": 2, "cubic_spline": 2, "lanczos":
 _SAME = "EPSG:3857"
 
 
-def on_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Scene:
+def warp_to_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Scene:
     """A scene as it looks on another grid; the scene itself if the grid is its own.
 
     Raises:
@@ -33,7 +33,7 @@ def on_grid(scene: Scene, geobox: GeoBox, *, resampling: str = "bilinear") -> Sc
     """
     if resampling not in _REACH:
         raise UsageError(
-            f"resampling '{resampling}' is none of {', '.join(_REACH)}{nearest(resampling, _REACH)}"
+            f"resampling '{resampling}' is none of {', '.join(_REACH)}{suggest(resampling, _REACH)}"
         )
     if _same_grid(scene.geobox, geobox):
         return scene

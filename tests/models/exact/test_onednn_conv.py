@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from geotrans.models.exact.onednn_conv import SteadyConv, steady
+from geotrans.models.exact.onednn_conv import OneDnnConv, use_onednn_conv
 from tests.helpers.networks import noise
 
 
@@ -20,8 +20,8 @@ def test_windows_and_threads_give_the_same_bits(kernel: int, channels: int) -> N
     net = net.to(memory_format=torch.channels_last).requires_grad_(False)
     x = noise(1, channels, 160, 160).contiguous(memory_format=torch.channels_last)
     plain = net(x)
-    steady(net)
-    assert type(net[0]) is SteadyConv
+    use_onednn_conv(net)
+    assert type(net[0]) is OneDnnConv
     whole, n_threads = net(x), torch.get_num_threads()
     torch.testing.assert_close(whole, plain, rtol=0, atol=1e-5)
     try:
@@ -42,5 +42,5 @@ def test_what_torch_has_to_decide_is_left_to_it() -> None:
     net = net.double().requires_grad_(False)
     x = noise(1, 3, 16, 16).double()
     expected = net(x)
-    steady(net)
+    use_onednn_conv(net)
     assert torch.equal(net(x), expected)

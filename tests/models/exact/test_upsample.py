@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from geotrans.models.exact.upsample import PhaseUp
+from geotrans.models.exact.upsample import PhaseUpsample
 from tests.helpers.networks import noise
 
 
@@ -19,7 +19,7 @@ def transposed(channels_in, channels_out, taps):
 @pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
 def test_is_a_transposed_convolution(taps, shape, order):
     layer, x = transposed(shape[1], 3, taps), noise(*shape).to(memory_format=order)
-    made = PhaseUp(layer.weight, layer.bias)(x)
+    made = PhaseUpsample(layer.weight, layer.bias)(x)
     torch.testing.assert_close(made, layer(x), rtol=0, atol=1e-5)
     assert made.is_contiguous(memory_format=torch.channels_last)
 
@@ -28,7 +28,7 @@ def test_is_a_transposed_convolution(taps, shape, order):
 @pytest.mark.parametrize("channels", [(16, 16), (48, 24), (192, 96)])
 def test_gives_the_same_bits_in_every_shape_and_number_of_threads(dtype, channels):
     layer = transposed(*channels, 4)
-    up = PhaseUp(layer.weight, layer.bias).to(dtype, memory_format=torch.channels_last)
+    up = PhaseUpsample(layer.weight, layer.bias).to(dtype, memory_format=torch.channels_last)
     x = noise(1, channels[0], 60, 64).to(dtype).to(memory_format=torch.channels_last)
     n_threads = torch.get_num_threads()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from geotrans.errors import OutputError
-from geotrans.product.stac.collection import collection_of
+from geotrans.product.stac.collection import make_collection
 from geotrans.product.stac.document import write_document
 from tests.helpers.stac import read_valid
 
@@ -31,16 +31,16 @@ def test_a_collection_surrounds_its_items(tmp_path: Path) -> None:
     ]
     path = tmp_path / "collection.json"
     words = {"title": "t", "description": "d"}
-    document = collection_of(path, **words, items=items)
+    document = make_collection(path, **words, items=items)
     write_document(document, path)
     assert document["extent"]["spatial"]["bbox"] == [[-1, 2, 3, 5]]
     assert document["extent"]["temporal"]["interval"] == [
         ["2019-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]
     ]
     across = [*items, ("d.json", item([170, -10, -170, 0], datetime="2020-01-01T00:00:00Z"))]
-    document = collection_of(path, **words, items=across)
+    document = make_collection(path, **words, items=across)
     assert document["extent"]["spatial"]["bbox"] == [[-180, -10, 180, 5]]
-    write_document(collection_of(path, **words, items=[]), path)
+    write_document(make_collection(path, **words, items=[]), path)
     read_valid(path)
     with pytest.raises(OutputError, match="cannot be written"):
         write_document(document, tmp_path / "none" / "collection.json")

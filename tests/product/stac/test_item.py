@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 import geotrans
 from geotrans.product.stac.document import write_document
-from geotrans.product.stac.item import Seen, footprint, product_item, when_seen
+from geotrans.product.stac.item import Acquisition, find_acquisition, footprint, product_item
 from geotrans.tasks import open_bundle
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.stac import read_valid
@@ -30,7 +30,7 @@ def _item(scene: Path, bundle: Path, out: Path, **choices: Any) -> dict[str, Any
     product = geotrans.translate(scene, bundle, out=out, **choices)
     source = {"href": scene.name}
     spec = open_bundle(bundle).spec
-    item = product_item(product.path, spec, seen=Seen(), source=source)
+    item = product_item(product.path, spec, seen=Acquisition(), source=source)
     write_document(item, out.with_suffix(".json"))
     return item
 
@@ -140,7 +140,7 @@ def test_times_are_taken_from_what_the_file_says(make_scene: MakeScene) -> None:
         ("June", None),
     ]:
         scene = make_scene(tags={"ACQUISITIONDATETIME": text})
-        assert when_seen(geotrans.open_scene(scene)).at == told
-    assert Seen(at="2020-06-01T10:00:00Z").to_properties("now") == {
+        assert find_acquisition(geotrans.open_scene(scene)).at == told
+    assert Acquisition(at="2020-06-01T10:00:00Z").to_properties("now") == {
         "datetime": "2020-06-01T10:00:00Z"
     }

@@ -13,7 +13,7 @@ from rasterio.warp import Resampling, reproject
 
 from geotrans.errors import SceneError, UsageError
 from geotrans.grid import Window
-from geotrans.scene import on_grid, open_scene, pair
+from geotrans.scene import open_scene, pair, warp_to_grid
 
 MakeScene = Callable[..., Path]
 
@@ -78,7 +78,7 @@ def test_one_grid_is_read_as_it_is(make_scene: MakeScene) -> None:
 def test_a_warped_scene_lies_where_the_ground_does(
     field: Path, grid: GeoBox, resampling: str
 ) -> None:
-    scene = on_grid(open_scene(field), grid, resampling=resampling)
+    scene = warp_to_grid(open_scene(field), grid, resampling=resampling)
     patch = scene.read(Window.whole(scene.shape))
     expected = _waves(grid.affine, str(grid.crs), scene.shape)
     assert patch.valid.mean() > 0.8
@@ -93,7 +93,7 @@ def test_a_warped_scene_lies_where_the_ground_does(
 def test_resampling_is_gdals(field: Path) -> None:
     grid = _grid(UTM, 23.0, (30, 35))
     for name in ("nearest", "bilinear", "cubic", "average", "lanczos"):
-        patch = on_grid(open_scene(field), grid, resampling=name).read(Window(2, 2, 30, 25))
+        patch = warp_to_grid(open_scene(field), grid, resampling=name).read(Window(2, 2, 30, 25))
         with rasterio.open(field) as file:
             truth = np.zeros((1, 30, 35), "float32")
             reproject(
@@ -113,7 +113,7 @@ def test_windows_of_a_warped_scene_agree(
     source = open_scene(
         make_scene(UTM, (120, 140), dtype="uint16", nodata=0, invalid=invalid, origin=ORIGIN)
     )
-    scene = on_grid(source, grid, resampling=resampling)
+    scene = warp_to_grid(source, grid, resampling=resampling)
     whole = scene.read(Window.whole(scene.shape))
     for window in (Window(0, 0, 20, 20), Window(13, 17, 31, 9), Window(40, 30, 1, 1)):
         part = scene.read(window)
@@ -128,7 +128,7 @@ def test_invalid_pixels_do_not_bleed(make_scene: MakeScene) -> None:
     source = open_scene(
         make_scene(UTM, (120, 140), nodata=0, bands=1, data=data, invalid=invalid, origin=ORIGIN)
     )
-    patch = on_grid(source, _grid(UTM, 7.0, (150, 180))).read(Window(0, 0, 180, 150))
+    patch = warp_to_grid(source, _grid(UTM, 7.0, (150, 180))).read(Window(0, 0, 180, 150))
     assert (patch.data[:, patch.valid] == 200).all()
     # 20 x 40 px of 10 m on a grid of 7 m.
     assert (~patch.valid[:100, :130]).sum() == pytest.approx(800 * 100 / 49, rel=0.05)
@@ -153,17 +153,17 @@ def test_a_palette_is_never_mixed(make_scene: MakeScene) -> None:
     data = np.random.default_rng(0).choice([3, 200], (1, 48, 64)).astype("uint8")
     colors = {3: (1, 2, 3, 255), 200: (4, 5, 6, 255)}
     source = open_scene(make_scene(bands=1, data=data, colormap=colors, origin=ORIGIN))
-    patch = on_grid(source, _grid(UTM, 7.0, (30, 30))).read(Window(0, 0, 30, 30))
+    patch = warp_to_grid(source, _grid(UTM, 7.0, (30, 30))).read(Window(0, 0, 30, 30))
     assert set(np.unique(patch.data[0][patch.valid])) == {3, 200}
 
 
 def test_without_crs_grids_share_their_units(make_scene: MakeScene) -> None:
     source = open_scene(make_scene(crs=None))
     grid = GeoBox((10, 10), Affine(2, 0, 4, 0, 2, 6), None)
-    patch = on_grid(source, grid, resampling="nearest").read(Window(0, 0, 10, 10))
+    patch = warp_to_grid(source, grid, resampling="nearest").read(Window(0, 0, 10, 10))
     assert patch.valid.all()
     with pytest.raises(SceneError, match="the scene has no CRS"):
-        on_grid(source, _grid(UTM, 10, (5, 5)))
+        warp_to_grid(source, _grid(UTM, 10, (5, 5)))
 
 
 def test_scenes_that_do_not_meet_are_said(make_scene: MakeScene) -> None:
@@ -175,4 +175,4 @@ def test_scenes_that_do_not_meet_are_said(make_scene: MakeScene) -> None:
 def test_an_unknown_resampling_is_said(make_scene: MakeScene) -> None:
     scene = open_scene(make_scene())
     with pytest.raises(UsageError, match="did you mean 'bilinear'"):
-        on_grid(scene, scene.geobox, resampling="biliner")
+        warp_to_grid(scene, scene.geobox, resampling="biliner")

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import SceneError
 from geotrans.grid import Window
-from geotrans.scene import on_grid, open_scene
+from geotrans.scene import open_scene, warp_to_grid
 
 MakeScene = Callable[..., Path]
 
@@ -20,7 +20,7 @@ def test_a_file_that_is_another_here_is_told_of_beneath_a_view(make_scene: MakeS
     path = make_scene()
     scene = open_scene(path)
     half = GeoBox((24, 32), scene.geobox.affine @ scene.geobox.affine.scale(2), scene.geobox.crs)
-    view = on_grid(scene, half)
+    view = warp_to_grid(scene, half)
     assert view.files == scene.files
     view.verify()
     view.close()

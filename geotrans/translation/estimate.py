@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 # Pixels computed per pixel of the product from which on a user is told what else there is.
-_DEAR = 3.0
+_HIGH_OVERHEAD = 3.0
 
 
 @dataclass(frozen=True)
-class Survey:
+class Estimate:
     """What a translation would be.
 
     Attributes:
@@ -92,7 +92,7 @@ class Survey:
         cost = f"{self.overhead:.2f} px computed per px"
         if self.halo < self.exact_halo:
             return f"{cost}; not exact: {self.halo_error or 'not measured'}"
-        if self.overhead > _DEAR:
+        if self.overhead > _HIGH_OVERHEAD:
             return spell(
                 f"{cost} to be exact; a larger {option('tile')} computes less, or a smaller "
                 f"{option('halo')}, whose error is then measured"
@@ -120,9 +120,9 @@ class Survey:
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
 
-def survey_job(
+def estimate_job(
     job: Job, *, path: Path | str, options: Mapping[str, str], workers: int, is_apart: bool = False
-) -> Survey:
+) -> Estimate:
     """Translate one tile in the middle of the plan, keep nothing of it, and extrapolate.
 
     Args:
@@ -146,7 +146,7 @@ def survey_job(
     per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
     waiting = per_px * height * width
     one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
-    return Survey(
+    return Estimate(
         source=job.scene.public_uri,
         task=job.spec.name,
         output=str(path),
@@ -174,7 +174,7 @@ def _middle(job: Job) -> Tile:
     return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
 
 
-def survey(
+def estimate(
     scene: str | os.PathLike[str] | xr.DataArray | Scene,
     task: str | os.PathLike[str] | Bundle,
     *,
@@ -183,7 +183,7 @@ def survey(
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     **options: Unpack[TranslationKeywords],
-) -> Survey:
+) -> Estimate:
     """Say what `translate` would do with the same arguments, and write nothing."""
     pixels, run = split_options(options)
     with quiet_gdal(), run.open_cluster() as cluster:
@@ -193,10 +193,10 @@ def survey(
         job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
         cog = cog_options(job.layout, creation_options)
         if cluster is None:
-            return survey_job(job, path=destination.url, options=cog, workers=run.workers)
+            return estimate_job(job, path=destination.url, options=cog, workers=run.workers)
         worker, threads = next(iter(cluster.workers.items()))
         measure = partial(
-            survey_job, replace(job, threads=threads), path=destination.url, options=cog,
+            estimate_job, replace(job, threads=threads), path=destination.url, options=cog,
             workers=len(cluster.workers), is_apart=True,
         )  # fmt: skip
         return cluster.ask(measure, workers=[worker])[worker]

@@ -11,7 +11,7 @@ from geotrans.parts.layout import Layout
 from geotrans.scene import Scene
 
 
-class Canvas(Protocol):
+class RasterJob(Protocol):
     """A raster to be written: a translation, or a mosaic."""
 
     @property

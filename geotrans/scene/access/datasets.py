@@ -16,7 +16,7 @@ from geotrans.runtime.caches import clears_cache
 LARGEST_OPEN = 32
 
 
-class _Shelf:
+class _ThreadDatasets:
     """The open datasets of one thread, least recently used first."""
 
     def __init__(self) -> None:
@@ -24,13 +24,13 @@ class _Shelf:
 
 
 _local = threading.local()
-_shelves: weakref.WeakSet[_Shelf] = weakref.WeakSet()
+_thread_datasets: weakref.WeakSet[_ThreadDatasets] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-def borrow(key: Hashable, opener: Callable[[], Any]) -> Any:
+def acquire(key: Hashable, opener: Callable[[], Any]) -> Any:
     """The calling thread's dataset for `key`, opened if it is not yet."""
-    datasets = _own_shelf().datasets
+    datasets = _own_datasets().datasets
     if key in datasets:
         datasets.move_to_end(key)
         return datasets[key]
@@ -42,7 +42,7 @@ def borrow(key: Hashable, opener: Callable[[], Any]) -> Any:
 
 def discard(key: Hashable) -> None:
     """Close the calling thread's dataset for `key`."""
-    dataset = _own_shelf().datasets.pop(key, None)
+    dataset = _own_datasets().datasets.pop(key, None)
     if dataset is not None:
         dataset.close()
 
@@ -50,7 +50,7 @@ def discard(key: Hashable) -> None:
 def release(key: Hashable) -> None:
     """Close the datasets of every thread for `key`; no thread may be reading them."""
     with _lock:
-        shelves = list(_shelves)
+        shelves = list(_thread_datasets)
     for shelf in shelves:
         dataset = shelf.datasets.pop(key, None)
         if dataset is not None:
@@ -61,17 +61,17 @@ def release(key: Hashable) -> None:
 @clears_cache
 def close_all() -> None:
     """Close what is open; at the latest before the interpreter takes rasterio apart."""
-    for shelf in list(_shelves):
+    for shelf in list(_thread_datasets):
         while shelf.datasets:
             shelf.datasets.popitem()[1].close()
 
 
-def _own_shelf() -> _Shelf:
+def _own_datasets() -> _ThreadDatasets:
     # A forked process must not share the file positions of its parent: it opens its own.
     if getattr(_local, "pid", None) != os.getpid():
-        shelf = _Shelf()
+        shelf = _ThreadDatasets()
         _local.pid, _local.shelf = os.getpid(), shelf
         with _lock:
-            _shelves.add(shelf)
-    own: _Shelf = _local.shelf
+            _thread_datasets.add(shelf)
+    own: _ThreadDatasets = _local.shelf
     return own
