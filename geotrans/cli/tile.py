@@ -45,7 +45,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    write_patches: Annotated[
+    tile: Annotated[
         int | None, typer.Option(help="Largest core edge of a tile, px.  [default: 512]")
     ] = None,
     halo: Annotated[
@@ -86,7 +86,7 @@ def command(
     cache with torch and numpy alone, on a machine that needs neither the rasters nor GDAL.
     """
     choices: dict[str, Any] = {
-        "tile": write_patches,
+        "tile": tile,
         "halo": halo,
         "align": align,
         "task": task,
