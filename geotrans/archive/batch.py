@@ -111,7 +111,7 @@ def batch(
                 discard_finished(place.folder)
             elif not journal.terms():
                 check_free(place, bundle.spec.name)
-            journal.begin(_terms(setup), entries, again=again, join=join, overwrite=overwrite)
+            journal.begin(_make_terms(setup), entries, again=again, join=join, overwrite=overwrite)
             with journal.alive():
                 scheduler = Scheduler(
                     journal, setup, place, entries,
@@ -125,7 +125,7 @@ def batch(
             return read_progress(journal, {entry.key for entry in entries})
 
 
-def _terms(setup: Setup) -> dict[str, Any]:
+def _make_terms(setup: Setup) -> dict[str, Any]:
     """What decides the pixels of every product and where it goes, by the words a user knows."""
     pixels = {name.rstrip("_"): value for name, value in vars(setup.pixels).items()}
     if pixels["norm_stats"] is not None:

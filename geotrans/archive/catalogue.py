@@ -13,9 +13,9 @@ from geotrans.archive.location import COLLECTION, MODELS, Location
 from geotrans.errors import OutputError, option
 from geotrans.product.preview import Picture, render_picture
 from geotrans.product.stac.collection import make_collection
-from geotrans.product.stac.document import GEOJSON, file_url, relative, write_document
-from geotrans.product.stac.item import Acquisition, find_acquisition, product_item
-from geotrans.product.stac.model import model_documents
+from geotrans.product.stac.document import GEOJSON, file_url, relative_href, write_document
+from geotrans.product.stac.item import Acquisition, find_acquisition, make_product_item
+from geotrans.product.stac.model import make_model_documents
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
 from geotrans.scene.access.urls import is_url
@@ -44,11 +44,11 @@ def describe_product(
     thumbnail = path.with_suffix(".png")
     with quiet_gdal(), RasterScene(str(path)) as product:
         Picture(render_picture(product, max_px=_THUMBNAIL_PX)).save(thumbnail)
-    item = product_item(
+    item = make_product_item(
         path,
         bundle.spec,
         seen=_describe_acquisition(scene),
-        source=_source(entry, path.parent, is_sent=is_sent),
+        source=_make_source_link(entry, path.parent, is_sent=is_sent),
         thumbnail=thumbnail,
         model=path.parent / MODELS / f"{bundle.spec.name}.json",
         collection=path.parent / COLLECTION,
@@ -59,13 +59,13 @@ def describe_product(
     return json.dumps({"bbox": item.get("bbox"), "properties": times})
 
 
-def _source(entry: Entry, folder: Path, *, is_sent: bool) -> dict[str, Any]:
+def _make_source_link(entry: Entry, folder: Path, *, is_sent: bool) -> dict[str, Any]:
     """The link to what a product was made from."""
     kind = {} if entry.item is None else {"kind": GEOJSON}
     path = Path(entry.uri)
     if is_url(entry.key) or not path.exists():
         return {"href": entry.key, **kind}
-    href = file_url(path) if is_sent else relative(path, folder)
+    href = file_url(path) if is_sent else relative_href(path, folder)
     return {"href": href, "title": path.name, **kind}
 
 
@@ -95,7 +95,9 @@ def check_free(place: Location, task: str) -> None:
 
 def write_model(place: Location, bundle: Bundle) -> None:
     """Write the item of the network, and the collection it is in."""
-    documents = model_documents([bundle], place.folder / MODELS, is_sent=place.target is not None)
+    documents = make_model_documents(
+        [bundle], place.folder / MODELS, is_sent=place.target is not None
+    )
     for name, document in documents.items():
         place.write(f"{MODELS}/{name}", document)
 

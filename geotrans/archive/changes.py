@@ -14,7 +14,7 @@ from geotrans.scene.access.stores import identify_object, is_object
 from geotrans.scene.access.urls import is_url, without_secrets
 
 # Questions to servers at a time.
-_AT_ONCE = 16
+_N_THREADS = 16
 
 
 def fingerprint_files(files: Iterable[str]) -> str:
@@ -22,7 +22,9 @@ def fingerprint_files(files: Iterable[str]) -> str:
 
     Names are kept without signatures, which differ from day to day.
     """
-    return json.dumps({without_secrets(file): _mark(file) for file in files}, sort_keys=True)
+    return json.dumps(
+        {without_secrets(file): _fingerprint_file(file) for file in files}, sort_keys=True
+    )
 
 
 def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
@@ -32,7 +34,7 @@ def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
         for entry in entries
         if (row := rows.get(entry.key)) and row.state in ("done", "failed") and row.witness
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_N_THREADS) as pool:
         same = pool.map(lambda one: _is_same(*one), settled)
         return {entry.key for (entry, _), is_same in zip(settled, same, strict=True) if not is_same}
 
@@ -40,7 +42,7 @@ def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
 def _is_same(entry: Entry, row: Row) -> bool:
     signed = {without_secrets(uri): uri for uri in entry.hrefs}
     for file, before in json.loads(row.witness or "{}").items():
-        now = _mark(signed.get(file, file))
+        now = _fingerprint_file(signed.get(file, file))
         # A server that does not say is no sign of a change, and one that did not say once is none
         # of what was made then.
         is_told = not now.startswith("uri") and not (
@@ -51,7 +53,7 @@ def _is_same(entry: Entry, row: Row) -> bool:
     return True
 
 
-def _mark(file: str) -> str:
+def _fingerprint_file(file: str) -> str:
     if file.startswith(("http://", "https://", "/vsicurl/")):
         return str(identify_url(file.removeprefix("/vsicurl/")))
     if is_object(file):

@@ -21,7 +21,7 @@ from geotrans.archive.location import Location
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.execution.cluster import Cluster
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.destination import megabytes
+from geotrans.product.destination import format_size
 from geotrans.runtime.progress import format_duration
 from geotrans.scene import Scene, match_bands
 from geotrans.scene.stac import Mask
@@ -39,11 +39,11 @@ from geotrans.translation.plan import plan_job
 from geotrans.translation.translate import translate
 
 # Headers read at a time.
-_AT_ONCE = 16
+_N_THREADS = 16
 
 # Scenes that are measured, one for each part of the archive by size; and pixels up to which all of
 # a scene is made: of a small one most of the cost is not in its pixels.
-_SAMPLES, _WHOLE_PX = 5, 2**20
+_N_SAMPLES, _WHOLE_PX = 5, 2**20
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class ArchiveEstimate:
             plural = "es" * (self.workers > 1)
             lines |= {
                 "time": f"about {format_duration(self.seconds)}",
-                "memory": f"about {megabytes(self.memory_bytes)} in {self.workers} process{plural}",
-                "output": f"{self.out}: about {megabytes(self.output_bytes)}",
+                "memory": f"about {format_size(self.memory_bytes)} in {self.workers} process{plural}",
+                "output": f"{self.out}: about {format_size(self.output_bytes)}",
             }
         told = [f"{name:<8}{text}" for name, text in lines.items()]
         return "\n".join([*told, *(f"refused  {key}: {why}" for key, why in self.refused.items())])
@@ -124,19 +124,19 @@ def estimate_archive(
 
     with run.open_cluster() as crew:
         entries = select_entries(inputs, items, outside=place.folder)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_N_THREADS) as pool:
             found = dict(zip(entries, pool.map(look, entries), strict=True))
         sizes = {entry: n for entry, n in found.items() if isinstance(n, int)}
         refused = {entry.key: why for entry, why in found.items() if isinstance(why, str)}
         n_workers = run.workers if crew is None else len(crew.workers)
         costs: list[tuple[float, _Cost]] = []
-        for part in _parts(sizes):
+        for part in _split_by_size(sizes):
             for entry in _order_from_middle(part):
                 try:
                     with entry.open(spec, bands, mask) as scene:
                         measure = partial(
                             _measure, entry, scene, bundle, place.folder,
-                            pixels=replace(pixels, bands=entry.left_of(bands)),
+                            pixels=replace(pixels, bands=entry.remaining_bands(bands)),
                             run=replace(run, workers=n_workers, cluster=None),
                             creation_options=creation_options,
                         )  # fmt: skip
@@ -170,7 +170,10 @@ def _check_header(
     try:
         with entry.open(spec, bands, mask) as scene:
             found = match_bands(
-                as_task_classes(spec, scene), spec.source, entry.left_of(bands), task=spec.name
+                as_task_classes(spec, scene),
+                spec.source,
+                entry.remaining_bands(bands),
+                task=spec.name,
             )
             if spec.source_classes is None:  # Classes are known by their pixels alone.
                 check_domain(spec, scene, found, any_gsd=any_gsd, any_values=True, any_style=True)
@@ -188,10 +191,10 @@ class _Cost:
     n_bytes: int
 
 
-def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
+def _split_by_size(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
     """Scenes in a few parts, from the smallest to the largest."""
     ordered = sorted(sizes, key=lambda entry: sizes[entry])
-    n, n_parts = len(ordered), min(_SAMPLES, len(ordered))
+    n, n_parts = len(ordered), min(_N_SAMPLES, len(ordered))
     cuts = [i * n // n_parts for i in range(n_parts)]
     return [
         {entry: sizes[entry] for entry in ordered[first:last]}

@@ -23,7 +23,7 @@ Bands = Mapping[str, int | str] | None
 # What a folder is searched for; anything else GDAL reads is named, or found by a glob.
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
-_LISTS = (".txt", ".csv")
+_LIST_SUFFIXES = (".txt", ".csv")
 # Columns of a list in which a scene may stand, the first that is there.
 _COLUMNS = ("scene", "path", "uri", "url", "href", "file", "filename", "location")
 
@@ -107,12 +107,12 @@ class Entry:
             return open_scene(self.uri)
         return open_item(self.item, spec.source, bands, gsd_range=spec.gsd_m, mask=mask)
 
-    def left_of(self, bands: Bands) -> Bands:
+    def remaining_bands(self, bands: Bands) -> Bands:
         """Of a mapping, what is still to be followed in the scene that `open` gives."""
         return bands if self.item is None else None
 
     @classmethod
-    def of_file(cls, path: Path) -> Entry:
+    def from_file(cls, path: Path) -> Entry:
         """A file, under whichever of its names it was found."""
         real = os.fspath(path.resolve())
         # A name that is no UTF-8 has bytes that no database takes.
@@ -126,7 +126,7 @@ class Entry:
         return cls(without_secrets(key), str(item["id"]).replace("/", "_"), key, item)
 
     @classmethod
-    def of_uri(cls, uri: str) -> Entry:
+    def from_uri(cls, uri: str) -> Entry:
         """A URL or a name of GDAL's or ours; its signature changes, the scene does not."""
         path = uri.partition("?")[0].rstrip("/")
         return cls(without_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
@@ -208,14 +208,14 @@ def _expand(text: str, outside: Path) -> Iterator[Entry]:
     if is_stac(text) and (is_url(text) or path.is_file()):
         yield from map(Entry.of_item, read_items(text))
     elif is_url(text) or text.startswith("sample:"):
-        yield Entry.of_uri(text)
+        yield Entry.from_uri(text)
     elif path.is_dir():
-        yield from map(Entry.of_file, _search(path, outside))
-    elif path.suffix.lower() in _LISTS and path.is_file():
-        for line in _lines(path):
-            yield from _expand(_beside(path, line), outside)
+        yield from map(Entry.from_file, _find_rasters(path, outside))
+    elif path.suffix.lower() in _LIST_SUFFIXES and path.is_file():
+        for line in _read_list(path):
+            yield from _expand(_resolve_line(path, line), outside)
     elif path.exists():
-        yield Entry.of_file(path)
+        yield Entry.from_file(path)
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))
         if not matches:
@@ -223,13 +223,13 @@ def _expand(text: str, outside: Path) -> Iterator[Entry]:
         for match in matches:
             yield from _expand(match, outside)
     elif text.partition(":")[0].isupper() and ":" in text:  # NETCDF:file.nc:variable
-        yield Entry.of_uri(text)
+        yield Entry.from_uri(text)
     else:
         # A scene that is not there is one failure among the others, not the end of the run.
-        yield Entry.of_file(path)
+        yield Entry.from_file(path)
 
 
-def _search(folder: Path, outside: Path) -> list[Path]:
+def _find_rasters(folder: Path, outside: Path) -> list[Path]:
     """Rasters in a folder, links followed, each folder entered once however many lead to it."""
     found: list[Path] = []
     entered: set[tuple[int, int]] = set()
@@ -253,25 +253,25 @@ def _is_raster(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(RASTER_SUFFIXES)
 
 
-def _beside(path: Path, line: str) -> str:
+def _resolve_line(path: Path, line: str) -> str:
     if is_url(line) or line.startswith("sample:") or line.partition(":")[0].isupper():
         return line
     return str(path.parent / os.path.expanduser(line))
 
 
-def _lines(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[str]:
     """Scenes of a list."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"list {path} cannot be read: {error}") from error
     if path.suffix.lower() == ".csv":
-        return _column(path, list(csv.reader(text.splitlines())))
+        return _read_column(path, list(csv.reader(text.splitlines())))
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _column(path: Path, rows: list[list[str]]) -> list[str]:
+def _read_column(path: Path, rows: list[list[str]]) -> list[str]:
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     index = next((head.index(name) for name in _COLUMNS if name in head), None)
     if index is None:

@@ -31,7 +31,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 # A run on another machine that has not been heard of for so long is over, s.
 _SILENCE_S = 120.0
-_BEAT_S = 20.0
+_HEARTBEAT_S = 20.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS term (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -273,7 +273,7 @@ class Journal:
         done = threading.Event()
 
         def beat() -> None:
-            while not done.wait(_BEAT_S):
+            while not done.wait(_HEARTBEAT_S):
                 with suppress(sqlite3.Error), closing(sqlite3.connect(self.path)) as db, db:
                     db.execute("UPDATE run SET seen = ? WHERE id = ?", (time.time(), self._run))
 
@@ -316,7 +316,8 @@ class Journal:
         different = [name for name in asked if found and found.get(name) != asked[name]]
         if different and not overwrite:
             told = "; ".join(
-                f"{name} {_short(found.get(name))}, now {_short(asked[name])}" for name in different
+                f"{name} {_shorten(found.get(name))}, now {_shorten(asked[name])}"
+                for name in different
             )
             raise OutputError(
                 f"{self.folder} holds the products of another job ({told}); choose another "
@@ -324,7 +325,7 @@ class Journal:
             )
         if different:
             self._db.execute("DELETE FROM scene")
-        self._db.executemany("REPLACE INTO term VALUES (?, ?)", _pairs(asked))
+        self._db.executemany("REPLACE INTO term VALUES (?, ?)", _encode_terms(asked))
 
     def _free(self, alive: Collection[int]) -> None:
         """What runs that are over left running waits again."""
@@ -340,19 +341,19 @@ class Journal:
         for entry in new:
             folded = entry.name.casefold()
             alone = wanted[folded] == 1 and folded not in taken
-            name = entry.name if alone else f"{entry.name}-{_mark(entry.key)}"
+            name = entry.name if alone else f"{entry.name}-{_hash_key(entry.key)}"
             self._db.execute("INSERT INTO scene (key, name) VALUES (?, ?)", (entry.key, name))
 
 
-def _mark(key: str) -> str:
+def _hash_key(key: str) -> str:
     """What tells two scenes of one name apart, the same in every run."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
-def _pairs(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _encode_terms(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, json.dumps(value)) for name, value in terms.items()]
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "unset" if value is None else str(value)
     return text if len(text) <= 48 else f"{text[:20]}…"

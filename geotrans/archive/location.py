@@ -15,19 +15,19 @@ from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
 from geotrans.errors import OutputError, UsageError, message_of, option
 from geotrans.product.stac.collection import make_folder
-from geotrans.product.stac.document import encode, write_document
+from geotrans.product.stac.document import encode_document, write_document
 from geotrans.product.upload import Target
 
 # What a path makes of a URL.
-_LIKE_A_URL = re.compile(r"[A-Za-z][\w+.-]+:/")
+_URL_AS_PATH = re.compile(r"[A-Za-z][\w+.-]+:/")
 
 # A disk that does not take so much takes no product, bytes.
-_LEAST_BYTES = 2**16
+_PROBE_BYTES = 2**16
 
 # The documents over all products, and the one that shows whether a store can be written: any other
 # object for that would be of no use to anybody, and stay where a key may not delete.
 COLLECTION, MODELS = "collection.json", "models"
-_PROOF = f"{MODELS}/{COLLECTION}"
+_PROBE = f"{MODELS}/{COLLECTION}"
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Location:
         Raises:
             UsageError: If nothing can be uploaded to it.
         """
-        if (target := Target.of_many(out)) is not None:
+        if (target := Target.parse_prefix(out)) is not None:
             return cls(target.local, target)
-        if _LIKE_A_URL.match(os.fspath(out)):
+        if _URL_AS_PATH.match(os.fspath(out)):
             raise UsageError(f"{out} was given as a path; give a URL as text, such as s3://bucket")
         return cls(Path(out).expanduser())
 
@@ -107,7 +107,7 @@ class Location:
             make_folder(path.parent)
             write_document(document, path)
             return
-        target, content = self.target.child(name), encode(document)
+        target, content = self.target.child(name), encode_document(document)
         if target.read() != content:
             target.write(content)
 
@@ -132,7 +132,7 @@ class Location:
             return f"{self.folder} cannot be written: {full}"
         probe = self.folder / ".probe.tmp"
         try:
-            probe.write_bytes(bytes(_LEAST_BYTES))
+            probe.write_bytes(bytes(_PROBE_BYTES))
         except OSError as error:
             return f"{self.folder} cannot be written: {error.strerror}"
         finally:
@@ -147,7 +147,7 @@ def write_probe(target: Target) -> None:
     Raises:
         OutputError: If it cannot.
     """
-    proof = target.child(_PROOF)
+    proof = target.child(_PROBE)
     content = proof.read()
     if content is None:
         raise OutputError(f"{proof.url} is not seen here, although this run has written it")

@@ -130,7 +130,7 @@ def _translate(setup: Setup, order: SceneTask, scene: Scene, witness: str) -> Sc
     is_sent = setup.target is not None
     if is_sent:
         order.path.with_suffix(_FINISHED).unlink(missing_ok=True)
-    pixels = replace(setup.pixels, bands=order.entry.left_of(setup.bands))
+    pixels = replace(setup.pixels, bands=order.entry.remaining_bands(setup.bands))
     product = translate(
         scene, setup.bundle, out=order.path, overwrite=True,
         creation_options=setup.creation_options, **join_options(pixels, setup.run),

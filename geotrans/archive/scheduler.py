@@ -26,7 +26,7 @@ from geotrans.runtime.progress import Progress, show_nothing
 _log = logging.getLogger(__name__)
 
 # How often to look what those with whom work is shared have done, s.
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 # What workers of a cluster are told lies in a file of this name and the number of the run.
 _WORK_FILE = ".errand-"
@@ -102,7 +102,7 @@ class Scheduler:
                 work(self._take, self._done)
                 if not self.is_unfinished():
                     return
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
                 self._free()
                 self._pending.extend(self.waiting())
 

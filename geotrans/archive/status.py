@@ -118,7 +118,7 @@ def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Stat
         for state in ("waiting", "running", "done", "failed")
     }
     made = [row for row in rows if row.state == "done" and runs and row.run == runs[-1].id]
-    seconds = _worked_s(runs[-1], made) if made else 0.0
+    seconds = _compute_worked_s(runs[-1], made) if made else 0.0
     left = counts["waiting"] + counts["running"]
     return Status(
         out=terms.get("target") or str(journal.folder),
@@ -140,7 +140,7 @@ def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Stat
     )
 
 
-def _worked_s(run: RunRecord, made: list[Row]) -> float:
+def _compute_worked_s(run: RunRecord, made: list[Row]) -> float:
     """Time a run has worked, from its start to its end, its last product, or now."""
     if run.is_alive:
         return time.time() - run.started

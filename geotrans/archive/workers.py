@@ -101,7 +101,7 @@ def _run_on_workers(cluster: Cluster, errand: WorkFile, label: str, take: Take, 
         room=lambda: max(1, len(cluster.workers)),
         done=lambda order, future: done(order, _get_result(cluster, future)),
         cancel=cluster.cancel,
-        stranded=cluster.find_lost,
+        stranded=cluster.cancel_stranded,
     )
 
 

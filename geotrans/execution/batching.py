@@ -15,7 +15,7 @@ from geotrans.execution.work import Cell
 
 # How long a turn takes, s, unless one cell takes longer: what a worker that dies may lose, and what
 # the others may have to wait for at the end. And its cells at most.
-_TURN_S, _MOST = 0.5, 16
+_BATCH_S, _MAX_CELLS = 0.5, 16
 
 
 class CellBatches:
@@ -43,7 +43,7 @@ class CellBatches:
             seconds: How long that took.
         """
         self._waiting.extendleft(reversed(cells[n_done:]))
-        self._n = max(1, min(_MOST, int(n_done * _TURN_S / max(seconds, 1e-6))))
+        self._n = max(1, min(_MAX_CELLS, int(n_done * _BATCH_S / max(seconds, 1e-6))))
 
 
 def run_batch[Result](
@@ -57,6 +57,6 @@ def run_batch[Result](
     started, results = time.perf_counter(), []
     for cell in cells:
         results.append(work(cell))
-        if time.perf_counter() - started >= _TURN_S:
+        if time.perf_counter() - started >= _BATCH_S:
             break
     return results, time.perf_counter() - started

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 # How long a shared folder may take to show what another machine wrote, a cluster that is left to
 # drop what it was given; and how often to look whether one that is waited for is still there, s.
-_SEEN_S, _LEAVE_S, _LOOK_S = 10.0, 5.0, 2.0
+_FOLDER_SYNC_S, _CLEANUP_S, _POLL_S = 10.0, 5.0, 2.0
 
 
 class Cluster:
@@ -124,7 +124,7 @@ class Cluster:
             ClusterError: If there are no workers, or the scheduler is gone or silent, for too long.
         """
         called = run_in_thread(call)
-        while wait([called], _LOOK_S).not_done:
+        while wait([called], _POLL_S).not_done:
             self._roll.call()
         return called.result()
 
@@ -151,7 +151,7 @@ class Cluster:
             ClusterError: If those who had it have left, or as `wait_for` does.
         """
         called = run_in_thread(future.result)
-        while wait([called], _LOOK_S).not_done:
+        while wait([called], _POLL_S).not_done:
             if self._is_stranded(future, self._roll.call()):
                 raise ClusterError(
                     "the workers that the memory was divided among have left with a result that "
@@ -160,7 +160,7 @@ class Cluster:
         self._given.pop(future.key, None)
         return called.result()
 
-    def find_lost(self, futures: Collection[Any]) -> list[Any]:
+    def cancel_stranded(self, futures: Collection[Any]) -> list[Any]:
         """Futures that waited for workers who all have left; takes them back.
 
         Dask gives what is for some workers to no other, and waits for these.
@@ -200,7 +200,7 @@ class Cluster:
                 room=lambda: sum(min(n, work.concurrency) + 2 for n in self.workers.values()) or 1,
                 done=finish,
                 cancel=self.cancel,
-                stranded=self.find_lost,
+                stranded=self.cancel_stranded,
             )
 
     @contextmanager
@@ -240,12 +240,12 @@ class Cluster:
         """Do something in parting, unless nobody answers: why we part is what must be told."""
         if self.client.status == "running":
             with suppress(Exception):
-                run_in_thread(act).result(_LEAVE_S)
+                run_in_thread(act).result(_CLEANUP_S)
 
     def _rehearse(self, errand: WorkFile) -> None:
         folder = errand.path.parent
         for worker, (host, name) in self.ask(check_worker, errand).items():
-            trace, until = folder / name, time.monotonic() + _SEEN_S
+            trace, until = folder / name, time.monotonic() + _FOLDER_SYNC_S
             while not trace.exists():
                 os.listdir(folder)  # Makes a network file system look again.
                 if time.monotonic() > until:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 # How long an address may take to answer, and a batch system to start the first worker unless Dask's
 # configuration says it, s.
-_ANSWER_S, _START_S = 10, 120
+_CONNECT_S, _FIRST_WORKER_S = 10, 120
 
 _ADDRESS = re.compile(r"(\w+://)?(\[[^\]]+\]|[^/:\s]+):\d+/?")
 
@@ -69,12 +69,12 @@ def connect(address: str | os.PathLike[str]) -> Iterator[Cluster]:
     """
     where = os.fspath(address)
     given = _parse_address(where)
-    with _quiet():
+    with _silence_dask():
         try:
             client = _make_client(given)
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
             raise ClusterError(
-                f"no Dask scheduler answers at {where} within {_ANSWER_S} s; see that it runs and "
+                f"no Dask scheduler answers at {where} within {_CONNECT_S} s; see that it runs and "
                 "that the address is right"
             ) from error
         cluster = Cluster(client)
@@ -93,8 +93,8 @@ def _make_client(given: dict[str, str]) -> Any:
     """A client, or an error in time: Dask waits for ever for what answers and says nothing."""
     from distributed import Client
 
-    made = run_in_thread(partial(Client, **given, timeout=_ANSWER_S, set_as_default=False))
-    return made.result(_ANSWER_S + 1)
+    made = run_in_thread(partial(Client, **given, timeout=_CONNECT_S, set_as_default=False))
+    return made.result(_CONNECT_S + 1)
 
 
 def _parse_address(where: str) -> dict[str, str]:
@@ -111,7 +111,7 @@ def _parse_address(where: str) -> dict[str, str]:
 def _wait_for_workers(client: Any, where: str) -> None:
     if call_with_timeout(client, client.nthreads):
         return
-    patience_s = no_workers_timeout_s(_START_S)
+    patience_s = no_workers_timeout_s(_FIRST_WORKER_S)
     _log.warning("the cluster at %s has no workers yet; waiting up to %.0f s", where, patience_s)
     try:
         come = partial(client.wait_for_workers, 1, timeout=patience_s)
@@ -151,25 +151,25 @@ def _check_versions(cluster: Cluster) -> None:
             )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _keep_client_record(record: logging.LogRecord) -> bool:
     """Of Dask's client: its attempts to connect again go on when all is over, and fail."""
     translate_dask_errors = (asyncio.CancelledError, OSError)
     failed = record.exc_info and isinstance(record.exc_info[1], translate_dask_errors)
     return not (failed or record.getMessage().startswith("Failed to reconnect to scheduler"))
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
+def _keep_loop_record(record: logging.LogRecord) -> bool:
     """Of the loop: after Ctrl-C Dask's client may cancel what it has not begun, and stumble."""
     return "sync.<locals>.cancel" not in record.getMessage()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_dask() -> Iterator[None]:
     """What Dask says of a lost connection is told by our errors."""
     import distributed  # noqa: F401  # Sets the levels of its loggers once, when it is imported.
 
-    logging.getLogger("distributed.client").addFilter(_is_news)
-    logging.getLogger("tornado.application").addFilter(_is_of_others)
+    logging.getLogger("distributed.client").addFilter(_keep_client_record)
+    logging.getLogger("tornado.application").addFilter(_keep_loop_record)
     # Dask gives both a level of their own.
     talkers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [talker.level for talker in talkers]

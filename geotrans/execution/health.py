@@ -14,15 +14,15 @@ from geotrans.runtime.threads import run_in_thread
 _log = logging.getLogger(__name__)
 
 # How often workers are counted, s.
-_COUNT_S = 5.0
+_REFRESH_S = 5.0
 
 # How long to wait for a worker once all are lost, s, unless Dask's configuration says it.
-_ALONE_S = 60.0
-_ALONE_KEY = "distributed.scheduler.no-workers-timeout"
+_NO_WORKERS_S = 60.0
+_NO_WORKERS_KEY = "distributed.scheduler.no-workers-timeout"
 
 # How long a scheduler may say nothing, s. One that is stopped, or behind a line that is cut without
 # a word, Dask itself waits for without end.
-_SILENT_S = 60.0
+_SILENCE_S = 60.0
 
 
 class WorkerRegistry:
@@ -35,7 +35,7 @@ class WorkerRegistry:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._n_threads: dict[str, int] = {}
-        self._counted = -_COUNT_S
+        self._counted = -_REFRESH_S
         self._alone_since: float | None = None
 
     def call(self) -> dict[str, int]:
@@ -44,20 +44,20 @@ class WorkerRegistry:
         Raises:
             ClusterError: If there has been none for too long, or the scheduler is gone or silent.
         """
-        if time.monotonic() - self._counted >= _COUNT_S:
+        if time.monotonic() - self._counted >= _REFRESH_S:
             try:
                 found = dict(call_with_timeout(self._client, self._client.nthreads))
             except GeotransError:
                 raise
             except Exception as error:
-                raise _gone(self._client) from error
+                raise _make_lost_error(self._client) from error
             self._counted = time.monotonic()
             self._look(found)
             self._n_threads = found
         return self._n_threads
 
     def _look(self, found: dict[str, int]) -> None:
-        where, patience_s = get_address(self._client), no_workers_timeout_s(_ALONE_S)
+        where, patience_s = get_address(self._client), no_workers_timeout_s(_NO_WORKERS_S)
         if found:
             self._alone_since = None
         elif self._alone_since is None:
@@ -84,7 +84,7 @@ def call_with_timeout[T](client: Any, function: Callable[[], T], *, beside_s: fl
     Raises:
         ClusterError: If it says nothing for a minute.
     """
-    called, limit_s = run_in_thread(function), _SILENT_S + beside_s
+    called, limit_s = run_in_thread(function), _SILENCE_S + beside_s
     try:
         return called.result(limit_s)
     except TimeoutError as error:
@@ -101,7 +101,7 @@ def no_workers_timeout_s(default: float) -> float:
     import dask
     from dask.utils import parse_timedelta
 
-    asked = dask.config.get(_ALONE_KEY, None)
+    asked = dask.config.get(_NO_WORKERS_KEY, None)
     return default if asked is None else float(parse_timedelta(asked))
 
 
@@ -126,18 +126,18 @@ def translate_dask_errors(client: Any) -> Iterator[None]:
             f"give fewer workers or a smaller {option('memory')}"
         ) from error
     except (FutureCancelledError, CommClosedError) as error:
-        raise _gone(client) from error
+        raise _make_lost_error(client) from error
     except Exception as error:
         if type(error).__name__ == "NoWorkerError":  # Of a scheduler that has that patience itself.
             raise ClusterError(
                 f"the cluster at {get_address(client)} has lost all its workers; start some"
             ) from error
         if client.status != "running":
-            raise _gone(client) from error
+            raise _make_lost_error(client) from error
         raise
 
 
-def _gone(client: Any) -> ClusterError:
+def _make_lost_error(client: Any) -> ClusterError:
     return ClusterError(
         f"the scheduler at {get_address(client)} is gone, or somebody cancelled what it was given"
     )

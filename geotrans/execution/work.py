@@ -11,7 +11,7 @@ Cell = tuple[int, ...]
 
 
 # How long to wait for a result before looking whether there is still anybody to give one, s.
-_PATIENCE_S = 2.0
+_POLL_S = 2.0
 
 
 class Work[Item, Result](Protocol):
@@ -74,7 +74,7 @@ def submit_items[Item](
             if not running:
                 return
             try:
-                future = finished.get(timeout=_PATIENCE_S)
+                future = finished.get(timeout=_POLL_S)
             except Empty:
                 for future in stranded(running):
                     begin(running.pop(future))

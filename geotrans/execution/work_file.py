@@ -125,11 +125,11 @@ class _LoadedWork:
     room: threading.Semaphore
 
 
-_holding = threading.Lock()
+_load_lock = threading.Lock()
 
 
 def _load_locked(errand: WorkFile, n_threads: int) -> _LoadedWork:
-    with _holding:
+    with _load_lock:
         return _load(errand, n_threads)
 
 

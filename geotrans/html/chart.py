@@ -27,8 +27,8 @@ def draw_curve(
     """
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     if not points:
-        return _drawing(label, words(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
-    parts = _split_at_gaps(points)
+        return _wrap_svg(label, draw_text(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
+    parts = _summarize_runs(points)
     x_low, x_high = _widen(points[0][0], points[-1][0])
     y_low, y_high = _widen(min(low for _, _, low, _ in parts), max(p[3] for p in parts))
 
@@ -40,14 +40,15 @@ def draw_curve(
 
     drawn = []
     for y in choose_ticks(y_low, y_high):
-        drawn.append(line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
-        drawn.append(words(_LEFT - 6, row(y) + 3.5, _short(y), "end"))
+        drawn.append(draw_line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
+        drawn.append(draw_text(_LEFT - 6, row(y) + 3.5, _format_tick(y), "end"))
     drawn += [
-        words(col(x), HEIGHT - 6, _short(x), "middle") for x in choose_ticks(x_low, x_high, n=3)
+        draw_text(col(x), HEIGHT - 6, _format_tick(x), "middle")
+        for x in choose_ticks(x_low, x_high, n=3)
     ]
     if mark is not None and x_low <= mark <= x_high:
         dashed = 'stroke="var(--second)" stroke-dasharray="3 3"'
-        drawn.append(line(col(mark), row(y_low), col(mark), row(y_high), dashed))
+        drawn.append(draw_line(col(mark), row(y_low), col(mark), row(y_high), dashed))
     corners = [(x, high) for x, _, _, high in parts] + [(x, low) for x, _, low, _ in parts[::-1]]
     outline, middle = (
         " ".join(f"{col(x):.1f},{row(y):.1f}" for x, y in where)
@@ -59,7 +60,7 @@ def draw_curve(
     )
     x, y = points[-1][0], parts[-1][1]
     drawn.append(f'<circle cx="{col(x):.1f}" cy="{row(y):.1f}" r="2.2" fill="var(--accent)"/>')
-    return _drawing(label, *drawn)
+    return _wrap_svg(label, *drawn)
 
 
 def choose_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
@@ -71,7 +72,7 @@ def choose_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _split_at_gaps(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+def _summarize_runs(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
     """Position, mean, least and greatest value of at most `N_DRAWN` equal stretches."""
     size = -(-len(points) // N_DRAWN)
     stretches = (points[i : i + size] for i in range(0, len(points), size))
@@ -89,23 +90,23 @@ def _widen(low: float, high: float) -> tuple[float, float]:
     return low - reach, high + reach
 
 
-def _drawing(label: str, *parts: str) -> Html:
+def _wrap_svg(label: str, *parts: str) -> Html:
     return Html(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
 
 
-def line(x0: float, y0: float, x1: float, y1: float, look: str) -> str:
+def draw_line(x0: float, y0: float, x1: float, y1: float, look: str) -> str:
     """A straight line in a drawing, px; `look` holds further attributes."""
     return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" {look}/>'
 
 
-def words(x: float, y: float, told: str, anchor: str) -> str:
+def draw_text(x: float, y: float, told: str, anchor: str) -> str:
     """Words in a drawing, whose `anchor` (start, middle, end) stands at `x`, px."""
     look = f'text-anchor="{anchor}" fill="var(--faint)"'
     return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(told)}</text>'
 
 
-def _short(value: float) -> str:
+def _format_tick(value: float) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.4g}"

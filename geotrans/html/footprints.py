@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from geotrans.html.chart import choose_ticks, line, words
+from geotrans.html.chart import choose_ticks, draw_line, draw_text
 from geotrans.html.page import Html
 
-_WIDTH, _MOST_HEIGHT, _EDGE = 640, 420, 40
+_WIDTH, _MAX_HEIGHT, _EDGE = 640, 420, 40
 _COLORS = ("var(--accent)", "var(--second)", "var(--third)", "var(--faint)")
 # What places lie on at least, degrees: a single one would fill the map.
-_LEAST_SPAN = 1e-4
+_MIN_SPAN = 1e-4
 
 Ring = Sequence[tuple[float, float]]
 
@@ -31,12 +31,12 @@ def draw_footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
     south, north = min(y for _, y in points), max(y for _, y in points)
     squeeze = math.cos(math.radians((south + north) / 2))
     # Neither a sliver nor a point: at least half as wide as high, and as high as wide.
-    least = max((east - west) * squeeze, north - south, _LEAST_SPAN) / 2
+    least = max((east - west) * squeeze, north - south, _MIN_SPAN) / 2
     west, east = _widen(west, east, least / squeeze)
     south, north = _widen(south, north, least)
     scale = min(
         (_WIDTH - 2 * _EDGE) / ((east - west) * squeeze),
-        (_MOST_HEIGHT - 2 * _EDGE) / (north - south),
+        (_MAX_HEIGHT - 2 * _EDGE) / (north - south),
     )
     width, height = (east - west) * squeeze * scale + 2 * _EDGE, (north - south) * scale + 2 * _EDGE
 
@@ -52,11 +52,11 @@ def draw_footprints(groups: Mapping[str, Sequence[Ring]]) -> Html:
         f'height="{bottom - top:.0f}" fill="var(--panel)" stroke="var(--line)"/>'
     ]
     for x in choose_ticks(west, east, n=2):
-        drawn.append(line(col(x), top, col(x), bottom, 'stroke="var(--line)"'))
-        drawn.append(words(col(x), height - 6, _degrees(x), "middle"))
+        drawn.append(draw_line(col(x), top, col(x), bottom, 'stroke="var(--line)"'))
+        drawn.append(draw_text(col(x), height - 6, _format_degrees(x), "middle"))
     for y in choose_ticks(south, north, n=3):
-        drawn.append(line(left, row(y), right, row(y), 'stroke="var(--line)"'))
-        drawn.append(words(left + 3, row(y) - 3, _degrees(y), "start"))
+        drawn.append(draw_line(left, row(y), right, row(y), 'stroke="var(--line)"'))
+        drawn.append(draw_text(left + 3, row(y) - 3, _format_degrees(y), "start"))
     legend = []
     for color, (name, rings) in zip(_COLORS, groups.items(), strict=False):
         kind = f'fill="{color}" fill-opacity=".35" stroke="{color}" stroke-linejoin="round"'
@@ -77,5 +77,5 @@ def _widen(low: float, high: float, least: float) -> tuple[float, float]:
     return low - lacking, high + lacking
 
 
-def _degrees(value: float) -> str:
+def _format_degrees(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")

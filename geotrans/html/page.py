@@ -77,7 +77,7 @@ def text(words: str, tag: str = "p") -> Html:
     return Html(f"<{tag}{kind}>{escape(words)}</{tag}>" if words else "")
 
 
-def folded(summary: str, lines: str) -> Html:
+def details(summary: str, lines: str) -> Html:
     """Lines as they are, folded up under a summary."""
     inner = f"<summary>{escape(summary)}</summary><pre>{escape(lines)}</pre>"
     return Html(f"<details>{inner}</details>")

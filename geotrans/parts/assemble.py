@@ -80,12 +80,16 @@ def read_parts(canvas: RasterJob, parts: Parts, window: Window) -> Patch:
 def find_tiles(canvas: RasterJob, window: Window) -> list[Tile]:
     """Tiles whose cores share pixels with a window of the product."""
     plan = canvas.plan
-    rows = [r for r in range(plan.n_rows) if _meets(canvas.place(plan.tile(r, 0)), window, axis=0)]
-    cols = [c for c in range(plan.n_cols) if _meets(canvas.place(plan.tile(0, c)), window, axis=1)]
+    rows = [
+        r for r in range(plan.n_rows) if _overlaps(canvas.place(plan.tile(r, 0)), window, axis=0)
+    ]
+    cols = [
+        c for c in range(plan.n_cols) if _overlaps(canvas.place(plan.tile(0, c)), window, axis=1)
+    ]
     return [plan.tile(row, col) for row in rows for col in cols]
 
 
-def _meets(place: Window, window: Window, *, axis: int) -> bool:
+def _overlaps(place: Window, window: Window, *, axis: int) -> bool:
     if axis == 0:
         return place.row_off < window.row_end and window.row_off < place.row_end
     return place.col_off < window.col_end and window.col_off < place.col_end
@@ -109,19 +113,19 @@ def write_vrt(
     height, width = canvas.geobox.shape
     root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     if canvas.scene.crs_wkt:
-        _add(root, "SRS", canvas.scene.crs_wkt)
+        _add_element(root, "SRS", canvas.scene.crs_wkt)
     if not canvas.geobox.affine.is_identity:
         numbers = (repr(float(c)) for c in canvas.geobox.affine.to_gdal())
-        _add(root, "GeoTransform", ", ".join(numbers))
-    metadata = _add(root, "Metadata")
+        _add_element(root, "GeoTransform", ", ".join(numbers))
+    metadata = _add_element(root, "Metadata")
     for key, value in tags.items():
-        _add(metadata, "MDI", value, key=key)
-    _add(root, "Metadata", _XMP, domain="xml:XMP", format="xml")
+        _add_element(metadata, "MDI", value, key=key)
+    _add_element(root, "Metadata", _XMP, domain="xml:XMP", format="xml")
     tiles = [tile for tile in canvas.plan if not parts.is_empty(tile)]
     for number, band in enumerate(canvas.layout.bands, 1):
         _add_band(root, canvas, parts, tiles, band=band, number=number)
     if is_masked:
-        mask = _add(_add(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        mask = _add_element(_add_element(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         for tile in tiles:
             _add_source(mask, canvas, parts, tile, band="mask,1")
     path = parts.folder / "mosaic.vrt"
@@ -140,23 +144,23 @@ def _add_band(
     number: int,
 ) -> None:
     layout = canvas.layout
-    element = _add(root, "VRTRasterBand", dataType=_DTYPES[layout.dtype], band=str(number))
-    _add(element, "Description", band.name)
-    _add(element, "ColorInterp", band.colorinterp.capitalize())
+    element = _add_element(root, "VRTRasterBand", dataType=_DTYPES[layout.dtype], band=str(number))
+    _add_element(element, "Description", band.name)
+    _add_element(element, "ColorInterp", band.colorinterp.capitalize())
     if layout.nodata is not None:
-        _add(element, "NoDataValue", repr(float(layout.nodata)))
+        _add_element(element, "NoDataValue", repr(float(layout.nodata)))
     if (band.scale, band.offset) != (1.0, 0.0):
-        _add(element, "Scale", repr(float(band.scale)))
-        _add(element, "Offset", repr(float(band.offset)))
+        _add_element(element, "Scale", repr(float(band.scale)))
+        _add_element(element, "Offset", repr(float(band.offset)))
     if band.units:
-        _add(element, "UnitType", band.units)
+        _add_element(element, "UnitType", band.units)
     if layout.classes:
-        table = _add(element, "ColorTable")
-        names = _add(element, "CategoryNames")
+        table = _add_element(element, "ColorTable")
+        names = _add_element(element, "CategoryNames")
         for one in layout.classes:
             red, green, blue = (str(c) for c in one.color)
-            _add(table, "Entry", c1=red, c2=green, c3=blue, c4="255")
-            _add(names, "Category", one.name)
+            _add_element(table, "Entry", c1=red, c2=green, c3=blue, c4="255")
+            _add_element(names, "Category", one.name)
     for tile in tiles:
         _add_source(element, canvas, parts, tile, band=str(number))
 
@@ -165,12 +169,12 @@ def _add_source(
     element: ET.Element, canvas: RasterJob, parts: Parts, tile: Tile, *, band: str
 ) -> None:
     place = canvas.place(tile)
-    source = _add(element, "SimpleSource")
-    _add(source, "SourceFilename", parts.path(tile).name, relativeToVRT="1")
-    _add(source, "SourceBand", band)
+    source = _add_element(element, "SimpleSource")
+    _add_element(source, "SourceFilename", parts.path(tile).name, relativeToVRT="1")
+    _add_element(source, "SourceBand", band)
     size = {"xSize": str(place.width), "ySize": str(place.height)}
     # With these GDAL opens a part when it is read, and not every part at the start.
-    _add(
+    _add_element(
         source,
         "SourceProperties",
         RasterXSize=size["xSize"],
@@ -179,11 +183,13 @@ def _add_source(
         BlockXSize=str(choose_block_px(place.width)),
         BlockYSize=str(choose_block_px(place.height)),
     )
-    _add(source, "SrcRect", xOff="0", yOff="0", **size)
-    _add(source, "DstRect", xOff=str(place.col_off), yOff=str(place.row_off), **size)
+    _add_element(source, "SrcRect", xOff="0", yOff="0", **size)
+    _add_element(source, "DstRect", xOff=str(place.col_off), yOff=str(place.row_off), **size)
 
 
-def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
+def _add_element(
+    parent: ET.Element, tag: str, text: str | None = None, **attributes: str
+) -> ET.Element:
     child = ET.SubElement(parent, tag, attributes)
     child.text = text
     return child

@@ -82,7 +82,7 @@ class Layout:
         data = np.ascontiguousarray(data, self.dtype)
         nodata = data.dtype.type(0 if self.nodata is None else self.nodata)
         if self.nodata is not None:
-            data[data == nodata] = _read_class_names(nodata)
+            data[data == nodata] = _next_value(nodata)
         if not valid.all():
             data[:, ~valid] = nodata
         return Patch(data, valid)
@@ -142,7 +142,7 @@ def guess_color_names(names: Sequence[str]) -> list[str]:
     return ["gray" if i == 0 else "undefined" for i in range(len(names))]
 
 
-def _read_class_names(value: Any) -> Any:
+def _next_value(value: Any) -> Any:
     """The value of the same type next to `value`, upwards if there is one."""
     dtype = np.asarray(value).dtype
     if np.issubdtype(dtype, np.inexact):

@@ -27,10 +27,10 @@ from geotrans.grid import Tile, TilePlan, window_geobox
 from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
-_RUN, _SCRATCH = "run.json", "whole-"
+_RUN_FILE, _SCRATCH_PREFIX = "run.json", "whole-"
 
 # How often to try, and how long to wait in between, s, to remove a folder.
-_TRIES, _PAUSE_S = 20, 0.1
+_REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.1
 
 # Edge of the blocks of a part, px, as in the product.
 _BLOCK_PX = 512
@@ -45,7 +45,7 @@ _PROFILE = {
     "photometric": "MINISBLACK",
     "alpha": "NO",
 }
-_FLAT = {"compress": "zstd", "zstd_level": 1}
+_FLAT_PROFILE = {"compress": "zstd", "zstd_level": 1}
 
 
 # While a file is there whose absence says the same to all parts of a process.
@@ -83,7 +83,7 @@ class Parts:
     def recorded(self) -> dict[str, Any] | None:
         """Fingerprint of the run whose parts lie here, if there is one."""
         try:
-            found = json.loads((self.folder / _RUN).read_text())
+            found = json.loads((self.folder / _RUN_FILE).read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError:
@@ -114,9 +114,9 @@ class Parts:
             self.discard()
         try:
             self.folder.mkdir(exist_ok=True)
-            for old in self.folder.glob(f"{_SCRATCH}*"):
+            for old in self.folder.glob(f"{_SCRATCH_PREFIX}*"):
                 shutil.rmtree(old, ignore_errors=True)
-            self._replace(_RUN, json.dumps(asked, indent=1).encode())
+            self._replace(_RUN_FILE, json.dumps(asked, indent=1).encode())
         except OutputError:
             raise
         except OSError as error:
@@ -145,7 +145,7 @@ class Parts:
             if patch is None:
                 self._replace(path.with_suffix(".empty").name, b"")
             else:
-                self._replace(path.name, _encode(canvas, tile, patch))
+                self._replace(path.name, _encode_part(canvas, tile, patch))
         except OutputError:
             raise
         except OSError as error:
@@ -170,7 +170,7 @@ class Parts:
         One each: a worker that is thought dead may still be at it.
         """
         with TemporaryDirectory(
-            prefix=_SCRATCH, dir=self.folder, ignore_cleanup_errors=True
+            prefix=_SCRATCH_PREFIX, dir=self.folder, ignore_cleanup_errors=True
         ) as made:
             yield Path(made)
 
@@ -186,11 +186,11 @@ class Parts:
 
     def discard(self) -> None:
         """Remove the folder and everything in it."""
-        for _ in range(_TRIES):  # A worker may be writing its last tile, which nobody wants.
+        for _ in range(_REMOVE_TRIES):  # A worker may be writing its last tile, which nobody wants.
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
                 return
-            time.sleep(_PAUSE_S)
+            time.sleep(_REMOVE_PAUSE_S)
         raise OutputError(f"{self.folder} cannot be removed")
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -214,13 +214,13 @@ def read_plan(recorded: Mapping[str, Any]) -> TilePlan | None:
         return None
 
 
-def _encode(canvas: RasterJob, tile: Tile, patch: Patch) -> bytes:
+def _encode_part(canvas: RasterJob, tile: Tile, patch: Patch) -> bytes:
     """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
     geobox = window_geobox(canvas.geobox, canvas.place(tile))
     height, width = geobox.shape
     profile = {
         **_PROFILE,
-        **(_FLAT if canvas.is_flat else {}),
+        **(_FLAT_PROFILE if canvas.is_flat else {}),
         "height": height,
         "width": width,
         "blockxsize": choose_block_px(width),
@@ -268,17 +268,17 @@ def _describe_difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
         if before == now:
             continue
         if key == "tiles":
-            before, now = (_tiles(v) for v in (before, now))
+            before, now = (_describe_tiles(v) for v in (before, now))
         if key == "norm":
-            before, now = (_mode(v) for v in (before, now))
+            before, now = (_describe_norm(v) for v in (before, now))
         if key == "layout" or before == now:
             told.append(f"another {key}")
         else:
-            told.append(f"{key} {_short(before)}, now {_short(now)}")
+            told.append(f"{key} {_shorten(before)}, now {_shorten(now)}")
     return "; ".join(told)
 
 
-def _tiles(plan: Any) -> str:
+def _describe_tiles(plan: Any) -> str:
     try:
         area, window = plan["area"], plan["window_shape"]
         return f"{area['width']} x {area['height']} px in windows of {window[1]} x {window[0]} px"
@@ -286,10 +286,10 @@ def _tiles(plan: Any) -> str:
         return "unknown"
 
 
-def _mode(norm: Any) -> str:
+def _describe_norm(norm: Any) -> str:
     return str(norm.get("mode")) if isinstance(norm, dict) else "of the weights"
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 48 else f"{text[:20]}…"

@@ -152,12 +152,12 @@ def check_space(path: Path, n_bytes: int) -> None:
     needed = int(n_bytes * _SMALLEST_SHARE)
     if free < max(needed, 2**16):
         raise OutputError(
-            f"{path.parent} has {megabytes(free)} free; the product has {megabytes(n_bytes)} of "
-            f"pixels before compression, and needs at least {megabytes(needed)}"
+            f"{path.parent} has {format_size(free)} free; the product has {format_size(n_bytes)} of "
+            f"pixels before compression, and needs at least {format_size(needed)}"
         )
 
 
-def megabytes(n_bytes: float) -> str:
+def format_size(n_bytes: float) -> str:
     """A size for people."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 

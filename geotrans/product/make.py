@@ -15,7 +15,7 @@ from geotrans.parts import Parts, RasterJob
 from geotrans.parts.assemble import has_gaps, write_vrt
 from geotrans.parts.writer import Receipt, Writer
 from geotrans.product.cog.driver import write_cog
-from geotrans.product.cog.encode import can_follow
+from geotrans.product.cog.encode import can_stream
 from geotrans.product.cog.stream import CogStream
 from geotrans.product.destination import Destination
 from geotrans.product.preview import Preview
@@ -65,7 +65,7 @@ def make_product(
     canvas, parts = work.canvas, work.parts
     with parts.scratch() as scratch:
         whole = scratch / "product.tif"
-        following = can_follow(options)
+        following = can_stream(options)
         with CogStream(canvas, parts, options, scratch) if following else nullcontext() as stream:
             done = _make_tiles(
                 work, stream, label=label, get_cluster=get_cluster, progress=progress

@@ -103,8 +103,8 @@ def show_side_by_side(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Pict
         scenes: What to show.
         max_px: Longer edge of each, px.
     """
-    patches = [colors_of(scene, max_px=max_px) for scene in scenes]
-    return join_pictures([rgba(patch, limits_among(patch, patches)) for patch in patches])
+    patches = [read_display_bands(scene, max_px=max_px) for scene in scenes]
+    return join_pictures([to_rgba(patch, choose_limits(patch, patches)) for patch in patches])
 
 
 def join_pictures(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
@@ -134,11 +134,13 @@ def render_picture(
     Returns:
         Red, green, blue and alpha, shape `(4, H, W)`.
     """
-    patch = colors_of(scene, window=window, max_px=max_px)
-    return rgba(patch, limits_among(patch, [patch]))
+    patch = read_display_bands(scene, window=window, max_px=max_px)
+    return to_rgba(patch, choose_limits(patch, [patch]))
 
 
-def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX) -> Patch:
+def read_display_bands(
+    scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX
+) -> Patch:
     """The bands of a scene that are worth looking at, decimated.
 
     These are red, green and blue if it has them, else its first three, else its first.
@@ -152,10 +154,10 @@ def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_
         Stored values of three bands or one.
     """
     scene = expand_palette(scene)
-    return scene.overview(max_px, _to_display(scene), window=window)
+    return scene.overview(max_px, _choose_display_bands(scene), window=window)
 
 
-def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
+def choose_limits(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
     """Values of a patch that become black and white, the same for all patches of its type.
 
     Args:
@@ -179,7 +181,7 @@ def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, fl
     return limits
 
 
-def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.uint8]:
+def to_rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.uint8]:
     """A patch of three bands or one as a picture.
 
     Args:
@@ -195,7 +197,7 @@ def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.
     return np.concatenate([np.broadcast_to(colors, (3, *patch.valid.shape)), alpha[None]])
 
 
-def _to_display(scene: Scene) -> tuple[int, ...]:
+def _choose_display_bands(scene: Scene) -> tuple[int, ...]:
     by_color = {band.common_name or band.colorinterp: band.index for band in scene.bands}
     if all(color in by_color for color in _COLORS):
         return tuple(by_color[color] for color in _COLORS)

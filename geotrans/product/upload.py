@@ -22,10 +22,10 @@ from geotrans.scene.access.urls import redact, without_secrets
 _log = logging.getLogger(__name__)
 
 # Pieces an upload is made of, bytes: stores want at least 5 MiB, and at most 10,000 of them.
-_PIECE_BYTES, _MOST_PIECES = 16 * 2**20, 9_000
+_PIECE_BYTES, _MAX_PIECES = 16 * 2**20, 9_000
 
 # How often an upload is looked at, s.
-_LOOK_S = 0.2
+_POLL_S = 0.2
 
 # How Amazon, Google and Azure say that a bucket is not there.
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound")
@@ -56,7 +56,7 @@ class Target:
         return cls(out)
 
     @classmethod
-    def of_many(cls, out: str | os.PathLike[str]) -> Target | None:
+    def parse_prefix(cls, out: str | os.PathLike[str]) -> Target | None:
         """What the products of an archive shall begin with, or None for a folder.
 
         Raises:
@@ -179,7 +179,7 @@ class Target:
 
         check()
         n_bytes = file.stat().st_size
-        piece = max(_PIECE_BYTES, -(-n_bytes // _MOST_PIECES))
+        piece = max(_PIECE_BYTES, -(-n_bytes // _MAX_PIECES))
         is_over = threading.Event()
 
         def pieces() -> Iterator[bytes]:
@@ -199,7 +199,7 @@ class Target:
         # It works without looking up; waiting here keeps Ctrl-C working.
         uploaded = run_in_thread(upload, name="upload")
         try:
-            while wait([uploaded], _LOOK_S).not_done:
+            while wait([uploaded], _POLL_S).not_done:
                 check()
         except BaseException:
             is_over.set()

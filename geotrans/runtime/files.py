@@ -33,12 +33,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.fsync(made)
-        if not _is_at(made, temporary):
+        if not _is_same_file(made, temporary):
             raise FileExistsError("another process is writing it")
         temporary.replace(path)
     finally:
         with suppress(OSError):
-            if _is_at(made, temporary):
+            if _is_same_file(made, temporary):
                 temporary.unlink()
         os.close(made)
 
@@ -60,6 +60,6 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _is_at(made: int, path: Path) -> bool:
+def _is_same_file(made: int, path: Path) -> bool:
     """Whether a name is that of an open file, and not of another writer's."""
     return path.exists() and os.path.samestat(os.fstat(made), path.stat())

@@ -22,7 +22,7 @@ _LARGEST_KEPT = 1 << 30  # bytes
 _LARGEST_INT = (1 << 31) - 1
 
 # Windows between two times that free memory is handed back all the same.
-_ROUND = 16
+_TRIM_INTERVAL = 16
 _windows = itertools.count(1)
 
 
@@ -31,7 +31,7 @@ def trim_heap_periodically() -> None:
 
     Pieces of freed blocks that fit nothing add up: a whole city took a tenth more than its part.
     """
-    if next(_windows) % _ROUND == 0 and (libc := _glibc()) is not None:
+    if next(_windows) % _TRIM_INTERVAL == 0 and (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 

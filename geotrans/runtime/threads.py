@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 # How often a call that works without looking up lets Ctrl-C be heard, s.
-_LISTEN_S = 0.2
+_POLL_S = 0.2
 
 
 def run_in_thread[T](function: Callable[[], T], *, name: str = "aside") -> Future[T]:
@@ -31,6 +31,6 @@ def run_in_thread[T](function: Callable[[], T], *, name: str = "aside") -> Futur
 
 def wait_interruptibly[T](called: Future[T]) -> T:
     """What a call returns; Ctrl-C ends the waiting."""
-    while wait([called], _LISTEN_S).not_done:
+    while wait([called], _POLL_S).not_done:
         pass
     return called.result()

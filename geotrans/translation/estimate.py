@@ -15,7 +15,7 @@ from geotrans.errors import option, spell
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
-from geotrans.product.destination import Destination, megabytes
+from geotrans.product.destination import Destination, format_size
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
 from geotrans.runtime.progress import format_duration
@@ -111,11 +111,11 @@ class Estimate:
             "bands": bands,
             "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
             f"{self._context()}",
-            "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
+            "memory": f"about {format_size(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
             "time": f"about {format_duration(self.seconds)}",
-            "output": f"{self.output}: about {megabytes(self.output_bytes)} "
-            f"({megabytes(self.raw_bytes)} of pixels)",
+            "output": f"{self.output}: about {format_size(self.output_bytes)} "
+            f"({format_size(self.raw_bytes)} of pixels)",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 

@@ -241,8 +241,8 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr(losses, "_COUNT_S", 0.1)
-    monkeypatch.setattr(losses, "_ALONE_S", 2.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.1)
+    monkeypatch.setattr(losses, "_NO_WORKERS_S", 2.0)
     with real_cluster(tmp_path / "cluster", workers=1) as cluster:
         killer = _once(out, 2, cluster.workers[0].kill)
         with pytest.raises(
@@ -261,7 +261,7 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
         replacing = _once(
             out, len(times) + 1, lambda: (cluster.workers[1].kill(), cluster.add_worker())
         )
-        monkeypatch.setattr(losses, "_ALONE_S", 60.0)
+        monkeypatch.setattr(losses, "_NO_WORKERS_S", 60.0)
         state = _batch(small_archive, out, cluster=cluster.address)
         replacing.join()
     assert state.is_complete
@@ -282,8 +282,8 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
     blow: signal.Signals,
     told: str,
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.2)
-    monkeypatch.setattr(losses, "_SILENT_S", 3.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.2)
+    monkeypatch.setattr(losses, "_SILENCE_S", 3.0)
     out = tmp_path / "out"
     with real_cluster(tmp_path / "cluster") as cluster:
         killer = _once(out, 2, lambda: cluster.scheduler.send_signal(blow))
@@ -311,7 +311,7 @@ def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path:
     claim = tmp_path / "errand"
     setup = Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS)
     work = SceneWork(setup, tmp_path).for_worker(1, claim=claim)
-    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.from_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -325,7 +325,7 @@ def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
     small_archive: Path, tmp_path: Path
 ) -> None:
     """Dask gives it to another worker, which finds the product."""
-    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.from_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
         outcome = translate_scene(
             Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS), order

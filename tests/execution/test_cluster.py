@@ -233,8 +233,8 @@ def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps its connections, and the machine answers for it."""
-    monkeypatch.setattr(losses, "_COUNT_S", 0.2)
-    monkeypatch.setattr(losses, "_SILENT_S", 3.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.2)
+    monkeypatch.setattr(losses, "_SILENCE_S", 3.0)
     out = tmp_path / "out.tif"
     with real_cluster(tmp_path / "cluster") as cluster:
         stopper = _at(out, 10, partial(cluster.scheduler.send_signal, signal.SIGSTOP))
@@ -262,7 +262,7 @@ def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers have finished, and only the scheduler knows where the results are."""
-    monkeypatch.setattr(losses, "_SILENT_S", 1.0)
+    monkeypatch.setattr(losses, "_SILENCE_S", 1.0)
     parts, job = Parts.beside(tmp_path / "out.tif"), _job(holed_scene, tile=TILE)
     parts.begin(job, overwrite=False)
     with real_cluster(tmp_path / "cluster") as running, connect(running.address) as cluster:
@@ -314,8 +314,8 @@ def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.1)
-    monkeypatch.setattr(losses, "_ALONE_S", 2.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.1)
+    monkeypatch.setattr(losses, "_NO_WORKERS_S", 2.0)
     out = tmp_path / "out.tif"
     with real_cluster(tmp_path / "cluster", workers=1) as cluster:
         killer = _at(out, 10, cluster.workers[0].kill)
@@ -339,7 +339,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         time.sleep(seconds)
         return os.getpid()
 
-    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.0)
     with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
         few = cluster.closed()
         before = few.workers
@@ -362,7 +362,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
             room=lambda: 3 * len(few.workers),
             done=lambda _, future: pids.append(future.result(5)),
             cancel=few.cancel,
-            stranded=few.find_lost,
+            stranded=few.cancel_stranded,
         )
         assert len(pids) == 3
         assert pids[-1] == second.pid
@@ -373,7 +373,7 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
 def test_a_result_that_left_with_its_worker_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    monkeypatch.setattr(losses, "_REFRESH_S", 0.0)
     with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
         few = cluster.closed()
         real.add_worker()
@@ -415,7 +415,7 @@ def test_ctrl_c_takes_back_what_was_handed_out(
 def test_an_address_that_does_not_answer(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_ANSWER_S", 1)
+    monkeypatch.setattr(connecting, "_CONNECT_S", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 "):
         _make(holed_scene, tmp_path / "out.tif", cluster="tcp://127.0.0.1:9")
 
@@ -423,7 +423,7 @@ def test_an_address_that_does_not_answer(
 def test_an_address_of_something_that_says_nothing(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_ANSWER_S", 1)
+    monkeypatch.setattr(connecting, "_CONNECT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="no Dask scheduler answers"):
@@ -434,7 +434,7 @@ def test_an_address_of_something_that_says_nothing(
 def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
-    monkeypatch.setattr(connecting, "_START_S", 1)
+    monkeypatch.setattr(connecting, "_FIRST_WORKER_S", 1)
     with real_cluster(tmp_path / "cluster", workers=0) as cluster:
         told = rf"has no workers, and none came within 1 s; start some, .*{cluster.address} say"
         with pytest.raises(ClusterError, match=told), connect(cluster.file):

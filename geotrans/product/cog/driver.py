@@ -23,7 +23,7 @@ from geotrans.scene import Patch
 from geotrans.scene.views.classes import write_category_names
 
 # Options of GDAL's COG driver that make sense on a product's own grid.
-_KNOWN = (
+_KNOWN_OPTIONS = (
     "BIGTIFF",
     "BLOCKSIZE",
     "COMPRESS",
@@ -79,8 +79,10 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
     }
     given = {key.upper(): str(value) for key, value in (asked or {}).items()}
     for key in given:
-        if key not in _KNOWN:
-            raise UsageError(f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN)}")
+        if key not in _KNOWN_OPTIONS:
+            raise UsageError(
+                f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN_OPTIONS)}"
+            )
     size = given.get("BLOCKSIZE", "512")
     if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
         raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
@@ -162,7 +164,7 @@ def describe_write_error(error: Exception, path: Path) -> OutputError:
 def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tuple[int, float]:
     """Size, bytes, and time, s, of a patch as a cloud-optimised GeoTIFF."""
     started = time.perf_counter()
-    n_bytes = _in_memory(patch.data, layout, options)
+    n_bytes = _encode_in_memory(patch.data, layout, options)
     return n_bytes, time.perf_counter() - started
 
 
@@ -173,7 +175,7 @@ def _write_with_driver(layout: Layout, options: Mapping[str, str]) -> None:
     gdal = logging.getLogger("rasterio._env")
     gdal.addHandler(listener)
     try:
-        _in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
+        _encode_in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
     except Exception as error:
         messages.append(" ".join(str(error).split()))
     finally:
@@ -195,7 +197,7 @@ class _Listener(logging.Handler):
         self._told.append(record.getMessage().partition(" in ")[2] or record.getMessage())
 
 
-def _in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:
+def _encode_in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:
     """Bytes of some pixels as a cloud-optimised GeoTIFF that is thrown away."""
     count, height, width = data.shape
     profile = {

@@ -21,7 +21,7 @@ BLOCK_PX = 512
 
 # Options of the COG driver that can be followed block by block, and what the GeoTIFF driver calls
 # the level of each codec.
-_FOLLOWED = {
+_STREAMABLE = {
     "BIGTIFF", "BLOCKSIZE", "COMPRESS", "LEVEL", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",
     "PREDICTOR",
 }  # fmt: skip
@@ -45,13 +45,13 @@ class Encoded:
     reduced: Patch
 
 
-def can_follow(options: Mapping[str, str]) -> bool:
+def can_stream(options: Mapping[str, str]) -> bool:
     """Whether blocks can be encoded one by one as these options of the COG driver ask."""
     plain = options["BLOCKSIZE"] == str(BLOCK_PX) and options["OVERVIEWS"] == "AUTO"
-    return plain and set(options) <= _FOLLOWED and options["COMPRESS"].upper() in _LEVELS
+    return plain and set(options) <= _STREAMABLE and options["COMPRESS"].upper() in _LEVELS
 
 
-def encoding(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
+def encoding_profile(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
     """The GeoTIFF driver's words for what a product's options say to the COG driver."""
     codec = options["COMPRESS"].upper()
     is_rgb = _is_rgb(layout)
@@ -87,7 +87,7 @@ def encode(
 
     Args:
         patch: Pixels; a mask is made only where some are invalid.
-        profile: As `encoding` gives it.
+        profile: As `encoding_profile` gives it.
         factors: Of the overviews, powers of 2 in rising order.
         resampling: How an overview is made of pixels, in GDAL's words.
     """
@@ -121,7 +121,7 @@ def encode(
     return Encoded(images, masks, Patch(data, valid))
 
 
-def head_tags(
+def make_head_tags(
     canvas: RasterJob,
     profile: Mapping[str, Any],
     *,
@@ -133,7 +133,7 @@ def head_tags(
 
     Args:
         canvas: What is being made.
-        profile: As `encoding` gives it.
+        profile: As `encoding_profile` gives it.
         tags: Tags of the default domain.
         xmp: The XMP packet.
         resampling: How its overviews are made, if it has any.

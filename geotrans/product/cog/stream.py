@@ -30,7 +30,7 @@ from geotrans.grid import Window
 from geotrans.parts import Parts, RasterJob
 from geotrans.parts.assemble import find_tiles, read_parts
 from geotrans.product.cog.driver import describe_write_error, write_class_names
-from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
+from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding_profile, make_head_tags
 from geotrans.product.cog.tiff import Block, Image, Level, Tag, write_levels
 from geotrans.scene import Patch
 
@@ -60,9 +60,9 @@ class CogStream:
     ) -> None:
         self._canvas, self._parts, self._options = canvas, parts, options
         self._scratch = scratch
-        self._profile = encoding(canvas.layout, options)
+        self._profile = encoding_profile(canvas.layout, options)
         self._resampling = options["OVERVIEW_RESAMPLING"].upper()
-        self._shapes = _pyramid((canvas.geobox.shape[0], canvas.geobox.shape[1]))
+        self._shapes = _pyramid_shapes((canvas.geobox.shape[0], canvas.geobox.shape[1]))
         # Every second overview: its pixels as they come, and the segments that wait for them.
         step = len(_FACTORS)
         self._files: dict[int, Any] = {}
@@ -118,7 +118,7 @@ class CogStream:
         while self._thread.is_alive():  # With a timeout, so that Ctrl-C is heard.
             self._thread.join(timeout=0.2)
         self._raise_failure()
-        head = head_tags(
+        head = make_head_tags(
             self._canvas,
             self._profile,
             tags=tags,
@@ -153,9 +153,9 @@ class CogStream:
                         return
                     ahead.append((window, pool.submit(self._made, window)))
                     if len(ahead) == _AT_ONCE:
-                        self._take(0, *_next(ahead))
+                        self._take(0, *_pop_oldest(ahead))
                 while ahead:
-                    self._take(0, *_next(ahead))
+                    self._take(0, *_pop_oldest(ahead))
             self._store.flush()
         except Exception as error:  # Raised again where the tiles are made.
             self._failure = error
@@ -291,12 +291,12 @@ class CogStream:
         return replace(made, blocks=[self._stored(block) for block in made.blocks])
 
 
-def _next(ahead: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
+def _pop_oldest(ahead: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
     window, encoded = ahead.popleft()
     return window, encoded.result()
 
 
-def _pyramid(shape: tuple[int, int]) -> list[tuple[int, int]]:
+def _pyramid_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
     """Shapes of all resolutions as GDAL's COG driver chooses them: until one block holds all."""
     shapes = [shape]
     rest = max(shape)

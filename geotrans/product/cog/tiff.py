@@ -156,21 +156,21 @@ def write_levels(path: Path, levels: Sequence[Level], *, is_big: bool | None = N
         is_big: Whether to write a BigTIFF; if its size asks for it unless given.
     """
     if is_big is None:
-        is_big = _layout(levels, is_big=False)[2] > _CLASSIC_LIMIT
-    head, directories, _ = _layout(levels, is_big=is_big)
+        is_big = _lay_out(levels, is_big=False)[2] > _CLASSIC_LIMIT
+    head, directories, _ = _lay_out(levels, is_big=is_big)
     with path.open("wb") as file:
         file.write(head)
         for directory in directories:
             file.write(directory)
         for level in reversed(levels):
-            for block in _in_order(level):
+            for block in _iter_blocks(level):
                 content = block.read()
                 file.write(struct.pack("<I", len(content)))
                 file.write(content)
                 file.write(content[-4:])
 
 
-def _in_order(level: Level) -> Iterable[Block]:
+def _iter_blocks(level: Level) -> Iterable[Block]:
     """Blocks of a level by rows, each followed by that of the mask."""
     masks = level.mask.blocks if level.mask else ()
     for image, mask in zip_longest(level.image.blocks, masks):
@@ -179,7 +179,7 @@ def _in_order(level: Level) -> Iterable[Block]:
             yield mask
 
 
-def _layout(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes], int]:
+def _lay_out(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes], int]:
     """What stands before the blocks, and the size of the whole, bytes."""
     images = [image for level in levels for image in (level.image, level.mask) if image]
     structure = _STRUCTURE + (_MASKED if levels[0].mask else "")
@@ -192,23 +192,25 @@ def _layout(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes
     head = (header + ghost).ljust(first, b"\0")
     # Directories have the same size whatever the offsets are: measure them, then fill them.
     blank = {id(image): [0] * len(image.blocks) for image in images}
-    sizes = [len(_directory(image, blank[id(image)], 0, 0, is_big=is_big)) for image in images]
+    sizes = [
+        len(_encode_directory(image, blank[id(image)], 0, 0, is_big=is_big)) for image in images
+    ]
     starts = [first + sum(sizes[:i]) for i in range(len(images) + 1)]
     position = starts.pop()
     places: dict[int, list[int]] = {id(image): [] for image in images}
     for level in reversed(levels):
         owners = [places[id(image)] for image in (level.image, level.mask) if image]
-        for number, block in enumerate(_in_order(level)):
+        for number, block in enumerate(_iter_blocks(level)):
             owners[number % len(owners)].append(position + 4)
             position += 8 + block.size
     directories = [
-        _directory(image, places[id(image)], start, following, is_big=is_big)
+        _encode_directory(image, places[id(image)], start, following, is_big=is_big)
         for image, start, following in zip(images, starts, [*starts[1:], 0], strict=True)
     ]
     return head, directories, position
 
 
-def _directory(
+def _encode_directory(
     image: Image, offsets: Sequence[int], start: int, following: int, *, is_big: bool
 ) -> bytes:
     """A directory with the values that do not fit into its entries right behind it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.errors import OutputError
-from geotrans.product.stac.document import GEOJSON, JSON, VERSION, link
+from geotrans.product.stac.document import GEOJSON, JSON, VERSION, make_link
 
 
 def make_collection(
@@ -30,7 +30,7 @@ def make_collection(
     """
     links, boxes, starts, ends = [], [], [], []
     for href, item in items:
-        links.append(link("item", f"./{href}", GEOJSON))
+        links.append(make_link("item", f"./{href}", GEOJSON))
         if item.get("bbox"):
             boxes.append(item["bbox"])
         times = item["properties"]
@@ -48,7 +48,7 @@ def make_collection(
             "spatial": {"bbox": [_merge_bboxes(boxes)]},
             "temporal": {"interval": [[min(starts, default=None), max(ends, default=None)]]},
         },
-        "links": [link("root", f"./{path.name}", JSON), *links],
+        "links": [make_link("root", f"./{path.name}", JSON), *links],
     }
 
 

@@ -23,19 +23,19 @@ from geotrans.product.stac.document import (
     GEOJSON,
     JSON,
     VERSION,
-    checksum,
-    common_name,
-    extension,
-    link,
-    relative,
+    checksum_fields,
+    common_name_field,
+    extension_url,
+    make_link,
+    relative_href,
 )
 from geotrans.scene import Scene
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import common_name_field as common_name_of
 from geotrans.scene.raster import RasterScene
 from geotrans.tasks.spec import TaskSpec
 
 # No photograph from above is older.
-_FIRST = "1858-01-01T00:00:00Z"
+_FIRST_PHOTOGRAPH = "1858-01-01T00:00:00Z"
 
 # Points on each edge of a footprint: it bends by far less than a pixel between so many.
 _EDGE_POINTS = 16
@@ -69,12 +69,12 @@ class Acquisition:
             return {"datetime": self.at, **(whole if self.start and self.end else {})}
         return {
             "datetime": None,
-            "start_datetime": self.start or _FIRST,
+            "start_datetime": self.start or _FIRST_PHOTOGRAPH,
             "end_datetime": self.end or created,
         }
 
 
-def product_item(
+def make_product_item(
     path: Path,
     spec: TaskSpec,
     *,
@@ -101,38 +101,38 @@ def product_item(
     with RasterScene(str(path)) as product:
         tags = product.tags
         created = tags["GEOTRANS_CREATED"].replace("+00:00", "Z")
-        bands = _bands(product, spec)
+        bands = _band_fields(product, spec)
         geometry, bbox = footprint(product.geobox)
         properties = {
             **seen.to_properties(created),
             "title": f"{path.stem}: {spec.title or spec.name}, synthetic",
             "created": created,
-            **_place(product),
-            **_processing(tags),
+            **_projection_fields(product),
+            **_processing_fields(tags),
         }
-    extensions = [extension(*one) for one in _EXTENSIONS]
+    extensions = [extension_url(*one) for one in _EXTENSIONS]
     data = {
-        "href": relative(path, path.parent), "type": COG, "roles": ["data"],
+        "href": relative_href(path, path.parent), "type": COG, "roles": ["data"],
         "title": f"{spec.title or spec.name} (synthetic)", "bands": bands,
-        "raster:sampling": tags.get("AREA_OR_POINT", "Area").lower(), **checksum(path),
+        "raster:sampling": tags.get("AREA_OR_POINT", "Area").lower(), **checksum_fields(path),
     }  # fmt: skip
     if any("eo:common_name" in band for band in bands):
-        extensions.append(extension("eo", "2.0.0"))
-    if classes := _classes(tags, spec):
+        extensions.append(extension_url("eo", "2.0.0"))
+    if classes := _class_fields(tags, spec):
         data["classification:classes"] = classes
-        extensions.append(extension("classification", "1.1.0"))
+        extensions.append(extension_url("classification", "1.1.0"))
     assets = {"data": data}
     if thumbnail is not None:
         assets["thumbnail"] = {
-            "href": relative(thumbnail, path.parent), "type": "image/png", "roles": ["thumbnail"],
+            "href": relative_href(thumbnail, path.parent), "type": "image/png", "roles": ["thumbnail"],
         }  # fmt: skip
-    links = [link("derived_from", **{"kind": COG, **source})]
+    links = [make_link("derived_from", **{"kind": COG, **source})]
     if model is not None:
-        to_model = link("derived_from", relative(model, path.parent), GEOJSON)
+        to_model = make_link("derived_from", relative_href(model, path.parent), GEOJSON)
         links.append({**to_model, "title": f"model {spec.name}", "mlm:name": spec.name})
     if collection is not None:
-        href = relative(collection, path.parent)
-        links += [link(rel, href, JSON) for rel in ("root", "parent", "collection")]
+        href = relative_href(collection, path.parent)
+        links += [make_link(rel, href, JSON) for rel in ("root", "parent", "collection")]
     return {
         "type": "Feature",
         "stac_version": VERSION,
@@ -154,7 +154,7 @@ def footprint(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None
     """
     if geobox.crs is None:
         return None, None
-    lon, lat = _edges(geobox)
+    lon, lat = _trace_edges(geobox)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None, None
     south, north = float(lat.min()), float(lat.max())
@@ -176,7 +176,7 @@ def footprint(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None
     return mapping(shape), [west, south, east, north]
 
 
-def _edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _trace_edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Longitude and latitude along the edges of a grid and back; longitudes do not jump."""
     assert geobox.crs is not None
     height, width = geobox.shape
@@ -191,7 +191,7 @@ def _edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     return np.round(np.unwrap(lon, period=360), 7), np.round(lat, 7)
 
 
-def _place(product: Scene) -> dict[str, Any]:
+def _projection_fields(product: Scene) -> dict[str, Any]:
     """Grid by the projection extension."""
     height, width = product.shape
     geobox, size = product.geobox, gsd_m(product.geobox)
@@ -209,7 +209,7 @@ def _place(product: Scene) -> dict[str, Any]:
     return fields
 
 
-def _processing(tags: Mapping[str, str]) -> dict[str, Any]:
+def _processing_fields(tags: Mapping[str, str]) -> dict[str, Any]:
     """How the product was made, by the processing extension."""
     version, task = tags["GEOTRANS_VERSION"], tags["GEOTRANS_TASK"]
     sha256, source = tags["GEOTRANS_WEIGHTS_SHA256"], tags["GEOTRANS_SOURCE"]
@@ -237,14 +237,14 @@ def _processing(tags: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
+def _band_fields(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
     wanted = {band.name: band.common_name or common_name_of(band.name) for band in spec.target}
     described = []
-    for band, statistics in zip(product.bands, _statistics(product), strict=True):
+    for band, statistics in zip(product.bands, _compute_statistics(product), strict=True):
         fields: dict[str, Any] = {
             "name": band.name or str(band.index),
             "data_type": str(band.dtype),
-            **common_name(wanted.get(band.name or "")),
+            **common_name_field(wanted.get(band.name or "")),
             "statistics": statistics,
         }
         if product.nodata is not None:
@@ -257,7 +257,7 @@ def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
     return described
 
 
-def _statistics(product: Scene) -> list[dict[str, float]]:
+def _compute_statistics(product: Scene) -> list[dict[str, float]]:
     """Exact statistics of the valid pixels of each band, read block by block."""
     from geotrans.output import iter_windows
 
@@ -289,7 +289,7 @@ def _statistics(product: Scene) -> list[dict[str, float]]:
     ]  # fmt: skip
 
 
-def _classes(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
+def _class_fields(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
     """Legend of a product of classes, by the classification extension."""
     if "GEOTRANS_CLASSES" not in tags or spec.palette is None:
         return []
@@ -306,13 +306,13 @@ def _classes(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
 
 def find_acquisition(scene: Scene) -> Acquisition:
     """What a file says about when it was seen; most say nothing."""
-    tags = {name.upper(): _moment(value) for name, value in scene.tags.items()}
+    tags = {name.upper(): _parse_time(value) for name, value in scene.tags.items()}
     moments = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
     at = next((moment for moment in moments if moment), None)
     return Acquisition(at, tags.get("START_DATETIME"), tags.get("END_DATETIME"))
 
 
-def _moment(text: str | None) -> str | None:
+def _parse_time(text: str | None) -> str | None:
     """A time of day as STAC writes it; None if it is none. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
