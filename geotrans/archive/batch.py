@@ -90,7 +90,7 @@ def batch(
     given = dict(options)
     items = take_options(ItemOptions, given)
     pixels, run = split_options(given)
-    bundle, place = open_bundle(task), Location.of(out)
+    bundle, place = open_bundle(task), Location.parse(out)
     pixels = replace(pixels, bands=pixels.band_mapping(bundle.spec))
     n_bytes = None if run.memory is None else parse_bytes(run.memory)
     mask = items.mask
@@ -100,7 +100,7 @@ def batch(
         place.make()
         setup = Setup(bundle, pixels, run, creation_options or None, target=place.target, mask=mask)
         with _open_journal(place.folder) as journal:
-            rows = journal.rows()
+            rows = journal.read_rows()
             names = place.names()
             again = find_changed(entries, rows) | find_missing(
                 entries, rows, names, bundle.spec.name
@@ -109,17 +109,17 @@ def batch(
                 again |= {e.key for e in entries if e.key in rows and rows[e.key].state == "failed"}
             if overwrite:
                 discard_finished(place.folder)
-            elif not journal.terms():
+            elif not journal.read_terms():
                 check_free(place, bundle.spec.name)
             journal.begin(_make_terms(setup), entries, again=again, join=join, overwrite=overwrite)
-            with journal.alive():
+            with journal.heartbeat():
                 scheduler = Scheduler(
                     journal, setup, place, entries,
                     names=names, max_retries=max_retries, overwrite=overwrite,
                 )  # fmt: skip
                 if scheduler.is_unfinished():
                     scheduler.finish(run.workers, cluster, n_bytes, progress)
-            with journal.alone():
+            with journal.transaction():
                 write_catalogue(journal, place, bundle)
             journal.end()
             return read_progress(journal, {entry.key for entry in entries})
@@ -147,10 +147,10 @@ def _open_journal(folder: Path) -> Iterator[Journal]:
     try:
         yield journal
     except (ClusterError, KeyboardInterrupt) as error:
-        said, counts = message_of(error) or "interrupted", journal.counts()
+        said, counts = message_of(error) or "interrupted", journal.count_states()
         if isinstance(error, KeyboardInterrupt):  # A scene has told of its tiles.
             said = said.partition(";")[0]
-        where = f" (their journal is in {folder})" if journal.terms().get("target") else ""
+        where = f" (their journal is in {folder})" if journal.read_terms().get("target") else ""
         raise type(error)(
             f"{said}; {counts['done']} of {counts.total()} scenes are done, and the same command "
             f"goes on from there{where}"

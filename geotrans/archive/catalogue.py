@@ -47,7 +47,7 @@ def describe_product(
     item = make_product_item(
         path,
         bundle.spec,
-        seen=_describe_acquisition(scene),
+        acquisition=_describe_acquisition(scene),
         source=_make_source_link(entry, path.parent, is_sent=is_sent),
         thumbnail=thumbnail,
         model=path.parent / MODELS / f"{bundle.spec.name}.json",
@@ -108,7 +108,7 @@ def write_catalogue(journal: Journal, place: Location, bundle: Bundle) -> None:
     write_model(place, bundle)
     items: list[tuple[str, dict[str, Any]]] = [
         (f"{row.name}_{spec.name}.json", json.loads(row.facts))
-        for row in journal.rows().values()
+        for row in journal.read_rows().values()
         if row.state == "done" and row.facts
     ]
     document = make_collection(

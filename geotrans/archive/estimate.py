@@ -112,7 +112,7 @@ def estimate_archive(
         GeotransError: What concerns all scenes.
     """
     bundle = open_bundle(task)
-    spec, place = bundle.spec, Location.of(out)
+    spec, place = bundle.spec, Location.parse(out)
     place.check()
     given = dict(options)
     items = take_options(ItemOptions, given)
@@ -211,7 +211,7 @@ def _order_from_middle(sizes: dict[Entry, int]) -> list[Entry]:
 def _measure_on_worker(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
     """What is measured on a worker, whose network has as many threads as it has itself."""
     worker, threads = next(iter(crew.workers.items()))
-    return crew.ask(partial(measure, threads=threads), workers=[worker])[worker]
+    return crew.call_on_workers(partial(measure, threads=threads), workers=[worker])[worker]
 
 
 def _measure(

@@ -193,7 +193,7 @@ def find_entries(
     for text in given:
         for entry in _expand(os.path.expanduser(text), outside.resolve()):
             found.setdefault(entry.key, entry)
-    for entry in map(Entry.of_item, items):
+    for entry in map(Entry.from_item, items):
         found.setdefault(entry.key, entry)
     if not found:
         raise SceneError(
@@ -206,7 +206,7 @@ def find_entries(
 def _expand(text: str, outside: Path) -> Iterator[Entry]:
     path = Path(text)
     if is_stac(text) and (is_url(text) or path.is_file()):
-        yield from map(Entry.of_item, read_items(text))
+        yield from map(Entry.from_item, read_items(text))
     elif is_url(text) or text.startswith("sample:"):
         yield Entry.from_uri(text)
     elif path.is_dir():

@@ -228,7 +228,7 @@ class SceneWork:
         return 1
 
     def for_worker(self, n_threads: int, *, claim: Path) -> Self:
-        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        """A copy for a worker of so many threads; its results are wanted while `claim` exists."""
         import torch
 
         torch.set_num_threads(self.setup.threads or n_threads)

@@ -66,12 +66,12 @@ class Scheduler:
 
     def waiting(self) -> list[str]:
         """Keys of the scenes that nobody has begun, in the order given."""
-        rows = self._journal.rows()
+        rows = self._journal.read_rows()
         return [key for key in self._entries if rows[key].state == "waiting"]
 
     def is_unfinished(self) -> bool:
         """Whether a scene waits, or is being translated where work is shared."""
-        counts = self._journal.counts(self._entries)
+        counts = self._journal.count_states(self._entries)
         return counts["waiting"] > 0 or counts["running"] > 0
 
     def finish(
@@ -81,7 +81,7 @@ class Scheduler:
         progress = progress or show_nothing
         self._pending.extend(self.waiting())
         if self._place.target is not None:
-            with self._journal.alone():
+            with self._journal.transaction():
                 write_model(self._place, self._setup.bundle)
             if told := self._place.trouble():
                 raise OutputError(f"{told}; choose another {option('out')}")
@@ -112,13 +112,13 @@ class Scheduler:
             memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
         precision = setup.pixels.precision
         if precision == "auto":
-            precision = self._journal.terms().get("runs in", precision)
+            precision = self._journal.read_terms().get("runs in", precision)
         pixels = replace(setup.pixels, precision=precision)
         run = replace(setup.run, memory=memory, workers=1, cluster=None)
         setup = resolve_settings(replace(setup, pixels=pixels, run=run), cluster)
         if precision == "auto" and setup.pixels.precision != "auto":
             # Which is faster is found by a clock: asked again, it might say the other.
-            self._journal.remember("runs in", setup.pixels.precision)
+            self._journal.store_term("runs in", setup.pixels.precision)
         return setup
 
     def _sample(self) -> str | None:
@@ -128,7 +128,7 @@ class Scheduler:
 
     def _free(self) -> None:
         """Take back what runs that have died had begun, and say so to workers they may have."""
-        alive = self._journal.free()
+        alive = self._journal.release_dead_runs()
         for errand in self._folder.glob(f"{_WORK_FILE}*"):
             number = errand.name.removeprefix(_WORK_FILE).partition("-")[0]
             if number.isdigit() and int(number) not in alive:
@@ -148,7 +148,7 @@ class Scheduler:
                     f"{there} exists and is not of this job; move it away or give "
                     f"{option('overwrite', True)}"
                 )
-                self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
+                self._journal.record(key, "failed", ours=0, kind="OutputError", reason=told)
                 self._advance(1)
                 continue
             return SceneTask(self._entries[key], self._folder / product, tries=row.tries + 1)
@@ -169,14 +169,14 @@ class Scheduler:
         for note in outcome.notes:
             _log.warning("%s", note)
         if outcome.kind == "OutputError" and (told := self._place.trouble(outcome.reason)):
-            self._journal.settle(key, "waiting")
+            self._journal.record(key, "waiting")
             raise OutputError(f"{told}; make room or rights, and the same command goes on")
         if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
             _log.info("%s: %s; it is tried again", order.entry.name, spell(outcome.reason or ""))
-            self._journal.settle(key, "waiting", witness=outcome.witness)
+            self._journal.record(key, "waiting", witness=outcome.witness)
             self._pending.append(key)
             return
-        self._journal.settle(
+        self._journal.record(
             key, outcome.state, witness=outcome.witness, kind=outcome.kind,
             reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
             facts=outcome.facts,

@@ -102,7 +102,7 @@ def read_status(out: str | os.PathLike[str]) -> Status:
     Raises:
         OutputError: If there is no journal.
     """
-    journal = Journal(Location.of(out).folder, read_only=True)
+    journal = Journal(Location.parse(out).folder, read_only=True)
     try:
         return read_progress(journal)
     finally:
@@ -111,8 +111,8 @@ def read_status(out: str | os.PathLike[str]) -> Status:
 
 def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Status:
     """How far a journal's scenes, or some of them, are."""
-    rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
-    runs, terms = journal.runs(), journal.terms()
+    rows = [row for row in journal.read_rows().values() if keys is None or row.key in keys]
+    runs, terms = journal.read_runs(), journal.read_terms()
     counts = {
         state: sum(row.state == state for row in rows)
         for state in ("waiting", "running", "done", "failed")

@@ -98,10 +98,10 @@ def _run_on_workers(cluster: Cluster, errand: WorkFile, label: str, take: Take, 
             run_item, errand, order, key=(label, order.entry.key, order.tries)
         ),
         take,
-        room=lambda: max(1, len(cluster.workers)),
-        done=lambda order, future: done(order, _get_result(cluster, future)),
+        capacity=lambda: max(1, len(cluster.workers)),
+        on_done=lambda order, future: done(order, _get_result(cluster, future)),
         cancel=cluster.cancel,
-        stranded=cluster.cancel_stranded,
+        cancel_stranded=cluster.cancel_stranded,
     )
 
 
@@ -110,7 +110,7 @@ def _get_result(cluster: Cluster, future: Any) -> SceneResult:
     from distributed import KilledWorker
 
     try:
-        outcome: SceneResult = cluster.result(future)
+        outcome: SceneResult = cluster.get_result(future)
     except KilledWorker:
         told = (
             "the processes that worked on it were killed one after another, most likely for want "

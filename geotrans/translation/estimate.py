@@ -139,7 +139,7 @@ def estimate_job(
         started = time.perf_counter()
         patch = translate_tile(job, tile)
         tile_seconds = time.perf_counter() - started
-    place, raw_bytes = job.place(tile), job.n_px * job.layout.bytes_per_px
+    place, raw_bytes = job.product_window(tile), job.n_px * job.layout.bytes_per_px
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
     share = job.n_px / (place.width * place.height)
     height, width = job.plan.window_shape
@@ -189,7 +189,7 @@ def estimate(
     with quiet_gdal(), run.open_cluster() as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
         destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
-        recorded = Parts.beside(destination.path).recorded()
+        recorded = Parts.beside(destination.path).read_fingerprint()
         job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
         cog = cog_options(job.layout, creation_options)
         if cluster is None:
@@ -199,4 +199,4 @@ def estimate(
             estimate_job, replace(job, threads=threads), path=destination.url, options=cog,
             workers=len(cluster.workers), is_apart=True,
         )  # fmt: skip
-        return cluster.ask(measure, workers=[worker])[worker]
+        return cluster.call_on_workers(measure, workers=[worker])[worker]

@@ -122,7 +122,7 @@ def encode(
 
 
 def make_head_tags(
-    canvas: RasterJob,
+    job: RasterJob,
     profile: Mapping[str, Any],
     *,
     tags: Mapping[str, str],
@@ -132,21 +132,21 @@ def make_head_tags(
     """Tags of the first image of a product: all that it says about itself.
 
     Args:
-        canvas: What is being made.
+        job: What is being made.
         profile: As `encoding_profile` gives it.
         tags: Tags of the default domain.
         xmp: The XMP packet.
         resampling: How its overviews are made, if it has any.
     """
-    layout = canvas.layout
-    height, width = canvas.geobox.shape
+    layout = job.layout
+    height, width = job.geobox.shape
     whole = {**profile, "height": height, "width": width, "sparse_ok": True}
     if layout.classes:
         whole["photometric"] = "PALETTE"
-    if canvas.scene.crs_wkt:
-        whole["crs"] = canvas.scene.crs_wkt
-    if not canvas.geobox.affine.is_identity:
-        whole["transform"] = canvas.geobox.affine
+    if job.scene.crs_wkt:
+        whole["crs"] = job.scene.crs_wkt
+    if not job.geobox.affine.is_identity:
+        whole["transform"] = job.geobox.affine
     with MemoryFile() as memory:
         with memory.open(**whole) as file:
             file.update_tags(**tags)

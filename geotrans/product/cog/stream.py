@@ -49,20 +49,20 @@ class CogStream:
     """Encodes a product behind the tiles that are being made.
 
     Args:
-        canvas: What is being made.
+        job: What is being made.
         parts: Where its tiles appear.
         options: Creation options, as `cog_options` gives them.
         scratch: Folder for what is encoded, of this one alone.
     """
 
     def __init__(
-        self, canvas: RasterJob, parts: Parts, options: Mapping[str, str], scratch: Path
+        self, job: RasterJob, parts: Parts, options: Mapping[str, str], scratch: Path
     ) -> None:
-        self._canvas, self._parts, self._options = canvas, parts, options
+        self._job, self._parts, self._options = job, parts, options
         self._scratch = scratch
-        self._profile = encoding_profile(canvas.layout, options)
+        self._profile = encoding_profile(job.layout, options)
         self._resampling = options["OVERVIEW_RESAMPLING"].upper()
-        self._shapes = _pyramid_shapes((canvas.geobox.shape[0], canvas.geobox.shape[1]))
+        self._shapes = _pyramid_shapes((job.geobox.shape[0], job.geobox.shape[1]))
         # Every second overview: its pixels as they come, and the segments that wait for them.
         step = len(_FACTORS)
         self._files: dict[int, Any] = {}
@@ -70,7 +70,7 @@ class CogStream:
         # Encoded blocks by level, whether of the mask, row and column.
         self._blocks: dict[tuple[int, bool, int, int], Block] = {}
         self._has_gaps = False
-        self._missing = {(tile.row, tile.col) for tile in canvas.plan}
+        self._missing = {(tile.row, tile.col) for tile in job.plan}
         self._failure: Exception | None = None
         self._is_stopped = False
         self._change = threading.Condition()
@@ -119,7 +119,7 @@ class CogStream:
             self._thread.join(timeout=0.2)
         self._raise_failure()
         head = make_head_tags(
-            self._canvas,
+            self._job,
             self._profile,
             tags=tags,
             xmp=xmp,
@@ -129,7 +129,7 @@ class CogStream:
             levels = [self._level(number, head) for number in range(len(self._shapes))]
             is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
             write_levels(path, levels, is_big=is_big)
-            write_class_names(path, self._canvas.layout)
+            write_class_names(path, self._job.layout)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise describe_write_error(error, path) from error
@@ -162,7 +162,7 @@ class CogStream:
 
     def _wait_for(self, window: Window) -> bool:
         """Wait until a part of the product is whole; False if the run ended before."""
-        cells = {(tile.row, tile.col) for tile in find_tiles(self._canvas, window)}
+        cells = {(tile.row, tile.col) for tile in find_tiles(self._job, window)}
         with self._change:
             self._change.wait_for(lambda: self._is_stopped or cells.isdisjoint(self._missing))
             return not self._is_stopped
@@ -170,14 +170,14 @@ class CogStream:
     def _segments(self, level: int) -> Iterator[Window]:
         """Windows of whole groups, as wide as memory allows, from the first to the last."""
         height, width = self._shapes[level]
-        group_bytes = _GROUP_PX**2 * self._canvas.layout.bytes_per_px
+        group_bytes = _GROUP_PX**2 * self._job.layout.bytes_per_px
         step = max(1, _SEGMENT_BYTES // group_bytes) * _GROUP_PX
         for top, left in product(range(0, height, _GROUP_PX), range(0, width, step)):
             yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
 
     def _made(self, window: Window) -> Encoded:
         """A segment of full resolution, out of the tiles."""
-        patch = read_parts(self._canvas, self._parts, window)
+        patch = read_parts(self._job, self._parts, window)
         if not patch.valid.all():
             self._has_gaps = True
         return self._encode(patch, factors=self._factors(0))
@@ -243,7 +243,7 @@ class CogStream:
 
     @property
     def _is_maskable(self) -> bool:
-        return self._canvas.layout.nodata is None and self._canvas.scene.maskable
+        return self._job.layout.nodata is None and self._job.scene.maskable
 
     def _overview(self, level: int) -> Any:
         """A raster for the pixels of an overview, as they come."""
@@ -254,9 +254,9 @@ class CogStream:
             driver="GTiff",
             height=height,
             width=width,
-            count=len(self._canvas.layout.bands),
-            dtype=self._canvas.layout.dtype,
-            nodata=self._canvas.layout.nodata,
+            count=len(self._job.layout.bands),
+            dtype=self._job.layout.dtype,
+            nodata=self._job.layout.nodata,
             photometric=self._profile["photometric"],
             alpha="NO",
             tiled=True,
@@ -286,7 +286,7 @@ class CogStream:
         shape = (BLOCK_PX, 2 * BLOCK_PX)
         valid = np.ones(shape, bool)
         valid[:, BLOCK_PX:] = False
-        data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
+        data = np.zeros((len(self._job.layout.bands), *shape), self._job.layout.dtype)
         made = self._encode(Patch(data, valid), factors=()).masks[1]
         return replace(made, blocks=[self._stored(block) for block in made.blocks])
 

@@ -103,9 +103,9 @@ class Image:
         tags = {number: tag for number, tag in self.tags.items() if number in PIXEL_TAGS}
         height, width = shape
         return tags | {
-            SUBFILE: Tag.of(LONG, subfile),
-            WIDTH: Tag.of(LONG, width),
-            HEIGHT: Tag.of(LONG, height),
+            SUBFILE: Tag.pack(LONG, subfile),
+            WIDTH: Tag.pack(LONG, width),
+            HEIGHT: Tag.pack(LONG, height),
         }
 
 
@@ -218,8 +218,8 @@ def _encode_directory(
     largest = 2 ** (8 * slot) - 1  # A file too large for a classic TIFF is measured as one first.
     tags = {
         **image.tags,
-        OFFSETS: Tag.of(LONG8 if is_big else LONG, *(n & largest for n in offsets)),
-        SIZES: Tag.of(LONG, *(block.size for block in image.blocks)),
+        OFFSETS: Tag.pack(LONG8 if is_big else LONG, *(n & largest for n in offsets)),
+        SIZES: Tag.pack(LONG, *(block.size for block in image.blocks)),
     }
     n_bytes = (8 if is_big else 2) + len(tags) * (4 + 2 * slot) + slot
     entries, values = b"", b""

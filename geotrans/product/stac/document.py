@@ -1,4 +1,4 @@
-"""What all STAC documents of ours have in common."""
+"""Fields, links and files that all our STAC documents share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMMON_NAMES = {
 
 
 def extension_url(name: str, version: str) -> str:
-    """Identifier of an extension."""
+    """URL of an extension's schema."""
     return f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
 
 
@@ -48,13 +48,13 @@ def checksum_fields(path: Path) -> dict[str, Any]:
 
 
 def relative_href(target: str | os.PathLike[str], folder: Path) -> str:
-    """A file as it is found from a folder, with slashes."""
-    found = Path(os.path.relpath(target, folder)).as_posix()
-    return found if found.startswith("../") else f"./{found}"
+    """A file relative to a folder, with slashes."""
+    href = Path(os.path.relpath(target, folder)).as_posix()
+    return href if href.startswith("../") else f"./{href}"
 
 
 def file_url(path: Path) -> str:
-    """A file of this machine, as a document names it that goes elsewhere."""
+    """URL of a file of this machine, for documents that go elsewhere."""
     return path.absolute().as_uri()
 
 
@@ -64,7 +64,7 @@ def encode_document(document: dict[str, Any]) -> bytes:
 
 
 def write_document(document: dict[str, Any], path: Path) -> Path:
-    """Write a document, whole or not at all; one that says the same already is left alone."""
+    """Write a document, whole or not at all; an equal one is left as it is."""
     content = encode_document(document)
     with suppress(OSError):
         if path.read_bytes() == content:

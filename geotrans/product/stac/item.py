@@ -1,4 +1,4 @@
-"""The STAC Item of a product: where it lies, when its source was seen, how it was made."""
+"""The STAC Item of a product: its footprint, acquisition of its source, how it was made."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from geotrans.product.stac.document import (
     relative_href,
 )
 from geotrans.scene import Scene
-from geotrans.scene.bands import common_name_field as common_name_of
+from geotrans.scene.bands import common_name as common_name_of
 from geotrans.scene.raster import RasterScene
 from geotrans.tasks.spec import TaskSpec
 
@@ -50,7 +50,7 @@ _EXTENSIONS = (
 
 @dataclass(frozen=True)
 class Acquisition:
-    """When a source was seen, as ISO 8601, UTC.
+    """When a source was acquired, as ISO 8601, UTC.
 
     Attributes:
         at: The moment; None if it is not known.
@@ -63,10 +63,10 @@ class Acquisition:
     end: str | None = None
 
     def to_properties(self, created: str) -> dict[str, Any]:
-        """As STAC says it; where nothing is known, between the first photograph and the product."""
+        """Times as properties; unknown ones span from the first photograph to the product."""
         if self.at is not None:
-            whole = {"start_datetime": self.start, "end_datetime": self.end}
-            return {"datetime": self.at, **(whole if self.start and self.end else {})}
+            interval = {"start_datetime": self.start, "end_datetime": self.end}
+            return {"datetime": self.at, **(interval if self.start and self.end else {})}
         return {
             "datetime": None,
             "start_datetime": self.start or _FIRST_PHOTOGRAPH,
@@ -78,7 +78,7 @@ def make_product_item(
     path: Path,
     spec: TaskSpec,
     *,
-    seen: Acquisition,
+    acquisition: Acquisition,
     source: Mapping[str, Any],
     thumbnail: Path | None = None,
     model: Path | None = None,
@@ -89,7 +89,7 @@ def make_product_item(
     Args:
         path: The product.
         spec: The task that made it.
-        seen: When its source was seen.
+        acquisition: When its source was acquired.
         source: Fields of the link to the source, `href` among them.
         thumbnail: A small picture of it.
         model: The STAC Item of its weights.
@@ -104,13 +104,13 @@ def make_product_item(
         bands = _band_fields(product, spec)
         geometry, bbox = footprint(product.geobox)
         properties = {
-            **seen.to_properties(created),
+            **acquisition.to_properties(created),
             "title": f"{path.stem}: {spec.title or spec.name}, synthetic",
             "created": created,
             **_projection_fields(product),
             **_processing_fields(tags),
         }
-    extensions = [extension_url(*one) for one in _EXTENSIONS]
+    extensions = [extension_url(*name_version) for name_version in _EXTENSIONS]
     data = {
         "href": relative_href(path, path.parent), "type": COG, "roles": ["data"],
         "title": f"{spec.title or spec.name} (synthetic)", "bands": bands,
@@ -124,12 +124,14 @@ def make_product_item(
     assets = {"data": data}
     if thumbnail is not None:
         assets["thumbnail"] = {
-            "href": relative_href(thumbnail, path.parent), "type": "image/png", "roles": ["thumbnail"],
-        }  # fmt: skip
+            "href": relative_href(thumbnail, path.parent),
+            "type": "image/png",
+            "roles": ["thumbnail"],
+        }
     links = [make_link("derived_from", **{"kind": COG, **source})]
     if model is not None:
-        to_model = make_link("derived_from", relative_href(model, path.parent), GEOJSON)
-        links.append({**to_model, "title": f"model {spec.name}", "mlm:name": spec.name})
+        model_link = make_link("derived_from", relative_href(model, path.parent), GEOJSON)
+        links.append({**model_link, "title": f"model {spec.name}", "mlm:name": spec.name})
     if collection is not None:
         href = relative_href(collection, path.parent)
         links += [make_link(rel, href, JSON) for rel in ("root", "parent", "collection")]
@@ -148,7 +150,7 @@ def make_product_item(
 
 
 def footprint(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
-    """A grid on the globe, its edges followed: GeoJSON geometry and bbox; None without a CRS.
+    """Outline of a grid, lon-lat, edges densified: GeoJSON geometry and bbox; None without a CRS.
 
     A grid across the date line becomes two parts, and its bbox begins east of where it ends.
     """
@@ -181,13 +183,13 @@ def _trace_edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[n
     assert geobox.crs is not None
     height, width = geobox.shape
     t = np.linspace(0, 1, _EDGE_POINTS, endpoint=False)
-    rest = np.zeros_like(t)
-    cols = np.concatenate([rest, t, rest + 1, 1 - t, [0]]) * width  # Down, right, up, left.
-    rows = np.concatenate([t, rest + 1, 1 - t, rest, [0]]) * height
+    zeros = np.zeros_like(t)
+    cols = np.concatenate([zeros, t, zeros + 1, 1 - t, [0]]) * width  # Down, right, up, left.
+    rows = np.concatenate([t, zeros + 1, 1 - t, zeros, [0]]) * height
     points = np.array([geobox.affine @ (col, row) for col, row in zip(cols, rows, strict=True)])
     to_lon_lat = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
     lon, lat = to_lon_lat.transform(points[:, 0], points[:, 1])
-    # Nobody measures closer than a centimetre.
+    # A centimetre; no coordinates are more accurate.
     return np.round(np.unwrap(lon, period=360), 7), np.round(lat, 7)
 
 
@@ -238,13 +240,15 @@ def _processing_fields(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _band_fields(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
-    wanted = {band.name: band.common_name or common_name_of(band.name) for band in spec.target}
-    described = []
+    common_names = {
+        band.name: band.common_name or common_name_of(band.name) for band in spec.target
+    }
+    documents = []
     for band, statistics in zip(product.bands, _compute_statistics(product), strict=True):
         fields: dict[str, Any] = {
             "name": band.name or str(band.index),
             "data_type": str(band.dtype),
-            **common_name_field(wanted.get(band.name or "")),
+            **common_name_field(common_names.get(band.name or "")),
             "statistics": statistics,
         }
         if product.nodata is not None:
@@ -253,8 +257,8 @@ def _band_fields(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
             fields["unit"] = band.units
         if (band.scale, band.offset) != (1.0, 0.0):
             fields |= {"raster:scale": band.scale, "raster:offset": band.offset}
-        described.append(fields)
-    return described
+        documents.append(fields)
+    return documents
 
 
 def _compute_statistics(product: Scene) -> list[dict[str, float]]:
@@ -296,29 +300,29 @@ def _class_fields(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any
     return [
         {
             "value": value,
-            "name": "".join(c if c.isascii() and c.isalnum() else "_" for c in one.name),
-            "description": one.name,
-            "color_hint": "{:02x}{:02x}{:02x}".format(*one.color),
+            "name": "".join(c if c.isascii() and c.isalnum() else "_" for c in item.name),
+            "description": item.name,
+            "color_hint": "{:02x}{:02x}{:02x}".format(*item.color),
         }
-        for value, one in enumerate(spec.palette)
+        for value, item in enumerate(spec.palette)
     ]
 
 
 def find_acquisition(scene: Scene) -> Acquisition:
-    """What a file says about when it was seen; most say nothing."""
+    """Acquisition time by the tags of a file; most have none."""
     tags = {name.upper(): _parse_time(value) for name, value in scene.tags.items()}
-    moments = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
-    at = next((moment for moment in moments if moment), None)
+    times = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
+    at = next((time for time in times if time), None)
     return Acquisition(at, tags.get("START_DATETIME"), tags.get("END_DATETIME"))
 
 
 def _parse_time(text: str | None) -> str | None:
-    """A time of day as STAC writes it; None if it is none. Without a zone it is UTC."""
+    """A moment as STAC writes it; None if the text is none. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:
-        found = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return found.isoformat().replace("+00:00", "Z")
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")

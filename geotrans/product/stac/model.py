@@ -19,7 +19,7 @@ from geotrans.product.stac.document import (
     relative_href,
     write_document,
 )
-from geotrans.scene.bands import common_name_field as common_name_of
+from geotrans.scene.bands import common_name as common_name_of
 from geotrans.tasks import Bundle
 from geotrans.tasks.card import render_card
 from geotrans.tasks.spec import BandSpec, TaskSpec
@@ -41,7 +41,7 @@ def make_model_item(
     spec = bundle.spec
     created = _creation_time(bundle)
     bands = _band_fields(spec.source)
-    extensions = [extension_url(*one) for one in _EXTENSIONS]
+    extensions = [extension_url(*name_version) for name_version in _EXTENSIONS]
     if any("eo:common_name" in band for band in bands):
         extensions.append(extension_url("eo", "2.0.0"))
     weights = {
@@ -62,7 +62,7 @@ def make_model_item(
         "stac_version": VERSION,
         "stac_extensions": extensions,
         "id": spec.name,
-        # Where it was learned is told in words; it may be used anywhere.
+        # Where it was trained is in the description; it may be used anywhere.
         "geometry": None,
         "properties": {
             "datetime": created,
@@ -100,7 +100,7 @@ def write_models(bundles: Sequence[Bundle], folder: Path) -> list[Path]:
 def make_model_documents(
     bundles: Sequence[Bundle], folder: Path, *, is_sent: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """The documents that `write_models` writes, by their names.
+    """The documents that `write_models` writes, by name.
 
     Args:
         bundles: Tasks and weights.
@@ -109,22 +109,23 @@ def make_model_documents(
     """
     from geotrans.product.stac.collection import make_collection
 
-    head = folder / "collection.json"
+    collection = folder / "collection.json"
     items = [
-        make_model_item(bundle, folder, collection=head, is_sent=is_sent) for bundle in bundles
+        make_model_item(bundle, folder, collection=collection, is_sent=is_sent)
+        for bundle in bundles
     ]
     document = make_collection(
-        head,
+        collection,
         title="Networks of geotrans",
         description="Networks that translate georeferenced rasters between visual domains.",
         items=[(f"{item['id']}.json", item) for item in items],
     )
-    return {head.name: document, **{f"{item['id']}.json": item for item in items}}
+    return {collection.name: document, **{f"{item['id']}.json": item for item in items}}
 
 
 def _model_fields(bundle: Bundle) -> dict[str, Any]:
     spec = bundle.spec
-    # Letters first and last is what the extension wants of a name.
+    # The extension requires names that begin and end with a letter or digit.
     name = spec.name if re.fullmatch(r"[a-zA-Z].*[a-zA-Z0-9]", spec.name) else f"task {spec.name} x"
     tasks = ["generative"] if spec.palette is None else ["generative", "semantic-segmentation"]
     hyper = {"norm": spec.norm, "halo": spec.halo, "align": spec.align, **spec.generator.args}
@@ -143,24 +144,26 @@ def _model_fields(bundle: Bundle) -> dict[str, Any]:
 
 
 def _input_fields(spec: TaskSpec) -> dict[str, Any]:
-    """What the network sees: bands on [-1, 1], or a plane a class; coordinates; noise."""
-    more = [f"{name} of each pixel" for name in spec.coordinates]
-    more += [
+    """Channels of the network's input: bands on [-1, 1] or a plane a class, coordinates, noise."""
+    extra = [f"{name} of each pixel" for name in spec.coordinates]
+    extra += [
         f"noise at {s} px, fixed to the ground" for s in (spec.noise.scales if spec.noise else ())
     ]
-    told = f"one plane for each of {spec.n_source} classes" if spec.source_classes else "the bands"
+    channels = (
+        f"one plane for each of {spec.n_source} classes" if spec.source_classes else "the bands"
+    )
     return {
         "name": "source",
         "bands": [band.name for band in spec.source],
         "description": ", then ".join(
-            [f"{told}, height and width multiples of {spec.align}", *more]
+            [f"{channels}, height and width multiples of {spec.align}", *extra]
         ),
         "input": {
             "shape": [1, spec.channels_in, -1, -1],
             "dim_order": ["batch", "bands", "height", "width"],
             "data_type": "float32",
         },
-        # It becomes -1 to 1, which is the linear map of these two ends.
+        # Normalization to [-1, 1] is the linear map of these two ends.
         "value_scaling": None
         if spec.source_classes
         else [
@@ -171,7 +174,7 @@ def _input_fields(spec: TaskSpec) -> dict[str, Any]:
 
 
 def _output_fields(spec: TaskSpec, tasks: list[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    output: dict[str, Any] = {
         "name": "target",
         "tasks": tasks,
         "bands": [] if spec.palette else [band.name for band in spec.target],
@@ -185,15 +188,15 @@ def _output_fields(spec: TaskSpec, tasks: list[str]) -> dict[str, Any]:
         },
     }
     if spec.palette:
-        told["classification:classes"] = [
+        output["classification:classes"] = [
             {
                 "value": value,
-                "name": re.sub(r"[^0-9A-Za-z]", "_", one.name),
-                "description": one.name,
+                "name": re.sub(r"[^0-9A-Za-z]", "_", item.name),
+                "description": item.name,
             }
-            for value, one in enumerate(spec.palette)
+            for value, item in enumerate(spec.palette)
         ]
-    return told
+    return output
 
 
 def _band_fields(bands: Sequence[BandSpec]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from tests.helpers.scenes import write_scene
 
 def test_tags_hold_numbers() -> None:
     for kind in (SHORT, LONG, LONG8):
-        assert Tag.of(kind, 1, 2, 500).numbers == (1, 2, 500)
+        assert Tag.pack(kind, 1, 2, 500).numbers == (1, 2, 500)
 
 
 @pytest.mark.parametrize("is_big", [False, True, None])

@@ -30,7 +30,7 @@ def _item(scene: Path, bundle: Path, out: Path, **choices: Any) -> dict[str, Any
     product = geotrans.translate(scene, bundle, out=out, **choices)
     source = {"href": scene.name}
     spec = open_bundle(bundle).spec
-    item = make_product_item(product.path, spec, seen=Acquisition(), source=source)
+    item = make_product_item(product.path, spec, acquisition=Acquisition(), source=source)
     write_document(item, out.with_suffix(".json"))
     return item
 
