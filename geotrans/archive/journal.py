@@ -319,8 +319,7 @@ class Journal:
         different = [name for name in new if old and old.get(name) != new[name]]
         if different and not overwrite:
             differences = "; ".join(
-                f"{name} {_shorten(found.get(name))}, now {_shorten(asked[name])}"
-                for name in different
+                f"{name} {_shorten(old.get(name))}, now {_shorten(new[name])}" for name in different
             )
             raise OutputError(
                 f"{self.folder} holds the products of another job ({differences}); choose another "

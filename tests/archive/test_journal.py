@@ -19,7 +19,7 @@ ENTRIES = [Entry(f"/in/{name}.tif", name, f"/in/{name}.tif") for name in ("a", "
 
 def _begin(folder: Path, entries: list[Entry] = ENTRIES, **options: object) -> Journal:
     journal = Journal(folder)
-    words = {"again": (), "join": False, "overwrite": False, **options}
+    words = {"stale": (), "join": False, "overwrite": False, **options}
     journal.begin(options.pop("terms", TERMS), entries, **{  # type: ignore[arg-type]
         k: v for k, v in words.items() if k != "terms"
     })  # fmt: skip
@@ -45,7 +45,7 @@ def test_a_scene_is_claimed_once(tmp_path: Path) -> None:
     journal = _begin(tmp_path)
     row = journal.claim("/in/a.tif")
     assert row is not None
-    assert not row.ours, "before this nothing of it was ours"
+    assert not row.is_ours, "before this nothing of it was ours"
     assert journal.claim("/in/a.tif") is None
     journal.record("/in/a.tif", "done", n_px=12)
     assert journal.read_rows()["/in/a.tif"].n_px == 12
@@ -57,13 +57,13 @@ def test_a_scene_is_claimed_once(tmp_path: Path) -> None:
 def test_what_a_killed_run_had_begun_waits_for_the_next(tmp_path: Path) -> None:
     _died(tmp_path, "/in/b.tif")
     look = Journal(tmp_path, read_only=True)
-    assert look.rows()["/in/b.tif"].state == "running"
-    assert not look.runs()[0].is_alive
+    assert look.read_rows()["/in/b.tif"].state == "running"
+    assert not look.read_runs()[0].is_alive
     look.close()
     journal = _begin(tmp_path)
     row = journal.claim("/in/b.tif")
     assert row is not None
-    assert row.ours, "a product of that name may be half ours"
+    assert row.is_ours, "a product of that name may be half ours"
     journal.close()
 
 
