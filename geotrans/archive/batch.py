@@ -156,8 +156,8 @@ def _open_journal(folder: Path) -> Iterator[Journal]:
             f" (their journal is in {folder})" if journal.read_terms().get("target") else ""
         )
         raise type(error)(
-            f"{message}; {counts['done']} of {counts.total()} scenes are done, and the same command "
-            f"goes on from there{journal_note}"
+            f"{message}; {counts['done']} of {counts.total()} scenes are done, and the same "
+            f"command goes on from there{where}"
         ) from error
     finally:
         journal.close()

@@ -88,8 +88,8 @@ def check_free(location: Location, task: str) -> None:
         if location.has(name):
             raise OutputError(
                 f"{location}/{name} exists and is not of this job, whose journal would be in "
-                f"{location.folder}; go on where that journal is, choose another {option('out')}, or "
-                f"give {option('overwrite', True)}"
+                f"{location.folder}; go on where that journal is, choose another {option('out')}, "
+                f"or give {option('overwrite', True)}"
             )
 
 

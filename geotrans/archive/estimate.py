@@ -174,7 +174,7 @@ def _check_header(
     """Pixels of a scene, or why it cannot be translated, by its header."""
     try:
         with entry.open(spec, bands, mask) as scene:
-            bands_read = match_bands(
+            matches = match_bands(
                 as_task_classes(spec, scene),
                 spec.source,
                 entry.remaining_bands(bands),

@@ -186,21 +186,21 @@ class Journal:
             OutputError: If another run holds the folder, or it has products of other terms.
         """
         with self.transaction():
-            active_runs = [run for run in self.read_runs() if run.is_alive]
-            if active_runs and not join:
+            active = [run for run in self.read_runs() if run.is_alive]
+            if active and not join:
                 raise OutputError(
-                    f"{self.folder} is being worked on by {active_runs[0]}; wait for it, or share its "
+                    f"{self.folder} is being worked on by {active[0]}; wait for it, or share its "
                     f"work with {option('join', True)}"
                 )
-            self._store_terms(terms, overwrite=overwrite and not active_runs)
-            if overwrite and not active_runs:
+            self._store_terms(terms, overwrite=overwrite and not active)
+            if overwrite and not active:
                 stale = [entry.key for entry in entries]
             now, process = time.time(), psutil.Process()
             self._run = self._db.execute(
                 "INSERT INTO run (host, pid, born, started, seen) VALUES (?, ?, ?, ?, ?)",
                 (platform.node(), process.pid, process.create_time(), now, now),
             ).lastrowid
-            self._requeue_except([run.id for run in active_runs])
+            self._requeue_except([run.id for run in active])
             self._add_scenes(entries)
             for key in stale:
                 self._db.execute(
@@ -272,7 +272,7 @@ class Journal:
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Record regularly that this run is alive, for other machines, which cannot see its process."""
+        """Record regularly that this run is alive; other machines cannot see its process."""
         done = threading.Event()
 
         def beat() -> None:

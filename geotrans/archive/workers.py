@@ -93,8 +93,8 @@ def _run_here(setup: Setup, take: Take, done: Done) -> None:
 def _run_on_workers(
     cluster: Cluster, work_file: WorkFile, label: str, take: Take, done: Done
 ) -> None:
-    # Dask assigns each scene to the least busy worker. If a worker were named, the scene of one that
-    # has died would wait for it, and never move to those that come when all have died.
+    # Dask assigns each scene to the least busy worker. If a worker were named, the scene of a dead
+    # one would wait for it, and never move to those that come when all have died.
     submit_items(
         lambda task: cluster.submit(
             run_item, work_file, task, key=(label, task.entry.key, task.tries)

@@ -86,9 +86,7 @@ class Picture:
         count, height, width = self.pixels.shape
         profile = {"height": height, "width": width, "count": count, "dtype": "uint8"}
         with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
-            warnings.simplefilter(
-                "ignore", NotGeoreferencedWarning
-            )  # A picture has no place on the ground.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # As intended.
             with memory.open(driver="PNG", **profile) as png:
                 png.write(self.pixels)
             return bytes(memory.read())

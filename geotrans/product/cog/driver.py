@@ -169,7 +169,7 @@ def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tup
 
 
 def _write_with_driver(layout: Layout, options: Mapping[str, str]) -> None:
-    """Write a few pixels with options of a user, so that GDAL reports errors now, not at the end."""
+    """Write a few pixels with options of a user: GDAL reports errors now, not at the end."""
     messages: list[str] = []
     listener = _Listener(messages)
     gdal = logging.getLogger("rasterio._env")
