@@ -152,9 +152,8 @@ def _open_journal(folder: Path) -> Iterator[Journal]:
         message, counts = message_of(error) or "interrupted", journal.count_states()
         if isinstance(error, KeyboardInterrupt):  # The rest is about the tiles of a scene.
             message = message.partition(";")[0]
-        journal_note = (
-            f" (their journal is in {folder})" if journal.read_terms().get("target") else ""
-        )
+        is_remote = bool(journal.read_terms().get("target"))
+        where = f" (their journal is in {folder})" if is_remote else ""
         raise type(error)(
             f"{message}; {counts['done']} of {counts.total()} scenes are done, and the same "
             f"command goes on from there{where}"

@@ -181,9 +181,7 @@ def _check_header(
                 task=spec.name,
             )
             if spec.source_classes is None:  # Classes can only be checked by pixels.
-                check_domain(
-                    spec, scene, bands_read, any_gsd=any_gsd, any_values=True, any_style=True
-                )
+                check_domain(spec, scene, matches, any_gsd=any_gsd, any_values=True, any_style=True)
             return scene.shape[0] * scene.shape[1]
     except GeotransError as error:
         return str(error)

@@ -24,8 +24,8 @@ _URL_AS_PATH = re.compile(r"[A-Za-z][\w+.-]+:/")
 # A disk without room for this probe has none for a product, bytes.
 _PROBE_BYTES = 2**16
 
-# The documents over all products, and the one that is rewritten to probe a store: an object made for
-# that alone would be useless, and credentials that may not delete could not remove it.
+# The documents over all products, and the one that is rewritten to probe a store: an object made
+# only for that would be useless, and credentials that may not delete could not remove it.
 COLLECTION, MODELS = "collection.json", "models"
 _PROBE = f"{MODELS}/{COLLECTION}"
 

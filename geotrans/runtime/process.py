@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-# Settings of glibc that only apply from the start of a process. torch aligns its blocks; what is cut
-# off their ends goes into a cache of the thread, a small object stays there, and the next block of
-# 80 MB needs new memory instead of that of the last one. Arenas of threads are too small for such a
-# block.
+# Settings of glibc that only apply from the start of a process. torch aligns its blocks; what is
+# cut off their ends goes into a cache of the thread, a small object stays there, and the next block
+# of 80 MB needs new memory instead of that of the last one. Arenas of threads are too small for
+# such a block.
 _TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
 
 

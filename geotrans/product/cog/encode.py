@@ -19,8 +19,8 @@ from geotrans.scene import Patch
 
 BLOCK_PX = 512
 
-# Options of the COG driver that can be applied block by block, and the GeoTIFF driver's name for the
-# level of each codec.
+# Options of the COG driver that can be applied block by block, and the GeoTIFF driver's name for
+# the level of each codec.
 _STREAMABLE = {
     "BIGTIFF", "BLOCKSIZE", "COMPRESS", "LEVEL", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",
     "PREDICTOR",

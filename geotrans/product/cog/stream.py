@@ -1,7 +1,7 @@
 """A cloud-optimised GeoTIFF that is encoded while its tiles are still being made.
 
-GDAL's COG driver can begin when the last tile is finished; it then reads every pixel twice and encodes
-overviews twice. Here a thread encodes segments: as soon as the tiles of one are finished, GDAL
+GDAL's COG driver can begin when the last tile is finished; it then reads every pixel twice and
+encodes overviews twice. Here a thread encodes segments: as soon as the tiles of one are finished, GDAL
 encodes its blocks and those of the first overview. The second overview is a raster of its own, a
 sixteenth of the pixels, that is encoded in the same way, and so on. At the end only the last
 segment of each remains, and copying bytes.
@@ -187,7 +187,7 @@ class CogStream:
         return self._encode(patch, factors=self._factors(0))
 
     def _store_segment(self, level: int, window: Window, encoded: Encoded) -> None:
-        """Store a segment of a level, and encode segments of smaller levels that are complete now."""
+        """Store a segment, and encode segments of smaller levels that are complete now."""
         row, col = window.row_off // BLOCK_PX, window.col_off // BLOCK_PX
         self._store_blocks(encoded, level=level, row=row, col=col)
         smaller = level + len(_FACTORS)

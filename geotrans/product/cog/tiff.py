@@ -21,8 +21,8 @@ from typing import BinaryIO
 SUBFILE, WIDTH, HEIGHT, XMP, METADATA = 254, 256, 257, 700, 42112
 OFFSETS, SIZES = 324, 325
 
-# Tags an overview shares with its image: compression, predictor, edges of a block, samples, colours,
-# nodata.
+# Tags an overview shares with its image: compression, predictor, edges of a block, samples,
+# colours, nodata.
 PIXEL_TAGS = (259, 317, 322, 323, 258, 262, 277, 284, 320, 338, 339, 42113)
 
 BYTE, ASCII, SHORT, LONG, LONG8 = 1, 2, 3, 4, 16
@@ -215,9 +215,7 @@ def _encode_directory(
 ) -> bytes:
     """Encode a directory, followed by the values that do not fit into its entries."""
     word, slot = ("Q", 8) if is_big else ("I", 4)
-    largest = (
-        2 ** (8 * slot) - 1
-    )  # Also a file that turns out too large is measured as a classic TIFF first.
+    largest = 2 ** (8 * slot) - 1  # A too large file is first measured as classic.
     tags = {
         **image.tags,
         OFFSETS: Tag.pack(LONG8 if is_big else LONG, *(n & largest for n in offsets)),
