@@ -1,9 +1,9 @@
 """A cloud-optimised GeoTIFF that is encoded while its tiles are still being made.
 
 GDAL's COG driver can begin when the last tile is finished; it then reads every pixel twice and
-encodes overviews twice. Here a thread encodes segments: as soon as the tiles of one are finished, GDAL
-encodes its blocks and those of the first overview. The second overview is a raster of its own, a
-sixteenth of the pixels, that is encoded in the same way, and so on. At the end only the last
+encodes overviews twice. Here a thread encodes segments: as soon as the tiles of one are finished,
+GDAL encodes its blocks and those of the first overview. The second overview is a raster of its own,
+a sixteenth of the pixels, that is encoded in the same way, and so on. At the end only the last
 segment of each remains, and copying bytes.
 """
 

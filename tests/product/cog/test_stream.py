@@ -64,7 +64,7 @@ def test_it_is_the_product_of_the_cog_driver(
     bands = choices.get("bands", ("red", "green", "blue"))
     bundle = identity_bundle(tmp_path / "same.safetensors", dtype=dtype, bands=bands)
     ours = _translate(path, bundle, tmp_path / "ours.tif", options)
-    monkeypatch.setattr(making, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_stream", lambda options: False)
     theirs = _translate(path, bundle, tmp_path / "theirs.tif", options)
     _compare(ours, theirs)
     with rasterio.open(ours) as file, rasterio.open(path) as source:
@@ -101,7 +101,7 @@ def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = random_bundle(tmp_path / "classes.safetensors", palette=palette)
     path = write_scene(tmp_path / "scene.tif", shape=(600, 1100), gsd_m=0.6, block=256)
     ours = _translate(path, bundle, tmp_path / "ours.tif", {}, as_="classes", precision="float32")
-    monkeypatch.setattr(making, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_stream", lambda options: False)
     theirs = _translate(
         path, bundle, tmp_path / "theirs.tif", {}, as_="classes", precision="float32"
     )
