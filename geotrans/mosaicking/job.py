@@ -52,7 +52,7 @@ class MosaicJob:
         """Whether it holds classes."""
         return self.layout.classes is not None
 
-    def place(self, tile: Tile) -> Window:
+    def product_window(self, tile: Tile) -> Window:
         """Where a block lies."""
         return tile.core
 
@@ -69,7 +69,7 @@ class MosaicJob:
     def make(self, tile: Tile) -> Patch | None:
         """A block as the product stores it; None if nothing in it is valid."""
         patch = self.scene.read(tile.core)
-        return self.layout.settle(patch.data, patch.valid) if patch.valid.any() else None
+        return self.layout.apply_nodata(patch.data, patch.valid) if patch.valid.any() else None
 
 
 def plan_mosaic(scene: MosaicScene, *, block: int = BLOCK_PX) -> MosaicJob:
@@ -82,7 +82,7 @@ def plan_mosaic(scene: MosaicScene, *, block: int = BLOCK_PX) -> MosaicJob:
 class BlockWriter(Writer):
     """Makes the blocks of a mosaic and writes them."""
 
-    canvas: MosaicJob
+    job: MosaicJob
 
     @property
     def concurrency(self) -> int:
@@ -91,7 +91,7 @@ class BlockWriter(Writer):
 
     def make(self, tile: Tile) -> Patch | None:
         """Join a block."""
-        return self.canvas.make(tile)
+        return self.job.make(tile)
 
 
 def _layout(scene: MosaicScene) -> Layout:

@@ -25,7 +25,7 @@ from geotrans.mosaicking.tags import mosaic_tags
 from geotrans.mosaicking.tileset import load_tileset, match_names, place_tiles
 from geotrans.output import check_output
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.destination import Destination, check_space, megabytes
+from geotrans.product.destination import Destination, check_space, format_size
 from geotrans.product.make import make_product, open_parts
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
@@ -107,7 +107,7 @@ class MosaicEstimate:
             "grid": f"{width} x {height} px of {size}, {self.crs}",
             "bands": f"{', '.join(self.bands)}; {self.dtype}",
             "blocks": f"{self.n_blocks}",
-            "output": f"{self.path}: at most {megabytes(self.raw_bytes)} of pixels",
+            "output": f"{self.path}: at most {format_size(self.raw_bytes)} of pixels",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 

@@ -19,7 +19,7 @@ from geotrans.errors import ExtraError, SceneError, UsageError
 from geotrans.grid import TilePlan, Window
 from geotrans.plot.base import import_pyplot, new_axes, open_source, window_corners
 from geotrans.plot.decorate import add_scale_bar, label_axes
-from geotrans.product.preview import colors_of, limits_among, rgba
+from geotrans.product.preview import choose_limits, read_display_bands, to_rgba
 from geotrans.scene import Patch, Scene
 from geotrans.tasks import Bundle, open_bundle
 
@@ -58,7 +58,7 @@ def scene(
         The axes.
     """
     opened = open_source(source)
-    patch = colors_of(opened, window=window, max_px=_MAX_PX)
+    patch = read_display_bands(opened, window=window, max_px=_MAX_PX)
     ax = new_axes(1)[0] if ax is None else ax
     _draw(opened, patch, [patch], window, ax=ax)
     return _dress(opened, ax, title=title, graticule=graticule, scale_bar=scale_bar)
@@ -87,7 +87,7 @@ def compare(
         UsageError: If there are not as many axes as scenes.
     """
     opened = [open_source(source) for source in sources]
-    patches = [colors_of(one, window=window, max_px=_MAX_PX) for one in opened]
+    patches = [read_display_bands(one, window=window, max_px=_MAX_PX) for one in opened]
     axes = new_axes(len(opened)) if ax is None else np.atleast_1d(np.asarray(ax, object)).ravel()
     if len(axes) != len(opened):
         raise UsageError(f"asked to draw {len(opened)} scenes on {len(axes)} axes; give one each")
@@ -214,7 +214,7 @@ def plan(tiles: TilePlan, source: Source | None = None, *, ax: Axes | None = Non
     ax = new_axes(1)[0] if ax is None else ax
     opened = None if source is None else open_source(source)
     if opened is not None:
-        patch = colors_of(opened, max_px=_MAX_PX)
+        patch = read_display_bands(opened, max_px=_MAX_PX)
         _draw(opened, patch, [patch], None, ax=ax)
     middle = tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2)
     for tile in tiles:
@@ -255,7 +255,7 @@ def places(
     ax = new_axes(1)[0] if ax is None else ax
     below = None if over is None else open_source(over)
     if below is not None:
-        patch = colors_of(below, max_px=_MAX_PX)
+        patch = read_display_bands(below, max_px=_MAX_PX)
         _draw(below, patch, [patch], None, ax=ax)
         outlines = outlines.to_crs(below.crs_wkt)
     others = iter(("#7a5195", "#8a8a8a", "#444444"))
@@ -271,7 +271,7 @@ def places(
 
 def _patch_of(opened: Scene, band: str | None) -> Patch:
     if band is None:
-        return colors_of(opened, max_px=_MAX_PX)
+        return read_display_bands(opened, max_px=_MAX_PX)
     found = [one.index for one in opened.bands if band in (one.name, one.common_name)]
     if not found:
         names = ", ".join(one.name or str(one.index) for one in opened.bands)
@@ -282,7 +282,9 @@ def _patch_of(opened: Scene, band: str | None) -> Patch:
 def _draw(
     opened: Scene, patch: Patch, beside: Sequence[Patch], window: Window | None, *, ax: Axes
 ) -> None:
-    pixels = np.moveaxis(rgba(patch, limits_among(patch, beside)), 0, -1)  # (4, H, W) -> (H, W, 4)
+    pixels = np.moveaxis(
+        to_rgba(patch, choose_limits(patch, beside)), 0, -1
+    )  # (4, H, W) -> (H, W, 4)
     _show(opened, pixels, window, ax=ax)
 
 

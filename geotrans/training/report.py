@@ -107,7 +107,7 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
         *learned,
         html.section("Sample sheets", *_sheets(folder, result.get("step"))),
         html.section("Places", _map(folder)),
-        html.section("Configuration", html.folded("every key", _yaml(config))),
+        html.section("Configuration", html.details("every key", _yaml(config))),
         subtitle=task.get("title", ""),
     )
     html.write_page(folder / REPORT, content)

@@ -19,7 +19,7 @@ def shared_device(cluster: Cluster, asked: str) -> str:
         ClusterError: If some would take a GPU and some have none.
         DeviceError: If a worker does not have what was asked for.
     """
-    found = cluster.ask(_device, asked)
+    found = cluster.call_on_workers(_device, asked)
     kinds = {device.partition(":")[0] for device in found.values()}
     if len(kinds) > 1:
         without = next(worker for worker, device in found.items() if device == "cpu")
@@ -37,9 +37,9 @@ def shared_precision(
     """The arithmetic of every worker of a cluster: bfloat16 only where all are faster in it."""
     if asked != "auto":
         return asked
-    if not all(cluster.ask(_has_bfloat16, device).values()):
+    if not all(cluster.call_on_workers(_has_bfloat16, device).values()):
         return "float32"
-    found = set(cluster.ask(_precision, bundle, device, norm).values())
+    found = set(cluster.call_on_workers(_precision, bundle, device, norm).values())
     return found.pop() if len(found) == 1 else "float32"
 
 

@@ -15,7 +15,7 @@ from geotrans.errors import option, spell
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
-from geotrans.product.destination import Destination, megabytes
+from geotrans.product.destination import Destination, format_size
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
 from geotrans.runtime.progress import format_duration
@@ -111,11 +111,11 @@ class Estimate:
             "bands": bands,
             "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
             f"{self._context()}",
-            "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
+            "memory": f"about {format_size(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
             "time": f"about {format_duration(self.seconds)}",
-            "output": f"{self.output}: about {megabytes(self.output_bytes)} "
-            f"({megabytes(self.raw_bytes)} of pixels)",
+            "output": f"{self.output}: about {format_size(self.output_bytes)} "
+            f"({format_size(self.raw_bytes)} of pixels)",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
@@ -139,7 +139,7 @@ def estimate_job(
         started = time.perf_counter()
         patch = translate_tile(job, tile)
         tile_seconds = time.perf_counter() - started
-    place, raw_bytes = job.place(tile), job.n_px * job.layout.bytes_per_px
+    place, raw_bytes = job.product_window(tile), job.n_px * job.layout.bytes_per_px
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
     share = job.n_px / (place.width * place.height)
     height, width = job.plan.window_shape
@@ -189,7 +189,7 @@ def estimate(
     with quiet_gdal(), run.open_cluster() as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
         destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
-        recorded = Parts.beside(destination.path).recorded()
+        recorded = Parts.beside(destination.path).read_fingerprint()
         job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
         cog = cog_options(job.layout, creation_options)
         if cluster is None:
@@ -199,4 +199,4 @@ def estimate(
             estimate_job, replace(job, threads=threads), path=destination.url, options=cog,
             workers=len(cluster.workers), is_apart=True,
         )  # fmt: skip
-        return cluster.ask(measure, workers=[worker])[worker]
+        return cluster.call_on_workers(measure, workers=[worker])[worker]

@@ -53,7 +53,7 @@ def _difference(
     for part in plan:
         expected = translate_tile(whole, part)
         if expected is not None:
-            rows, cols = whole.place(part).slices
+            rows, cols = whole.product_window(part).slices
             here = made.data[:, rows, cols].astype(np.float64)
             gap = np.abs(here - expected.data)[:, made.valid[rows, cols] & expected.valid]
             differences.append(gap.ravel())

@@ -124,7 +124,7 @@ class Job:
         height, width = self.geobox.shape
         return int(height * width)
 
-    def place(self, tile: Tile) -> Window:
+    def product_window(self, tile: Tile) -> Window:
         """Where the core of a tile lies in the product."""
         return tile.core.relative_to(self.plan.area).scaled(self.layout.scale)
 
@@ -203,4 +203,4 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
         return None
     made = get_translator(job.settings)(patch.data, **window_context(job, tile.read))
     rows, cols = core.scaled(job.layout.scale).slices
-    return job.layout.settle(made[:, rows, cols], valid)
+    return job.layout.apply_nodata(made[:, rows, cols], valid)

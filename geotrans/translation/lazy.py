@@ -87,7 +87,7 @@ def eager_product(job: Job) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     valid = np.zeros(shape, bool)
     for tile in job.plan:
         if (patch := translate_tile(job, tile)) is not None:
-            rows, cols = job.place(tile).slices
+            rows, cols = job.product_window(tile).slices
             data[:, rows, cols], valid[rows, cols] = patch.data, patch.valid
     return data, valid
 
@@ -141,7 +141,7 @@ def _tile(
     job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
     _check(job, pixels, tile)
     patch = translate_tile(job, tile)
-    shape = job.place(tile).shape
+    shape = job.product_window(tile).shape
     n_bands = len(job.layout.bands)
     stack = np.full((n_bands + with_valid, *shape), job.layout.nodata or 0, job.layout.dtype)
     if patch is not None:

@@ -116,7 +116,7 @@ def translate(
         destination = Destination.choose(
             source, bundle.spec.name, out, overwrite=overwrite, preview=preview
         )
-        recorded = Parts.beside(destination.path).recorded()
+        recorded = Parts.beside(destination.path).read_fingerprint()
         with start_workers(cluster, run.workers, imports=["geotrans.inference"]) as get_cluster:
             # Match bands and grids, and plan.
             job = plan_job(
