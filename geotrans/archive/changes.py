@@ -11,7 +11,7 @@ from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
 from geotrans.scene.access.identity import identify_url
 from geotrans.scene.access.stores import identify_object, is_object
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 
 # Questions to servers at a time.
 _AT_ONCE = 16
@@ -22,7 +22,7 @@ def fingerprint_files(files: Iterable[str]) -> str:
 
     Names are kept without signatures, which differ from day to day.
     """
-    return json.dumps({without_secrets(file): _mark(file) for file in files}, sort_keys=True)
+    return json.dumps({strip_secrets(file): _mark(file) for file in files}, sort_keys=True)
 
 
 def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
@@ -38,7 +38,7 @@ def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
 
 
 def _is_same(entry: Entry, row: Row) -> bool:
-    signed = {without_secrets(uri): uri for uri in entry.hrefs}
+    signed = {strip_secrets(uri): uri for uri in entry.hrefs}
     for file, before in json.loads(row.witness or "{}").items():
         now = _mark(signed.get(file, file))
         # A server that does not say is no sign of a change, and one that did not say once is none

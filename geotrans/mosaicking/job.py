@@ -15,7 +15,7 @@ from geotrans.parts.layout import Layout, LayoutBand
 from geotrans.parts.writer import Writer
 from geotrans.runtime.process import n_cores
 from geotrans.scene import Patch, open_scene
-from geotrans.scene.views.classes import class_names
+from geotrans.scene.views.classes import read_class_names
 from geotrans.tasks.spec import PaletteClass
 
 # Edge of a block, px: two blocks of the product's own, so that its overviews follow from one.
@@ -108,7 +108,7 @@ def _classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
     if scene.colormap is None:
         return None
     with open_scene(scene.placed[0].path) as tile:
-        names = class_names(tile) or {}
+        names = read_class_names(tile) or {}
     colors = [scene.colormap.get(value, (0, 0, 0, 0)) for value in range(max(scene.colormap) + 1)]
     return tuple(
         PaletteClass(name=names.get(value, ""), color=color[:3])

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import BandError, SceneError, UsageError, message_of, option
 from geotrans.scene import Scene, open_scene
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 from geotrans.scene.base import SceneInfo
 
 # What a directory is searched for.
@@ -64,7 +64,7 @@ class Sources:
 
     def digest(self) -> str:
         """What tells these files from others: SHA-256 of their names, sizes and times."""
-        lines = (f"{without_secrets(one.path)} {one.stamp}\n" for one in self.items)
+        lines = (f"{strip_secrets(one.path)} {one.stamp}\n" for one in self.items)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from geotrans import __version__
 from geotrans.mosaicking.job import MosaicJob
 from geotrans.mosaicking.sources import Sources
-from geotrans.scene.access.urls import without_secrets
+from geotrans.scene.access.urls import strip_secrets
 from geotrans.scene.views.classes import CLASSES_TAG
 
 # Sources that a mosaic names; of more it tells how many, and their digest.
@@ -21,7 +21,7 @@ def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
     It is synthetic if any of its tiles says so of itself, and names the task if they share one.
     """
     items = sources.items
-    names = [without_secrets(one.path) for one in items[:_NAMED]]
+    names = [strip_secrets(one.path) for one in items[:_NAMED]]
     tags = {
         "GEOTRANS_VERSION": __version__,
         "GEOTRANS_SOURCES": json.dumps(names, ensure_ascii=False),

@@ -17,7 +17,7 @@ from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import as_dtype, to_units
-from geotrans.scene.views.classes import ClassValue, class_values, find_values
+from geotrans.scene.views.classes import ClassValue, find_values, read_class_values
 from geotrans.scene.views.warped import warp_to_grid
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Renderer(Protocol):
     def draw(self, geobox: GeoBox) -> Drawing:
         """The map as RGB, and where it shows something."""
 
-    def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
+    def draw_classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
         """Class index of each pixel, shape `(H, W)`; 255 where the map shows nothing."""
 
 
@@ -188,7 +188,7 @@ class DrawnSide:
         inner = Window(reach, reach, window.width, window.height)
         image = np.ascontiguousarray(image[:, *inner.grown(self.margin).slices])
         valid = np.ascontiguousarray(drawing.valid[inner.slices])
-        return image, valid, self.renderer.classes(window_geobox(self.geobox, window))
+        return image, valid, self.renderer.draw_classes(window_geobox(self.geobox, window))
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class ClassSide:
         Raises:
             SamplingError: If the scene is none, or does not say what its classes are.
         """
-        classes = class_values(scene)
+        classes = read_class_values(scene)
         if classes is None or scene.dtype != np.uint8:
             raise SamplingError(
                 f"{option} is to be one band of classes; {scene.name} has {len(scene.bands)} of "

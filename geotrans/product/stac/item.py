@@ -30,7 +30,7 @@ from geotrans.product.stac.document import (
     relative,
 )
 from geotrans.scene import Scene
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import find_common_name
 from geotrans.scene.raster import RasterScene
 from geotrans.tasks.spec import TaskSpec
 
@@ -238,7 +238,7 @@ def _processing(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
-    wanted = {band.name: band.common_name or common_name_of(band.name) for band in spec.target}
+    wanted = {band.name: band.common_name or find_common_name(band.name) for band in spec.target}
     described = []
     for band, statistics in zip(product.bands, _statistics(product), strict=True):
         fields: dict[str, Any] = {
