@@ -41,12 +41,12 @@ def ground_coordinates(
         raise UsageError(
             f"{' and '.join(names)} cannot be known: the scene has no CRS; give it one first"
         )
-    sine = np.sin(np.radians(np.clip(_latitudes(geobox, window), -90, 90)))
+    sine = np.sin(np.radians(np.clip(_compute_latitudes(geobox, window), -90, 90)))
     plane = np.broadcast_to(sine.astype(np.float32), window.shape)
     return np.stack([plane] * len(names))
 
 
-def _latitudes(geobox: GeoBox, window: Window) -> npt.NDArray[np.float64]:
+def _compute_latitudes(geobox: GeoBox, window: Window) -> npt.NDArray[np.float64]:
     """Latitude of pixel centres, degrees, `(H, W)`, or `(H, 1)` where a row shares it."""
     assert geobox.crs is not None
     a, b, c, d, e, f = tuple(geobox.affine)[:6]

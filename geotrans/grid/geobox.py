@@ -57,10 +57,10 @@ def gsd_m(geobox: GeoBox) -> float | None:
         narrowing = max(math.cos(math.radians(y)), 1e-6)
         return nominal * math.sqrt(narrowing) * _METRES_PER_DEGREE
     to_metre: float = geobox.crs.proj.axis_info[0].unit_conversion_factor
-    return nominal * to_metre / _stretch(geobox.crs, x, y)
+    return nominal * to_metre / _compute_stretch(geobox.crs, x, y)
 
 
-def _stretch(crs: CRS, x: float, y: float) -> float:
+def _compute_stretch(crs: CRS, x: float, y: float) -> float:
     """Lengths in a projected CRS at a place per length on the ground.
 
     Projections made for surveying keep it within a percent of 1, and their nominal pixel size is
@@ -100,9 +100,9 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
         projected = project_bounds(bbox, 4326, geobox.crs.proj)
         if not all(math.isfinite(v) for v in projected):
             # The box reaches where the projection has no place; only what is covered matters.
-            left, bottom, right, top = _shared_bounds(bbox, covered)
+            left, bottom, right, top = _intersect_bounds(bbox, covered)
             if not (left < right and bottom < top):
-                raise _outside(bbox, covered, geobox)
+                raise _make_outside_error(bbox, covered, geobox)
             projected = project_bounds((left, bottom, right, top), 4326, geobox.crs.proj)
         xmin, ymin, xmax, ymax = projected
     corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
@@ -110,28 +110,30 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
     # A corner that floating point left a hair beyond a pixel edge does not touch that pixel.
     left, top = math.floor(min(cols) + 1e-6), math.floor(min(rows) + 1e-6)
     right, bottom = math.ceil(max(cols) - 1e-6), math.ceil(max(rows) - 1e-6)
-    asked = Window(left, top, max(1, right - left), max(1, bottom - top))
-    window = asked.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
+    requested = Window(left, top, max(1, right - left), max(1, bottom - top))
+    window = requested.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     if window.is_empty:
-        raise _outside(bbox, covered, geobox)
+        raise _make_outside_error(bbox, covered, geobox)
     return window
 
 
-def _outside(bbox: Bounds, covered: Bounds, geobox: GeoBox) -> TilingError:
+def _make_outside_error(bbox: Bounds, covered: Bounds, geobox: GeoBox) -> TilingError:
     units = "" if geobox.crs is None else " in lon-lat degrees"
-    asked, found = (",".join(f"{v:.6g}" for v in bounds) for bounds in (bbox, covered))
+    requested_text, covered_text = (
+        ",".join(f"{v:.6g}" for v in bounds) for bounds in (bbox, covered)
+    )
     return TilingError(
-        f"bbox {asked} lies outside the scene, which covers {found}{units}; "
+        f"bbox {requested_text} lies outside the scene, which covers {covered_text}{units}; "
         "give a bbox that meets it"
     )
 
 
-def _shared_bounds(one: Bounds, other: Bounds) -> Bounds:
+def _intersect_bounds(first: Bounds, second: Bounds) -> Bounds:
     return (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
+        max(first[0], second[0]),
+        max(first[1], second[1]),
+        min(first[2], second[2]),
+        min(first[3], second[3]),
     )
 
 

@@ -63,8 +63,8 @@ def _interpolate(
 
     Element by element on purpose: a matrix product may round differently for other shapes.
     """
-    node_rows, down = _nodes(rows, scale)
-    node_cols, right = _nodes(cols, scale)
+    node_rows, down = _find_nodes(rows, scale)
+    node_cols, right = _find_nodes(cols, scale)
     first, last = node_rows[0], node_rows[-1] + 1
     nodes = np.empty((last - first + 1, node_cols[-1] - node_cols[0] + 2), np.float32)
     node_range = np.arange(first, last + 1), np.arange(node_cols[0], node_cols[-1] + 2)
@@ -79,7 +79,7 @@ def _interpolate(
         out[start:stop] += below * weights
 
 
-def _nodes(
+def _find_nodes(
     positions: npt.NDArray[np.int64], scale: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Node left of each position, and how far it lies towards the next."""

@@ -111,7 +111,7 @@ def resolve_bbox(
         unit = "lon-lat degrees" if bbox_crs is None else box_crs.name
         raise UsageError(
             f"bbox {_format_bounds(bbox)} lies outside the vectors, which cover "
-            f"{_format_bounds(covered)} ({unit});  give a bbox that meets them"
+            f"{_format_bounds(covered)} ({unit}); give a bbox that meets them"
         )
     return bounds
 

@@ -25,7 +25,7 @@ def check_same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None
         )
 
 
-def as_stack(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
+def check_stack(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
     """Ask for `(N, C, H, W)`, with `channels` channels if said."""
     if images.ndim != 4 or channels not in (None, images.shape[1]):
         raise UsageError(f"asked for images (N, {channels or 'C'}, H, W), found {images.shape}")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.metrics.checks import BoolArray, FloatArray
-from geotrans.metrics.image import per_image
+from geotrans.metrics.image import score_per_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ def sam(
     def score(image: Tensor, truth: Tensor) -> Tensor:
         return spectral_angle_mapper(image, truth, reduction="none").nanmean()
 
-    return np.rad2deg(per_image(score, images, target, valid=valid))
+    return np.rad2deg(score_per_image(score, images, target, valid=valid))
 
 
 def ergas(
@@ -66,4 +66,4 @@ def ergas(
     def score(image: Tensor, truth: Tensor) -> Tensor:
         return error_relative_global_dimensionless_synthesis(image, truth, ratio=ratio)
 
-    return per_image(score, images, target, valid=valid)
+    return score_per_image(score, images, target, valid=valid)

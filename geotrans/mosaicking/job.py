@@ -75,7 +75,7 @@ class MosaicJob:
 def plan_mosaic(scene: MosaicScene, *, block: int = BLOCK_PX) -> MosaicJob:
     """Cut a mosaic into blocks of at most `block` px."""
     plan = plan_tiles(scene.shape, tile=block, halo=0)
-    return MosaicJob(scene, plan, _layout(scene))
+    return MosaicJob(scene, plan, _make_layout(scene))
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class BlockWriter(Writer):
         return self.canvas.make(tile)
 
 
-def _layout(scene: MosaicScene) -> Layout:
+def _make_layout(scene: MosaicScene) -> Layout:
     """Bands, type, nodata and classes as the tiles have them."""
     bands = tuple(
         LayoutBand(band.name or "", band.colorinterp, band.scale, band.offset, band.units)
         for band in scene.bands
     )
-    return Layout(bands, str(scene.dtype), scene.nodata, classes=_classes(scene))
+    return Layout(bands, str(scene.dtype), scene.nodata, classes=_read_classes(scene))
 
 
-def _classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
+def _read_classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
     """Classes by value, where the tiles have a colour table; without names if they have none."""
     if scene.colormap is None:
         return None

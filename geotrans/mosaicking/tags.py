@@ -12,16 +12,16 @@ from geotrans.scene.access.urls import strip_secrets
 from geotrans.scene.views.classes import CLASSES_TAG
 
 # Sources that a mosaic names; of more it tells how many, and their digest.
-_NAMED = 256
+_MAX_NAMED = 256
 
 
-def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
+def make_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
     """Tags of a mosaic's default domain: what it was made of and how.
 
     It is synthetic if any of its tiles says so of itself, and names the task if they share one.
     """
     items = sources.items
-    names = [strip_secrets(one.path) for one in items[:_NAMED]]
+    names = [strip_secrets(item.path) for item in items[:_MAX_NAMED]]
     tags = {
         "GEOTRANS_VERSION": __version__,
         "GEOTRANS_SOURCES": json.dumps(names, ensure_ascii=False),
@@ -34,9 +34,9 @@ def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
     if sources.n_synthetic:
         tags["GEOTRANS_SYNTHETIC"] = "YES"
         tags["GEOTRANS_N_SYNTHETIC"] = str(sources.n_synthetic)
-    tasks = {one.task for one in items}
+    tasks = {item.task for item in items}
     if len(tasks) == 1 and (task := tasks.pop()):
         tags["GEOTRANS_TASK"], tags["GEOTRANS_WEIGHTS_SHA256"] = task
-    if any(one.name for one in job.layout.classes or ()):
-        tags[CLASSES_TAG] = json.dumps([one.name for one in job.layout.classes or ()])
+    if any(item.name for item in job.layout.classes or ()):
+        tags[CLASSES_TAG] = json.dumps([item.name for item in job.layout.classes or ()])
     return tags

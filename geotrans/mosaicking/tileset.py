@@ -26,7 +26,7 @@ from geotrans.mosaicking.sources import Source, list_some
 PLAN, PARQUET, VALID = "plan.json", "plan.parquet", "valid.gtiff"
 
 # Where a tile's name stands in the name of a file that other software made of it.
-_NAME = re.compile(r"(?<![A-Za-z0-9])r\d{5,}_c\d{5,}(?!\d)")
+_NAME_PATTERN = re.compile(r"(?<![A-Za-z0-9])r\d{5,}_c\d{5,}(?!\d)")
 
 
 _Rectangle = tuple[int, int, int, int]
@@ -102,7 +102,7 @@ class TileSet(BaseModel):
         for name, cell in self.tiles.items():
             yield name, Window(*cell.core), Window(*cell.window)
 
-    def joined_grid(self, scale: int) -> GeoBox:
+    def make_grid(self, scale: int) -> GeoBox:
         """The grid of the tiles put together, with `scale` px for each of the scene's."""
         area = window_geobox(self.geobox, self.tile_plan.area)
         height, width = area.shape
@@ -133,9 +133,9 @@ def load_tileset(path: Path) -> TileSet:
         raise SceneError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(word) for word in first["loc"]) or "the whole"
+        location = ".".join(str(word) for word in first["loc"]) or "the whole"
         raise SceneError(
-            f"{path} is no plan of 'geotrans tile' ({where}: {first['msg']}); give its plan.json"
+            f"{path} is no plan of 'geotrans tile' ({location}: {first['msg']}); give its plan.json"
         ) from error
 
 
@@ -145,33 +145,37 @@ def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
     Raises:
         SceneError: If a tile is missing or there twice, or a file is no tile.
     """
-    found: dict[str, list[str]] = {}
-    foreign = []
+    paths_by_name: dict[str, list[str]] = {}
+    unknown = []
     for path in paths:
-        names = [name for name in _NAME.findall(Path(path).stem) if name in tileset.tiles]
+        names = [name for name in _NAME_PATTERN.findall(Path(path).stem) if name in tileset.tiles]
         if len(set(names)) == 1:
-            found.setdefault(names[0], []).append(path)
+            paths_by_name.setdefault(names[0], []).append(path)
         else:
-            foreign.append(path)
-    if foreign:
+            unknown.append(path)
+    if unknown:
         raise SceneError(
-            f"{len(foreign)} of {len(paths)} files are no tile of the plan: {list_some(foreign)}; "
+            f"{len(unknown)} of {len(paths)} files are no tile of the plan: {list_some(unknown)}; "
             "a tile's name, such as r00000_c00001, must stand in the name of its file"
         )
-    twice = [f"{name} ({', '.join(same)})" for name, same in found.items() if len(same) > 1]
-    if twice:
+    duplicates = [
+        f"{name} ({', '.join(paths_of_tile)})"
+        for name, paths_of_tile in paths_by_name.items()
+        if len(paths_of_tile) > 1
+    ]
+    if duplicates:
         raise SceneError(
-            f"{len(twice)} tiles of the plan are there more than once: {list_some(twice)}; give "
+            f"{len(duplicates)} tiles of the plan are there more than once: {list_some(duplicates)}; give "
             "one file of each"
         )
-    wanted = [name for name in tileset.tiles if name not in tileset.empty]
-    missing = [name for name in wanted if name not in found]
+    expected = [name for name in tileset.tiles if name not in tileset.empty]
+    missing = [name for name in expected if name not in paths_by_name]
     if missing:
         raise SceneError(
-            f"{len(missing)} of the {len(wanted)} tiles of the plan are missing: "
+            f"{len(missing)} of the {len(expected)} tiles of the plan are missing: "
             f"{list_some(missing)}; give all of them"
         )
-    return {name: same[0] for name, same in found.items()}
+    return {name: paths_of_tile[0] for name, paths_of_tile in paths_by_name.items()}
 
 
 def place_tiles(
@@ -195,19 +199,19 @@ def place_tiles(
             height, width = sources[name].geobox.shape
             ratio = width / window.width if height * window.width == width * window.height else -1
             scales.setdefault(ratio, []).append(sources[name].path)
-    (scale, _), *others = sorted(scales.items(), key=lambda one: -len(one[1]))
+    (scale, _), *others = sorted(scales.items(), key=lambda group: -len(group[1]))
     if others or scale < 1 or not math.isclose(scale, round(scale)):
         wrong = [path for ratio, paths in others for path in paths] or list(scales[scale])
         raise SceneError(
             f"{len(wrong)} of {len(sources)} tiles have another size than the plan says: "
             f"{list_some(wrong)}; tiles must keep their size, or all grow by one whole factor"
         )
-    whole, area = round(scale), tileset.tile_plan.area
-    return whole, tuple(
+    factor, area = round(scale), tileset.tile_plan.area
+    return factor, tuple(
         PlacedRaster(
             sources[name].path,
-            core.relative_to(area).scaled(whole),
-            ((core.col_off - window.col_off) * whole, (core.row_off - window.row_off) * whole),
+            core.relative_to(area).scaled(factor),
+            ((core.col_off - window.col_off) * factor, (core.row_off - window.row_off) * factor),
         )
         for name, core, window in tileset.cells()
         if name in sources

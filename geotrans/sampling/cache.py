@@ -180,9 +180,9 @@ class PatchCache:
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            location = ".".join(map(str, first["loc"]))
             raise SamplingError(
-                f"{folder / MANIFEST} is damaged or of another version ({where}: {first['msg']}); "
+                f"{folder / MANIFEST} is damaged or of another version ({location}: {first['msg']}); "
                 "write the cache again"
             ) from error
         return cls(folder, manifest)
@@ -205,8 +205,8 @@ class PatchCache:
         """
         manifest = self.manifest
         if split not in manifest.splits:
-            found = ", ".join(manifest.splits)
-            raise SamplingError(f"{self.path} has no split '{split}', but {found}")
+            names_of_splits = ", ".join(manifest.splits)
+            raise SamplingError(f"{self.path} has no split '{split}', but {names_of_splits}")
         if not 0 <= margin <= manifest.margin:
             raise SamplingError(
                 f"asked for a margin of {margin} px; {self.path} was drawn with {manifest.margin}; "
@@ -215,11 +215,11 @@ class PatchCache:
         is_unpaired = split in manifest.targets
         names = ["source", "target", "valid", *(["classes"] if manifest.palette else [])]
         names += ["target_valid"] if is_unpaired else []
-        arrays = {name: self._array(split, name, mmap) for name in names}
+        arrays = {name: self._load_array(split, name, mmap) for name in names}
         if manifest.drawn is not None:
-            array, cut = arrays[manifest.drawn], manifest.margin - margin
+            array, excess = arrays[manifest.drawn], manifest.margin - margin
             height, width = array.shape[-2:]
-            arrays[manifest.drawn] = array[..., cut : height - cut, cut : width - cut]
+            arrays[manifest.drawn] = array[..., excess : height - excess, excess : width - excess]
         return PatchSet(
             source=arrays["source"],
             target=arrays["target"],
@@ -230,7 +230,7 @@ class PatchCache:
             target_records=manifest.targets.get(split, ()),
         )
 
-    def _array(self, split: str, name: str, mmap: bool) -> Array:
+    def _load_array(self, split: str, name: str, mmap: bool) -> Array:
         path = self.path / f"{split}.{name}.npy"
         try:
             array: Array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)

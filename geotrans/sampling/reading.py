@@ -107,8 +107,8 @@ class SceneSide:
             read = partial(
                 cls.open, scene, geobox, resampling=resampling, units=units, option=option
             )
-            return _mixed(read, wanted, derive)
-        bands = scene.select(None if wanted is None else _positions(scene, wanted, option))
+            return _open_derived(read, wanted, derive)
+        bands = scene.select(None if wanted is None else _find_positions(scene, wanted, option))
         names = [band.name or band.common_name or f"band{band.index}" for band in bands]
         for i, word in enumerate(wanted or ()):
             if isinstance(word, str):
@@ -126,33 +126,33 @@ class SceneSide:
         patch = read_padded(self.scene, window, [band.index for band in self.bands])
         data = patch.data
         if self.units != "dn":
-            wanted = [_Wanted(str(band.name), units=self.units) for band in self.bands]
-            data = to_units(data, self.bands, wanted)
-        return data if self.mix is None else self._sums(data, self.mix), patch.valid, None
+            requests = [_BandRequest(str(band.name), units=self.units) for band in self.bands]
+            data = to_units(data, self.bands, requests)
+        return data if self.mix is None else self._mix_bands(data, self.mix), patch.valid, None
 
-    def _sums(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
+    def _mix_bands(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
         """Sums of bands `(C, H, W)`, rounded to what the type can hold."""
-        made = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
-        return as_dtype(made, self.dtype)
+        mixed = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
+        return as_dtype(mixed, self.dtype)
 
 
-def _mixed(
+def _open_derived(
     read: Callable[..., SceneSide],
     wanted: Sequence[str | int] | None,
     derive: Mapping[str, Mapping[str, float]],
 ) -> SceneSide:
     """A side some of whose bands are sums of others; `read(wanted=...)` gives one without."""
-    asked = [*read().names, *derive] if wanted is None else list(wanted)
-    parts = [part for word in asked for part in derive.get(str(word), ())]
-    needed = list(dict.fromkeys([*(word for word in asked if word not in derive), *parts]))
-    base = read(wanted=needed)
+    requested = [*read().names, *derive] if wanted is None else list(wanted)
+    components = [component for word in requested for component in derive.get(str(word), ())]
+    stored = list(dict.fromkeys([*(word for word in requested if word not in derive), *components]))
+    base = read(wanted=stored)
     names, rows = [], []
-    for word in asked:
+    for word in requested:
         factors = dict[str | int, float](
             derive[str(word)].items() if word in derive else [(word, 1.0)]
         )
-        names.append(str(word) if word in derive else base.names[needed.index(word)])
-        rows.append(tuple(factors.get(part, 0.0) for part in needed))
+        names.append(str(word) if word in derive else base.names[stored.index(word)])
+        rows.append(tuple(factors.get(component, 0.0) for component in stored))
     return replace(base, names=tuple(names), mix=tuple(rows))
 
 
@@ -180,12 +180,12 @@ class DrawnSide:
         Where it shows nothing it is filled as a scene is, so that a network learns from the same
         borders it meets when it translates.
         """
-        reach = self.margin + FILL_RADIUS
-        drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(reach)))
+        halo = self.margin + FILL_RADIUS
+        drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(halo)))
         image = drawing.image
         if not drawing.valid.all():
             image = fill_gaps(image, drawing.valid, n_rings=FILL_RADIUS)
-        inner = Window(reach, reach, window.width, window.height)
+        inner = Window(halo, halo, window.width, window.height)
         image = np.ascontiguousarray(image[:, *inner.grown(self.margin).slices])
         valid = np.ascontiguousarray(drawing.valid[inner.slices])
         return image, valid, self.renderer.draw_classes(window_geobox(self.geobox, window))
@@ -208,7 +208,7 @@ class ClassSide:
     dtype = np.dtype(np.uint8)
 
     @classmethod
-    def of(cls, scene: Scene, geobox: GeoBox, *, option: str) -> ClassSide:
+    def open(cls, scene: Scene, geobox: GeoBox, *, option: str) -> ClassSide:
         """A class raster on a grid.
 
         Raises:
@@ -229,11 +229,11 @@ class ClassSide:
         Raises:
             SamplingError: If the scene holds a value that is no class of it.
         """
-        known = [one.value for one in self.classes]
-        patch = read_padded(self.scene, window, fill_value=known[0], mix=False)
-        if foreign := sorted(set(find_values(patch.data, patch.valid)) - set(known)):
+        known_values = [class_value.value for class_value in self.classes]
+        patch = read_padded(self.scene, window, fill_value=known_values[0], mix=False)
+        if unknown := sorted(set(find_values(patch.data, patch.valid)) - set(known_values)):
             raise SamplingError(
-                f"{self.scene.name} holds the values {', '.join(map(str, foreign[:8]))}, which its "
+                f"{self.scene.name} holds the values {', '.join(map(str, unknown[:8]))}, which its "
                 "colour table and class names do not know; complete them, or make them nodata"
             )
         return patch.data, patch.valid, None
@@ -266,7 +266,7 @@ class PairReader:
         """
         source, source_valid, source_classes = self.source.read(window)
         target, target_valid, target_classes = self.target.read(window)
-        valid = source_valid & target_valid & crop(window, self.geobox)
+        valid = source_valid & target_valid & mask_inside(window, self.geobox)
         classes = target_classes if source_classes is None else source_classes
         return PairPatch(source, target, valid, classes)
 
@@ -277,34 +277,34 @@ class PairReader:
                 side.scene.close()
 
 
-def crop(window: Window, geobox: GeoBox) -> Bools:
+def mask_inside(window: Window, geobox: GeoBox) -> Bools:
     """Which pixels of a window lie in a grid, shape `(H, W)`."""
-    held = np.zeros(window.shape, bool)
+    is_inside = np.zeros(window.shape, bool)
     part = window.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
-    held[part.relative_to(window).slices] = not part.is_empty
-    return held
+    is_inside[part.relative_to(window).slices] = not part.is_empty
+    return is_inside
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _BandRequest:
     name: str
     common_name: str | None = None
     units: str = "dn"
     value_range: tuple[float, float] = (0.0, 1.0)
 
 
-def _positions(scene: Scene, wanted: Sequence[str | int], option: str) -> list[int]:
+def _find_positions(scene: Scene, wanted: Sequence[str | int], option: str) -> list[int]:
     """Position of each wanted band, counted from 1."""
     names = [word for word in wanted if isinstance(word, str)]
-    found: Mapping[str, int] = {}
+    by_name: Mapping[str, int] = {}
     if names:
         try:
-            matched = match_bands(scene, [_Wanted(name) for name in names])
+            matched = match_bands(scene, [_BandRequest(name) for name in names])
         except BandError as error:
-            has = ", ".join(f"{b.index} ({b.name or b.colorinterp})" for b in scene.bands)
+            inventory = ", ".join(f"{b.index} ({b.name or b.colorinterp})" for b in scene.bands)
             raise BandError(
-                f"{option} asks for {', '.join(map(str, wanted))}; {scene.name} has {has}; "
+                f"{option} asks for {', '.join(map(str, wanted))}; {scene.name} has {inventory}; "
                 "name its bands, or give their numbers"
             ) from error
-        found = dict(zip(names, matched, strict=True))
-    return [found[word] if isinstance(word, str) else word for word in wanted]
+        by_name = dict(zip(names, matched, strict=True))
+    return [by_name[word] if isinstance(word, str) else word for word in wanted]

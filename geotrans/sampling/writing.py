@@ -111,21 +111,21 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 def _write_split(
     folder: Path, split: str, patches: Iterable[CachedPatch]
 ) -> tuple[PatchRecord, ...]:
-    def named() -> Iterator[tuple[PatchRecord, dict[str, Array]]]:
+    def iter_arrays() -> Iterator[tuple[PatchRecord, dict[str, Array]]]:
         for patch in patches:
             arrays = {"source": patch.source, "target": patch.target, "valid": patch.valid}
             if patch.classes is not None:
                 arrays["classes"] = patch.classes
             yield patch.record, arrays
 
-    return _write_arrays(folder, split, named())
+    return _write_arrays(folder, split, iter_arrays())
 
 
 def _write_domain(
     folder: Path, split: str, names: tuple[str, str], patches: Iterable[CachedWindow]
 ) -> tuple[PatchRecord, ...]:
-    named = ((p.record, dict(zip(names, (p.values, p.valid), strict=True))) for p in patches)
-    return _write_arrays(folder, split, named)
+    arrays = ((p.record, dict(zip(names, (p.values, p.valid), strict=True))) for p in patches)
+    return _write_arrays(folder, split, arrays)
 
 
 def _write_arrays(

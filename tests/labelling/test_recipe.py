@@ -24,7 +24,7 @@ def test_the_shipped_one_reads():
 
 
 def test_only_measures_that_rules_ask_for():
-    assert load_recipe(TWO).measures == ("ndvi",)
+    assert load_recipe(TWO).index_names == ("ndvi",)
     assert load_recipe(TWO).style is None
 
 

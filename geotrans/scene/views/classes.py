@@ -112,7 +112,7 @@ class ClassScene(SceneView):
         return (
             f"task '{self._task}' knows the classes {known_text} of {self.name}, which also holds "
             f"{unknown_text} at column {window.col_off}, row {window.row_off}; give those pixels a "
-            "class it knows,  or make them nodata"
+            "class it knows, or make them nodata"
         )
 
 
