@@ -19,7 +19,7 @@ class Tile:
     Attributes:
         row: Row of the cell in the plan.
         col: Column of the cell in the plan.
-        core: Pixels this tile answers for, always inside the scene.
+        core: Pixels whose values come from this tile, always inside the scene.
         read: Pixels its network sees: core and halo. May reach beyond the scene, where the
             reader mirrors it.
     """
@@ -168,11 +168,11 @@ def plan_tiles(
 ) -> TilePlan:
     """Cut a grid into tiles whose cores cover every pixel of an area exactly once.
 
-    Cores are as equal as the lattice allows, so that no sliver is computed in a full window.
+    Cores are as equal as the lattice allows, so that no full window is computed for a narrow core.
 
     Args:
         shape: `(height, width)` of the scene, px.
-        tile: Largest core edge, px; taken down to a multiple of `align`, but not below it.
+        tile: Largest core edge, px; rounded down to a multiple of `align`, but not below it.
         halo: Context each core needs on each side, px.
         align: Stride of the network, px.
         area: Pixels to translate; the whole scene unless given.

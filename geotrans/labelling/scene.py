@@ -149,8 +149,8 @@ class LabelScene(SceneView):
         if not low * (1 - _GSD_TOLERANCE) <= scene_gsd_m <= high * (1 + _GSD_TOLERANCE):
             raise DomainError(
                 f"{self.scene.name} has pixels of {scene_gsd_m:.3g} m, and recipe "
-                f"'{self.recipe.name}' is meant for {low:g} to {high:g} m; resample the scene, or give "
-                f"{option('any_gsd', True)} if this is meant"
+                f"'{self.recipe.name}' is meant for {low:g} to {high:g} m; resample the scene, or "
+                f"give {option('any_gsd', True)} if this is meant"
             )
 
     def _check_values(self, specs: list[WantedBand]) -> None:

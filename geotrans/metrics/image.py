@@ -1,4 +1,4 @@
-"""Likeness of two stacks of images, pixel by pixel: PSNR, SSIM, colour error.
+"""Similarity of two stacks of images, pixel by pixel: PSNR, SSIM, colour error.
 
 Every function gives one value per image, NaN where an image has no valid pixel, for
 `interval.mean`.
@@ -45,7 +45,7 @@ def psnr(
         images: `(N, C, H, W)`.
         target: The truth, same shape.
         data_range: Distance from the least to the greatest possible value.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`, infinite for equal images.
@@ -76,7 +76,7 @@ def ssim(
         images: `(N, C, H, W)`, at least 6 px high and wide.
         target: The truth, same shape.
         data_range: Distance from the least to the greatest possible value.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.
@@ -92,7 +92,7 @@ def ssim(
     valid = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
     for n, is_valid in enumerate(valid):
-        # What lies in an invalid pixel, NaN perhaps, must not reach the sums of others.
+        # Values of invalid pixels, which may be NaN, must not enter the sums of others.
         image, truth = (
             torch.from_numpy(np.where(is_valid, side[n], 0).astype(np.float64))[None]
             for side in (images, target)
@@ -111,15 +111,15 @@ def ssim(
 def chroma_error(
     images: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], *, valid: BoolArray | None = None
 ) -> FloatArray:
-    """Mean distance in the a, b plane of CIELAB: how wrong colours are, lightness aside.
+    """Mean distance in the a, b plane of CIELAB: colour error without lightness.
 
     Args:
         images: Red, green, blue as sRGB, `(N, 3, H, W)` uint8.
         target: The truth, same shape.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
-        One value per image, `(N,)`; 2 is just noticed side by side.
+        One value per image, `(N,)`; 2 is a just noticeable difference.
     """
     check_stack(images, channels=3)
     check_same_shape(images, target)

@@ -1,7 +1,6 @@
-"""How far a score would move had other places been drawn.
+"""Bootstrap intervals of scores over places.
 
-Pixels and windows of one place resemble each other, so that places, not pixels, are what an
-interval resamples.
+Pixels and windows of one place are correlated, so that places, not pixels, are resampled.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Interval:
 
 
 def resample(n: int, *, n_draws: int = N_DRAWS, seed: int = 0) -> FloatArray:
-    """How often each of `n` places comes up in each resample, shape `(n_draws, n)`."""
+    """Draw how often each of `n` places is in each resample, shape `(n_draws, n)`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64)
 

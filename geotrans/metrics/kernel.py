@@ -1,4 +1,4 @@
-"""Kernel distance: how far a set of pictures is, as a set, from real ones.
+"""Kernel distance between a set of images and a set of real ones.
 
 The unbiased squared maximum mean discrepancy with a cubic kernel between features of windows.
 The features are EfficientNet-Lite0's and pairs of windows from one place are left out, so values
@@ -59,7 +59,7 @@ def compute_features(
     device: str = "cpu",
     batch: int = 16,
 ) -> KernelFeatures:
-    """Look at every window of every image. Keep the result for a side that does not change.
+    """Features of every window of every image; keep them for a side that does not change.
 
     Args:
         images: Red, green, blue, `(N, 3, H, W)` uint8, at least `window` px high and wide.
@@ -68,7 +68,7 @@ def compute_features(
         window: Window edge, px.
         stride: Distance between windows, px.
         device: Where the network runs.
-        batch: Windows a step.
+        batch: Windows per step.
 
     Raises:
         UsageError: If the images are not of that kind, or no whole window is left.
@@ -146,7 +146,7 @@ def kernel_distance(
 
 
 def gap_closed(model: Interval, baseline: Interval, *, real: float = 0.0) -> Interval:
-    """Share of the way from a baseline to real pictures that a model has gone.
+    """Share of the gap between a baseline and real pictures that a model has closed.
 
     Args:
         model: Kernel distance of the model.

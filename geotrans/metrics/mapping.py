@@ -1,4 +1,4 @@
-"""Whether a map says the right thing: palette accuracy and overlap of classes.
+"""Scores of maps: palette accuracy and overlap of classes.
 
 Images are `(..., 3, H, W)`, classes and `valid` are `(..., H, W)`. Every score is a ratio of
 counts; the `*_counts` functions give those per image, for `interval.ratio`.
@@ -32,7 +32,7 @@ def palette_accuracy(
 def palette_counts(
     images: UInt8Array, target: UInt8Array, *, levels: int = LEVELS, valid: BoolArray | None = None
 ) -> tuple[IntArray, IntArray]:
-    """Pixels within `levels` of the target, and pixels looked at, per image."""
+    """Pixels within `levels` of the target, and pixels compared, per image."""
     images, target = np.asarray(images), np.asarray(target)
     check_same_shape(images, target)
     is_close = np.ones((*images.shape[:-3], *images.shape[-2:]), np.bool_)
@@ -81,7 +81,7 @@ def one_color(target: UInt8Array, colors: Sequence[Color], *, levels: int = LEVE
 def confusion(
     classes: UInt8Array, target: UInt8Array, *, n_classes: int, valid: BoolArray | None = None
 ) -> IntArray:
-    """Pixels by true class (rows) and class found (columns), `(n_classes, n_classes)`."""
+    """Pixels by true class (rows) and predicted class (columns), `(n_classes, n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
     check_same_shape(classes, target)
     valid = as_valid(valid, classes.shape)
@@ -124,10 +124,10 @@ def road_iou(
     """Intersection over union of all road classes taken as one, over all pixels together.
 
     Args:
-        classes: Class indices found, `(..., H, W)`.
+        classes: Predicted class indices, `(..., H, W)`.
         target: True class indices, same shape.
         roads: Indices of the road classes.
-        valid: Pixels to look at; all unless given.
+        valid: Pixels to compare; all unless given.
 
     Returns:
         0 to 1, NaN where neither map has a road.

@@ -1,4 +1,4 @@
-"""Whether tile edges show."""
+"""Visibility of tile edges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seam_ratio(
         row_edges: First row of each tile, as in `TilePlan.row_edges`; the image's own edges and
             what lies beyond do not count.
         col_edges: First column of each tile.
-        valid: Pixels to look at, `(H, W)`; all unless given.
+        valid: Pixels to compare, `(H, W)`; all unless given.
 
     Returns:
         About 1 where no seam shows, greater where one does, infinite where only edges have a step;
@@ -39,7 +39,7 @@ def seam_ratio(
         _measure_steps(np.moveaxis(pixels, axis + 1, 1), np.moveaxis(valid, axis, 0), edges)
         for axis, edges in ((0, row_edges), (1, col_edges))
     ]
-    # Expected step at the edges, were they like the rest: each direction by its number of edges.
+    # Expected sum of steps at the edges if they were like the rest, by direction.
     measured = sum(total for total, _, _ in at_edges)
     expected = sum(count * mean_elsewhere for _, count, mean_elsewhere in at_edges if count)
     with np.errstate(divide="ignore", invalid="ignore"):

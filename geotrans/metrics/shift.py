@@ -1,4 +1,4 @@
-"""Whether edges lie where they belong: the shift between two stacks of images."""
+"""The shift between the edges of two stacks of images."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _MIN_PEAK = 8.0
 def edge_shift(
     images: npt.NDArray[Any], target: npt.NDArray[Any], *, valid: BoolArray | None = None
 ) -> FloatArray:
-    """How far the edges of each image lie from those of the target, by phase correlation.
+    """Shift of the edges of each image against those of the target, by phase correlation.
 
-    The strength of edges is compared, not colours, so that a map may stand beside a photograph.
+    The strength of edges is compared, not colours, so that a map can be compared to a photograph.
     The peak is found to a fraction of a pixel by a parabola through the logarithm of the blurred
     correlation.
 
     Args:
         images: `(N, C, H, W)`, at least 64 px high and wide.
         target: The truth, `(N, C', H, W)`.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
-        Rows down and columns to the right by which an image's edges lie away, `(N, 2)` px; NaN
-        where no edges agree.
+        Shift of an image's edges in rows down and columns to the right, `(N, 2)` px; NaN where
+        no edges agree.
 
     References:
         Kuglin and Hines, "The Phase Correlation Image Alignment Method" (1975); changed: applied
@@ -92,7 +92,7 @@ def _find_shift(edges: FloatArray, target: FloatArray) -> tuple[float, float]:
 
 
 def _fit_vertex(surface: FloatArray, row: int, col: int, *, axis: int) -> float:
-    """Where a parabola through the logarithms at a peak and beside it has its top, px from it."""
+    """Vertex of a parabola through the logarithms of a peak and its neighbours, px from it."""
     step = np.eye(2, dtype=int)[axis]
     values = [surface[(row + k * step[0]) % len(surface), (col + k * step[1]) % surface.shape[1]]
               for k in (-1, 0, 1)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Likeness of two stacks of spectra: SAM and ERGAS, one value per image."""
+"""Similarity of two stacks of spectra: SAM and ERGAS, one value per image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sam(
     Args:
         images: `(N, C, H, W)`, two bands or more.
         target: The truth, same shape.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.
@@ -53,7 +53,7 @@ def ergas(
         images: `(N, C, H, W)`.
         target: The truth, same shape, no band of mean 0.
         ratio: Pixel size of the source over that of the target.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.

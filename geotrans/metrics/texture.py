@@ -1,4 +1,4 @@
-"""Texture without a truth beside it: how much contrast, and whether it repeats.
+"""Texture without reference: contrast and repetition.
 
 One value per image, for `interval.mean`.
 """
@@ -26,7 +26,7 @@ def contrast(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -
 
     Args:
         images: Red, green, blue, `(N, 3, H, W)`.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to use, `(N, H, W)`; all unless given.
     """
     check_stack(images, channels=3)
     valid = as_valid(valid, (len(images), *images.shape[2:]))
@@ -37,7 +37,7 @@ def contrast(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -
 
 
 def repetition(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None) -> FloatArray:
-    """How strongly each image repeats itself: the highest second peak of its autocorrelation.
+    """Strength of repetition in each image: the highest second peak of its autocorrelation.
 
     The autocorrelation of the luma, low frequencies removed, is 1 at lag 0. A peak elsewhere
     counts by how far it rises above the lowest point, but not below 0, on the straight way to it
@@ -46,7 +46,7 @@ def repetition(images: npt.NDArray[np.uint8], *, valid: BoolArray | None = None)
 
     Args:
         images: Red, green, blue, `(N, 3, H, W)`.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to use, `(N, H, W)`; all unless given.
 
     Returns:
         0 to about 1: 1 for wallpaper, 0 for one grey, `(N,)`.
@@ -87,7 +87,7 @@ def autocorrelation(grey: FloatArray, valid: BoolArray) -> FloatArray:
     variance = sums[0, 0] / pairs[0, 0]
     if variance < 1e-6:
         return np.zeros((len(rows), len(cols)))
-    # Few pairs say little: a lag at which less than an eighth of them is left counts as 0.
+    # Few pairs are unreliable: a lag at which less than an eighth of them is left counts as 0.
     is_reliable = pairs[lags] >= pairs[0, 0] / 8
     return np.where(is_reliable, sums[lags] / np.maximum(pairs[lags], 1) / variance, 0)
 

@@ -1,9 +1,9 @@
 """Gain and offset for every tile, so that tiles agree where they overlap.
 
 In each overlap both tiles should have the same mean and the same spread. Logarithms of gains, then
-offsets, are each the least-squares solution of one equation a pair. What no overlap decides stays:
-within a group of tiles that hang together the gains have a geometric mean of 1 and the offsets,
-counted at each tile's own mean, an average of 0, so that the group is as bright as it was.
+offsets, are each the least-squares solution of one equation per pair. What the overlaps leave open
+is unchanged: within a connected group of tiles the gains have a geometric mean of 1, and the
+offsets, at each tile's own mean, an average of 0, so that the brightness of the group is preserved.
 
 References:
     M. Brown, D. Lowe, "Automatic panoramic image stitching using invariant features", IJCV 74
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Balance:
-    """What becomes of the values of each tile: `gain * value + offset`.
+    """Correction of the values of each tile: `gain * value + offset`.
 
     Attributes:
         gains: By tile and band, `(n_tiles, C)`.
@@ -48,7 +48,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """What pairs of tiles look like where they overlap.
+    """Statistics of pairs of tiles where they overlap.
 
     Attributes:
         tiles: Numbers of both tiles, `(n, 2)`.
@@ -69,7 +69,7 @@ def solve_balance(overlaps: Overlaps, n_tiles: int) -> Balance:
     gains, offsets = np.ones((n_tiles, n_bands)), np.zeros((n_tiles, n_bands))
     for band in range(n_bands):
         means, spreads = overlaps.means[:, :, band], overlaps.spreads[:, :, band]
-        # Where one of both is flat nothing is known of gains.
+        # Where one of both has no contrast, gains are undetermined.
         has_contrast = (spreads > _MIN_CONTRAST * np.abs(means)).all(axis=1) & (spreads > 0).all(
             axis=1
         )
@@ -106,8 +106,8 @@ def _solve_least_squares(
 ) -> Floats:
     """The `x` of least norm for which all `x[i] + difference` are nearest to `x[j]`.
 
-    Conjugate gradients on the normal equations, whose matrix is never made: thousands of tiles
-    have a few overlaps each. Begun at zero they stay in its range, which makes the norm least.
+    Conjugate gradients on the normal equations, whose matrix is never built: thousands of tiles
+    have a few overlaps each. Started at zero they stay in its range, which makes the norm least.
     """
     first, second = pairs[:, 0], pairs[:, 1]
 

@@ -1,4 +1,4 @@
-"""What becomes of a pixel that several tiles hold.
+"""Rules for pixels that several tiles hold.
 
 Every rule is a function of the pixel's own values and of what lies within a fixed distance of it in
 each tile, so that no block of a mosaic shows. Where all tiles agree, each gives their value to the
@@ -24,13 +24,13 @@ FEATHER_PX = 128
 
 @dataclass(frozen=True)
 class Layer:
-    """What one tile holds of a block.
+    """Pixels of one tile in a block.
 
     Attributes:
         rows: Rows of the block it covers.
         cols: Columns of the block it covers.
         patch: Its pixels there.
-        weight: How much each counts, above 0 where it is valid, shape `(H, W)`; only for `feather`.
+        weight: Weight of each pixel, above 0 where it is valid, shape `(H, W)`; only for `feather`.
         above: Where it covers tiles before it, shape `(H, W)`; only along seams.
     """
 
@@ -81,14 +81,14 @@ def keep_maximum(layers: Iterable[Layer], canvas: Patch) -> None:
 def average(layers: Iterable[Layer], canvas: Patch) -> None:
     """The mean of all tiles, weighted if they have weights."""
     shape = canvas.valid.shape
-    # Differences from the first value: what all agree on stays as it is, whatever the weights.
+    # Differences from the first value: where all tiles agree it is exact, whatever the weights.
     total = np.zeros(canvas.data.shape, np.float64)
     weights = np.zeros(shape, np.float64)
     for layer in layers:
         valid, region = layer.patch.valid, (layer.rows, layer.cols)
         _paste(layer, canvas, valid & ~canvas.valid[region])
         weight = np.where(valid, 1.0 if layer.weight is None else layer.weight, 0.0)
-        with np.errstate(invalid="ignore"):  # Of what is not valid, which may be infinite.
+        with np.errstate(invalid="ignore"):  # Invalid values may be infinite.
             change = (layer.patch.data.astype(np.float64) - canvas.data[:, *region]) * weight
         total[:, *region] += np.where(valid, change, 0.0)
         weights[region] += weight
@@ -110,7 +110,7 @@ _AVERAGING = ("mean", "feather")
 
 
 def check_blend(name: str, *, of_classes: bool) -> None:
-    """Make sure that there is such a rule and that it can be applied.
+    """Check that there is such a rule and that it can be applied.
 
     Raises:
         UsageError: If not.
@@ -140,7 +140,7 @@ def compute_edge_weight(valid: npt.NDArray[np.bool_], feather: int) -> npt.NDArr
         from_end = np.flip(
             np.minimum.accumulate(np.flip(distance + ramp, axis), axis=axis), axis
         ) - ramp  # fmt: skip
-        # At either end of the axis the tile ends, too.
+        # The tile also ends at either end of the axis.
         distance = np.minimum(np.minimum(from_start, from_end), np.minimum(ramp, n + 1 - ramp))
     weight: npt.NDArray[np.float64] = np.minimum(distance, feather) / feather
     return weight

@@ -1,4 +1,4 @@
-"""A scene into tiles for other software, by a plan that puts them together again."""
+"""Cutting a scene into tiles for other software, with a plan to join them again."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Cut:
         path: The folder.
         plan: Its `plan.json`.
         n_tiles: Files that were written.
-        n_empty: Tiles without a valid pixel, which were not.
-        has_parquet: Whether the plan lies there as GeoParquet, too.
+        n_empty: Tiles without a valid pixel, which were not written.
+        has_parquet: Whether the plan was also written as GeoParquet.
     """
 
     path: Path
@@ -94,7 +94,7 @@ def cut_tiles(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Cut:
-    """Cut a scene into tiles for other software; `mosaic(plan=...)` puts them together again.
+    """Cut a scene into tiles for other software; `mosaic(plan=...)` joins them again.
 
     Args:
         scene: Path, URL, `sample:NAME`, `DataArray` or open scene.
@@ -107,8 +107,8 @@ def cut_tiles(
         format_: `"tif"`, or `"png"` with a world file.
         pad: Mirror the scene at its edge, so that all tiles have one size, a multiple of `align`;
             otherwise they end where it ends.
-        overwrite: Replace tiles that are there.
-        progress: How to tell how far it is.
+        overwrite: Replace existing tiles.
+        progress: Reports progress.
 
     Returns:
         What was written.
@@ -122,8 +122,8 @@ def cut_tiles(
         >>> cut = geotrans.cut_tiles("sample:town", out="tiles", tile=512, halo=32)
         >>> cut.n_tiles
         6
-        >>> made = geotrans.mosaic("tiles", out="town.tif", plan=cut.plan)
-        >>> made.shape
+        >>> town = geotrans.mosaic("tiles", out="town.tif", plan=cut.plan)
+        >>> town.shape
         (900, 1200)
     """
     progress = progress or show_nothing
@@ -204,7 +204,7 @@ def _write_tiles(
     padded: bool,
     progress: Progress,
 ) -> TileSet:
-    """Write the tiles and their valid pixels; the plan that describes them."""
+    """Write the tiles and their valid pixels; returns the plan that describes them."""
     tiles: dict[str, TileCell] = {}
     empty, is_whole = [], True
     area = plan.area

@@ -1,4 +1,4 @@
-"""A mosaic as something to write: blocks, what their pixels are, and how each is made."""
+"""A mosaic as a raster job: its blocks, their layout, and how each is computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MosaicJob:
     Attributes:
         scene: The mosaic.
         plan: Its blocks.
-        layout: What its pixels are.
+        layout: Bands, type, nodata and classes of its pixels.
     """
 
     scene: MosaicScene
@@ -53,11 +53,11 @@ class MosaicJob:
         return self.layout.classes is not None
 
     def place(self, tile: Tile) -> Window:
-        """Where a block lies."""
+        """Window of a block."""
         return tile.core
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides its pixels, by the words a user knows it by."""
+        """The choices that determine its pixels, by the names of the options."""
         return {
             "geotrans": __version__,
             "source": str(self.scene.identity),

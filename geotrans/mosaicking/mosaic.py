@@ -65,7 +65,7 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class MosaicEstimate:
-    """What a mosaic would be, from headers alone.
+    """Properties of a mosaic before it is made, from headers alone.
 
     Attributes:
         path: File it would be.
@@ -133,7 +133,7 @@ def mosaic(
         workers: Processes that make blocks.
         overwrite: Replace an existing file, and discard parts of another run.
         creation_options: Options of GDAL's COG driver.
-        progress: How to tell how far it is.
+        progress: Reports progress.
         **options: Fields of `geotrans.mosaicking.options.MosaicOptions`: blend, feather, seamline,
             balance, crs, gsd_m, bbox, like, resampling, plan.
 
@@ -142,12 +142,12 @@ def mosaic(
 
     Raises:
         GeotransError: One of its kinds, for everything that can be wrong with these arguments, the
-            tiles or the place to write to.
+            tiles or the output.
 
     Examples:
         >>> import geotrans
-        >>> made = geotrans.mosaic(["sample:suburb", "sample:town"], out="both.tif", blend="mean")
-        >>> made.path.name, made.shape, made.n_tiles
+        >>> both = geotrans.mosaic(["sample:suburb", "sample:town"], out="both.tif", blend="mean")
+        >>> both.path.name, both.shape, both.n_tiles
         ('both.tif', (900, 1200), 2)
     """
     started = time.monotonic()
@@ -194,7 +194,7 @@ def estimate_mosaic(
     overwrite: bool = False,
     **options: Unpack[MosaicKeywords],
 ) -> MosaicEstimate:
-    """Say what `mosaic` would do with the same arguments, and write nothing."""
+    """Describe what `mosaic` would do with the same arguments, and write nothing."""
     with quiet_gdal():
         path, _, job = _prepare(tiles, MosaicOptions(**options), out=out, overwrite=overwrite)
     return MosaicEstimate(
@@ -213,7 +213,7 @@ def estimate_mosaic(
 
 
 def _warn_of_mixture(sources: Sources) -> None:
-    """Warn where more than one network painted the tiles: maps among photographs, say."""
+    """Warn if the tiles were made by more than one network, such as maps among photographs."""
     by_task: dict[tuple[str, str], list[str]] = {}
     for source in sources.items:
         if source.task is not None:
@@ -231,7 +231,7 @@ def _warn_of_mixture(sources: Sources) -> None:
 def _prepare(
     tiles: Iterable[PathLike] | PathLike, options: MosaicOptions, *, out: PathLike, overwrite: bool
 ) -> tuple[Path, Sources, MosaicJob]:
-    """Settle everything that decides the pixels of a mosaic."""
+    """Open the sources and plan the mosaic from its options."""
     paths = find_rasters([tiles] if isinstance(tiles, str | os.PathLike) else tiles)
     path = check_output(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
     if options.plan is not None:
@@ -262,7 +262,7 @@ def _prepare(
 
 
 def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicScene]:
-    """The cores of tiles that were cut by a plan, where they were cut from."""
+    """A mosaic of the cores of tiles, placed by the plan they were cut by."""
     tileset = load_tileset(plan)
     named = match_names(tileset, paths)
     sources = read_sources(list(named.values()), located=False)
@@ -284,7 +284,7 @@ def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicSce
 
 
 def _crs_text(sources: Sources, grid: Any) -> str | None:
-    """The CRS of the mosaic in the words of a tile that has it, else in PROJ's."""
+    """WKT of the mosaic's CRS as a tile states it, else as PROJ does."""
     if grid.crs is None:
         return None
     texts = (source.crs_wkt for source in sources.items if source.geobox.crs == grid.crs)

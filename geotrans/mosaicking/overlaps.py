@@ -1,4 +1,4 @@
-"""What is read of the overlaps of a mosaic: differences to balance by, and seams."""
+"""Reading the overlaps of a mosaic: statistics for the balance, and seams."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MIN_SHARED_PX = 32
 def measure_overlaps(
     scene: MosaicScene, *, advance: Callable[[int], None] | None = None
 ) -> Overlaps:
-    """Look at every overlap of a mosaic, decimated.
+    """Measure every overlap of a mosaic, decimated.
 
     Args:
         scene: The mosaic.
@@ -74,7 +74,7 @@ def draw_seams(
 
     Args:
         scene: The mosaic; it reads along the seams from then on.
-        folder: Where they are kept; those that lie there already are not drawn again.
+        folder: Folder of the seams; existing ones are not computed again.
         advance: Called with 1 for each tile.
 
     Raises:
@@ -95,16 +95,16 @@ def draw_seams(
 
 
 def _compute_seam(scene: MosaicScene, number: int) -> Seam | None:
-    place = scene.placed[number].window
-    below = [i for i in scene.find_tiles_in(place) if i < number]
+    tile_window = scene.placed[number].window
+    below = [i for i in scene.find_tiles_in(tile_window) if i < number]
     if not below:
         return None
-    shared = [scene.placed[i].window.intersection(place) for i in below]
+    shared = [scene.placed[i].window.intersection(tile_window) for i in below]
     left, top = min(w.col_off for w in shared), min(w.row_off for w in shared)
     right, bottom = max(w.col_end for w in shared), max(w.row_end for w in shared)
     window = Window(left, top, right - left, bottom - top)
     cell = int(np.ceil(np.sqrt(window.height * window.width / _MAX_CELLS)))
-    # Around the overlap, where only one of both is.
+    # Grown into the pixels where only one of both is valid.
     window = window.grown(cell).intersection(Window.whole(scene.shape))
     shape = (-(-window.height // cell), -(-window.width // cell))
     upper = scene.paint(window, shape, [number])

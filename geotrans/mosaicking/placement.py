@@ -1,4 +1,4 @@
-"""Where the tiles of a mosaic go: its grid, and the place of each tile in it."""
+"""Placement of tiles in a mosaic: its grid, and the window of each tile."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class PlacedRaster:
     """A tile in a mosaic.
 
     Attributes:
-        path: Where its pixels are.
-        window: Pixels of the mosaic it can reach.
+        path: Path or URL of the raster.
+        window: Pixels of the mosaic it covers.
         corner: `(col, row)` of the tile's pixel at the top left of `window`; None if its pixels
             are not the mosaic's and have to be resampled.
     """
@@ -54,14 +54,14 @@ def choose_grid(
 ) -> GeoBox:
     """The grid of a mosaic.
 
-    Unless told otherwise it goes on with the pixels that most of the tiles have, so that these are
-    copied and only the others resampled; among equals the finest.
+    By default it continues the pixels that most of the tiles have, so that these are copied and
+    only the others resampled; among equals the finest.
 
     Args:
         sources: The tiles.
         crs: Its CRS.
         gsd_m: Its pixel size on the ground, m.
-        bbox: The part that is wanted, lon-lat degrees.
+        bbox: Part of the mosaic, lon-lat degrees.
         like: Raster whose grid it is, instead of all of these.
 
     Raises:
@@ -84,7 +84,7 @@ def choose_grid(
 
 
 def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[PlacedRaster, ...]:
-    """The place of each tile in a mosaic; those that lie outside are left out.
+    """Place each tile in a mosaic; those that lie outside are left out.
 
     Raises:
         SceneError: If none lies inside.
@@ -93,18 +93,18 @@ def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[PlacedRaster
     placed = []
     for source in sources:
         window, is_same = _locate(source.geobox, grid)
-        if window is None or (place := window.intersection(whole)).is_empty:
+        if window is None or (visible := window.intersection(whole)).is_empty:
             continue
-        inside = place.relative_to(window)
+        inside = visible.relative_to(window)
         corner = (inside.col_off, inside.row_off) if is_same else None
-        placed.append(PlacedRaster(source.path, place, corner))
+        placed.append(PlacedRaster(source.path, visible, corner))
     if not placed:
         raise SceneError(f"none of the {len(sources)} tiles lies on the grid that was asked for")
     return tuple(placed)
 
 
 def _locate(tile: GeoBox, grid: GeoBox) -> tuple[Window | None, bool]:
-    """Where a tile lies, counted from the first pixel of a grid, and whether it has its pixels."""
+    """Window of a tile on a grid, and whether both have the same pixels."""
     height, width = tile.shape
     if tile.crs == grid.crs:
         to_grid = ~grid.affine @ tile.affine
@@ -117,7 +117,7 @@ def _locate(tile: GeoBox, grid: GeoBox) -> tuple[Window | None, bool]:
 
 
 def _choose_lattice(sources: Sequence[Source], *, crs: Any, size_m: float | None) -> GeoBox:
-    """One pixel of the grid: any, for the others lie beside it."""
+    """One pixel of the grid, which determines all others."""
     if size_m is not None and not (math.isfinite(size_m) and size_m > 0):
         raise UsageError(f"a gsd of {size_m:g} m makes no pixels; give a positive number of metres")
     common = _find_most_common(sources)
@@ -169,7 +169,7 @@ def _find_most_common(sources: Sequence[Source]) -> GeoBox:
 
 
 def _lattice_key(grid: GeoBox) -> tuple[Any, ...]:
-    """The same for tiles with the same pixels, as far as they reach."""
+    """A key that tiles on one lattice share."""
     a, b, _, d, e, _ = tuple(grid.affine)[:6]
     col, row = ~grid.affine @ (0.0, 0.0)
     phase = (round(col % 1, _DIGITS) % 1, round(row % 1, _DIGITS) % 1)
@@ -179,7 +179,7 @@ def _lattice_key(grid: GeoBox) -> tuple[Any, ...]:
 def _parse_crs(crs: Any) -> CRS:
     try:
         return CRS(crs)
-    except Exception:  # pyproj's errors have no root of their own.
+    except Exception:  # pyproj's errors have no common base class.
         raise UsageError(
             f"crs '{crs}' is not known; give one such as EPSG:32611, or its WKT"
         ) from None

@@ -39,16 +39,16 @@ class MosaicScene(Scene):
 
     Args:
         sources: The rasters.
-        placed: Where they lie in it.
+        placed: The rasters with their windows in it.
         geobox: Its grid.
-        crs_wkt: Its CRS in a file's own words.
+        crs_wkt: Its CRS as WKT, as a file states it.
         blend: What becomes of a pixel that several tiles hold, of `BLENDS`.
         feather: Px over which a tile's weight rises from its edge, for `feather`.
         resampling: How tiles on other pixels are brought to these.
         seamline: Whether overlaps are cut where the tiles differ least, instead of blended; the
             seams have to be drawn before it is read.
         mask: Raster of the pixels that may be valid, and px of the mosaic for each of its own.
-        extra: What else was chosen that decides the pixels.
+        extra: Further choices that determine the pixels.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class MosaicScene(Scene):
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What was chosen that decides its pixels, by the words a user knows it by."""
+        """The choices that determine its pixels, by the names of the options."""
         chosen: dict[str, Any] = {"blend": self.blend, **self._extra}
         if self.blend == "feather":
             chosen["feather"] = self.feather
@@ -109,7 +109,7 @@ class MosaicScene(Scene):
 
     @cached_property
     def _index(self) -> Any:
-        """The places of all tiles, to be asked which meet a window."""
+        """Spatial index of the windows of all tiles."""
         import shapely
 
         places = np.array(
@@ -119,7 +119,7 @@ class MosaicScene(Scene):
 
     @cached_property
     def _get_scene(self) -> Any:
-        """The tile of a number as a scene; those used last stay open."""
+        """Function that opens a tile by number; those used last stay open."""
         return lru_cache(_MAX_OPEN)(self._open)
 
     def _open(self, number: int) -> Scene:
@@ -134,11 +134,11 @@ class MosaicScene(Scene):
         self.__dict__.pop("_get_scene", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs; index and open files it makes for itself."""
+        """State without index and open files, which another process makes for itself."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_index", "_get_scene")}
 
     def find_tiles_in(self, window: Window) -> list[int]:
-        """Numbers of the tiles that can reach a window, in their order."""
+        """Numbers of the tiles that meet a window, in their order."""
         import shapely
 
         # Smaller by a fraction of a pixel: tiles that only touch the window have nothing in it.
@@ -157,7 +157,7 @@ class MosaicScene(Scene):
         return canvas
 
     def paint(self, window: Window, out_shape: tuple[int, int], numbers: Sequence[int]) -> Patch:
-        """A window, decimated to `out_shape`, as some of the tiles alone make it."""
+        """A window of some of the tiles alone, decimated to `out_shape`."""
         return self._paint(window, self.bands, out_shape, numbers)
 
     def _paint(
@@ -185,7 +185,7 @@ class MosaicScene(Scene):
         bottom, right = -(-window.row_end // scale), -(-window.col_end // scale)
         with open_scene(path) as mask:
             mask_values = mask.read(Window(left, top, right - left, bottom - top)).data[0] != 0
-        # As seen in the middle of each pixel asked for.
+        # Sampled at the centre of each output pixel.
         rows, cols = (
             ((np.arange(n) + 0.5) * size / n + off).astype(int) // scale - first
             for n, size, off, first in zip(
@@ -202,7 +202,7 @@ class MosaicScene(Scene):
         out_shape: tuple[int, int],
         numbers: Sequence[int],
     ) -> Iterator[Layer]:
-        """What each of some tiles holds of a window, read when it is asked for."""
+        """Layers of some tiles in a window, read one by one."""
         for number in numbers:
             shared = self.placed[number].window.intersection(window)
             inside = shared.relative_to(window)
@@ -224,7 +224,7 @@ class MosaicScene(Scene):
         if self.blend != "feather":
             above = self._find_covered(number, shared, shared.shape)
             return Layer(*inside.slices, self.read_tile(number, shared, bands), above=above)
-        # As far around as a weight depends on.
+        # Grown by the feather, which the weights depend on.
         wide = shared.grown(self.feather).intersection(self.placed[number].window)
         patch = self.read_tile(number, wide, bands)
         weight = compute_edge_weight(patch.valid, self.feather)
@@ -240,7 +240,7 @@ class MosaicScene(Scene):
             return None
         assert self.seams is not None, "draw the seams first"
         path = seam_path(self.seams, number)
-        seam = load_seam(path) if path.exists() else None  # Its own is being drawn.
+        seam = load_seam(path) if path.exists() else None  # Its own seam is being computed.
         return None if seam is None else seam.covers(window, out_shape)
 
     def read_tile(
@@ -255,8 +255,8 @@ class MosaicScene(Scene):
 
         Args:
             number: Which tile.
-            window: Pixels of the mosaic, inside the tile's place.
-            bands: Bands wanted.
+            window: Pixels of the mosaic, inside the tile's window.
+            bands: Bands to read.
             out_shape: Shape to decimate them to; their own unless given.
         """
         tile = self.placed[number]

@@ -1,4 +1,4 @@
-"""Where to cut an overlap so that least is seen of it.
+"""Seams along which overlaps are cut so that they are least visible.
 
 Tiles are laid down in their order. Where a new tile meets what lies there already, each side floods
 the overlap from where it is alone, through the largest differences first, so that both meet where
@@ -74,7 +74,7 @@ def load_seam(path: Path) -> Seam | None:
 
 
 def save_seam(seam: Seam | None, path: Path) -> None:
-    """Write a seam, or that there is none, whole or not at all."""
+    """Write a seam, or that there is none, completely or not at all."""
     window, above = Window(0, 0, 0, 0), np.zeros((0, 0), bool)
     if seam is not None:
         window, above = seam.window, seam.above
@@ -90,15 +90,15 @@ def save_seam(seam: Seam | None, path: Path) -> None:
 
 
 def find_seam(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[np.bool_]:
-    """Where one of two layers is to be seen.
+    """The seam between two layers: where the upper one is shown.
 
     Args:
-        below: The one that lies there.
-        above: The one that is laid over it.
-        of_classes: Whether values are names, so that all differences are alike.
+        below: Lower layer.
+        above: Upper layer.
+        of_classes: Whether values are classes, so that all differences are alike.
 
     Returns:
-        True where `above` is seen; where only one layer is valid it is that one, bool `(H, W)`.
+        True where `above` is shown; where only one layer is valid it is that one, bool `(H, W)`.
     """
     both = below.valid & above.valid
     labels = np.full(both.shape, _NOWHERE, np.uint8)
@@ -117,7 +117,7 @@ def _compute_difference(below: Patch, above: Patch, *, of_classes: bool) -> npt.
         return np.asarray((below.data != above.data).any(axis=0), np.float32)
     total = np.zeros(below.valid.shape, np.float32)
     for lower_band, upper_band in zip(below.data, above.data, strict=True):
-        with np.errstate(invalid="ignore"):  # Of what is not valid, which may be infinite.
+        with np.errstate(invalid="ignore"):  # Invalid values may be infinite.
             total += np.abs(lower_band.astype(np.float32) - upper_band.astype(np.float32))
     return total
 
@@ -153,9 +153,9 @@ def _flood(labels: npt.NDArray[np.uint8], levels: npt.NDArray[np.uint8]) -> None
     }
 
     def flood_from(pixels: npt.NDArray[np.intp], side: int, current: int) -> None:
-        """Label pixels and all they lead to above the current level; what lies lower waits.
+        """Label pixels and all connected ones above the current level; lower ones are queued.
 
-        What is higher must all go to the side that comes there first, or the cut would pass it.
+        Higher pixels must all go to the side that reaches them first, or the cut would cross them.
         """
         while pixels.size:
             flat[pixels] = side

@@ -1,4 +1,4 @@
-"""The rasters a mosaic is made of: found, opened once, and checked to be of one kind."""
+"""The rasters of a mosaic: found, opened once, and checked to be of one kind."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Source:
     """One raster of a mosaic, as its header describes it.
 
     Attributes:
-        path: Where it was opened from.
+        path: Path or URL it was opened from.
         geobox: Its pixel grid.
-        crs_wkt: Its CRS in the file's own words.
-        stamp: Size and time of a local file: whether it is still the same.
-        synthetic: Whether it says that a network painted it.
-        task: Task and weights that did, if it says.
+        crs_wkt: Its CRS as WKT, as the file states it.
+        stamp: Size and time of a local file, to detect changes; else its identity.
+        synthetic: Whether its tags say that a network made it.
+        task: Task and hash of the weights, if its tags name them.
     """
 
     path: str
@@ -59,20 +59,20 @@ class Sources:
 
     @property
     def n_synthetic(self) -> int:
-        """How many say that a network painted them."""
+        """Number of rasters made by a network."""
         return sum(source.synthetic for source in self.items)
 
     def digest(self) -> str:
-        """What tells these files from others: SHA-256 of their names, sizes and times."""
+        """SHA-256 of the names, sizes and times of the files."""
         lines = (f"{strip_secrets(source.path)} {source.stamp}\n" for source in self.items)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def find_rasters(words: Iterable[Any]) -> list[str]:
-    """Paths behind files, directories, patterns and URLs, each file once.
+    """Expand files, directories, patterns and URLs to paths, each file once.
 
     Raises:
-        SceneError: If one of them is nothing, or holds no raster.
+        SceneError: If one of them does not exist, or holds no raster.
         UsageError: If there is none at all.
     """
     paths_by_file: dict[str, str] = {}
@@ -107,7 +107,7 @@ def _expand(word: str) -> list[str]:
 
 
 def _select_rasters(paths: Sequence[str]) -> list[str]:
-    """Those of some files that are rasters, and no previews: PNGs beside a TIFF of their name."""
+    """Rasters among files, without previews, which are PNGs beside a TIFF of the same name."""
     suffixes = {path: Path(path).suffix.lower() for path in paths}
     tiffs = {Path(p).with_suffix("") for p, s in suffixes.items() if s in (".tif", ".tiff")}
     return [
@@ -120,15 +120,15 @@ def _select_rasters(paths: Sequence[str]) -> list[str]:
 def read_sources(
     paths: Sequence[str], *, located: bool = True, advance: Callable[[int], None] | None = None
 ) -> Sources:
-    """Open every raster once and make sure that they fit together.
+    """Open every raster once and check that they are of one kind.
 
     Args:
-        paths: Where they are.
-        located: Whether each must say where it lies.
+        paths: Paths or URLs of the rasters.
+        located: Whether each must be georeferenced.
         advance: Called with 1 for each raster that was opened.
 
     Raises:
-        SceneError: If some cannot be opened, or do not say where they lie.
+        SceneError: If some cannot be opened, or are not georeferenced.
         BandError: If they differ in bands, type, radiometry or classes.
     """
     items: list[Source] = []
@@ -201,13 +201,13 @@ def _check_kinds(kinds: Mapping[tuple[str, ...], Sequence[str]]) -> None:
         if len(groups) > 1:
             listing = "; ".join(f"{value}: {list_some(paths)}" for value, paths in groups.items())
             raise BandError(
-                f"the tiles differ in {name}, so they cannot be one raster: {listing}; make a mosaic "
-                "of each kind, or bring them to one kind first"
+                f"the tiles differ in {name}, so they cannot be one raster: {listing}; make a "
+                "mosaic of each kind, or bring them to one kind first"
             )
 
 
 def _check_located(items: Sequence[Source]) -> None:
-    """Every tile says where it lies, in a CRS, or all without one."""
+    """Check that every tile is georeferenced, and that all or none have a CRS."""
     unlocated = [
         source.path
         for source in items
@@ -215,19 +215,20 @@ def _check_located(items: Sequence[Source]) -> None:
     ]
     if unlocated:
         raise SceneError(
-            f"{len(unlocated)} of {len(items)} tiles do not say where they lie: {list_some(unlocated)}; "
+            f"{len(unlocated)} of {len(items)} tiles do not say where they lie: "
+            f"{list_some(unlocated)}; "
             f"give the {option('plan')} they were cut by, or a world file beside each"
         )
     without_crs = [source.path for source in items if source.crs_wkt is None]
     if without_crs and len(without_crs) < len(items):
         raise SceneError(
-            f"{len(without_crs)} of {len(items)} tiles have no CRS: {list_some(without_crs)}; give them "
-            "the one they are in first"
+            f"{len(without_crs)} of {len(items)} tiles have no CRS: {list_some(without_crs)}; give "
+            "them the one they are in first"
         )
 
 
 def list_some(words: Sequence[str], separator: str = ", ") -> str:
-    """A few of many words, and how many are not told."""
+    """The first few words, and the number of the others."""
     n_more = len(words) - _N_LISTED
     listed = separator.join(words[:_N_LISTED])
     return f"{listed} and {n_more} more" if n_more > 0 else listed

@@ -1,4 +1,4 @@
-"""What a mosaic says of itself: what it was made of and how, and whether it is synthetic."""
+"""Tags of a mosaic: its sources and options, and whether it is synthetic."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MAX_NAMED = 256
 
 
 def make_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
-    """Tags of a mosaic's default domain: what it was made of and how.
+    """Tags of a mosaic's default domain: its sources and options.
 
-    It is synthetic if any of its tiles says so of itself, and names the task if they share one.
+    It is synthetic if any of its tiles is, and names the task if they share one.
     """
     items = sources.items
     names = [strip_secrets(item.path) for item in items[:_MAX_NAMED]]

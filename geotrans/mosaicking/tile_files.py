@@ -1,4 +1,4 @@
-"""Tiles as files that other software reads."""
+"""Tile files for other software."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Format = Literal["tif", "png"]
 
 
 def check_format(scene: Scene, kind: Format) -> None:
-    """Make sure that a format can hold a scene's values.
+    """Check that a format can hold a scene's values.
 
     Raises:
         UsageError: If not.
@@ -37,15 +37,15 @@ def check_format(scene: Scene, kind: Format) -> None:
 def write_tile(path: Path, scene: Scene, patch: Patch, geobox: GeoBox, kind: Format) -> None:
     """Write one tile with its georeference.
 
-    A GeoTIFF keeps all that the scene says of its bands, and its valid pixels. A PNG is plain
-    values, with a world file beside it, and all else but valid pixels in GDAL's `.aux.xml`.
+    A GeoTIFF keeps the metadata of the bands and the valid pixels. A PNG holds plain values, with
+    a world file beside it, and the metadata in GDAL's `.aux.xml`, without valid pixels.
 
     Args:
         path: File to write.
-        scene: What it was cut from.
+        scene: Scene it was cut from.
         patch: Its pixels.
         geobox: Their grid.
-        kind: Of which format.
+        kind: Format of the file.
     """
     height, width = patch.valid.shape
     profile: dict[str, Any] = {
@@ -97,12 +97,12 @@ def _write_metadata(file: Any, scene: Scene) -> None:
 
 
 def can_write_parquet() -> bool:
-    """Whether the library for it is here."""
+    """Whether pyarrow is installed."""
     return find_spec("pyarrow") is not None
 
 
 def write_parquet(tileset: TileSet, path: Path) -> None:
-    """Write a plan as GeoParquet: a row for each tile, its core as the geometry.
+    """Write a plan as GeoParquet: one row per tile, its core as the geometry.
 
     References:
         GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/

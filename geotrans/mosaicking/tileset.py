@@ -1,7 +1,7 @@
-"""A scene that was cut into files, and how they become one raster again.
+"""A scene that was cut into tiles, and the plan to join them again.
 
-`plan.json` says it all; beside it lie one file a tile, `plan.parquet` with their outlines, and
-`valid.gtiff` with the valid pixels, where some are not.
+`plan.json` describes it completely; beside it are one file per tile, `plan.parquet` with
+their outlines, and `valid.gtiff` with the valid pixels, where some are not.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class TileCell(BaseModel):
     """A tile's pixels in the scene, as `col_off, row_off, width, height`.
 
     Attributes:
-        core: Those it answers for.
-        window: Those its file holds.
+        core: Pixels of its core.
+        window: Pixels its file holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,8 +53,8 @@ class TileSet(BaseModel):
         format: What kind of file it is.
         geotrans: Version that wrote it.
         source: The scene that was cut.
-        source_identity: Which pixels it held.
-        synthetic: Whether it said that a network painted it.
+        source_identity: Identity of its pixels.
+        synthetic: Whether its tags said that a network made it.
         crs: Its CRS, WKT.
         transform: Its pixel-to-CRS transform, `a, b, c, d, e, f`.
         shape: Its `(height, width)`, px.
@@ -98,12 +98,12 @@ class TileSet(BaseModel):
         return make_geobox(self.shape, Affine(*self.transform), self.crs)
 
     def cells(self) -> Iterator[tuple[str, Window, Window]]:
-        """Name of each tile, the pixels it answers for and those its file holds."""
+        """Name, core and window of each tile."""
         for name, cell in self.tiles.items():
             yield name, Window(*cell.core), Window(*cell.window)
 
     def make_grid(self, scale: int) -> GeoBox:
-        """The grid of the tiles put together, with `scale` px for each of the scene's."""
+        """The grid of the joined tiles, with `scale` px for each of the scene's."""
         area = window_geobox(self.geobox, self.tile_plan.area)
         height, width = area.shape
         finer = area.affine @ Affine.scale(1 / scale) if scale > 1 else area.affine
@@ -111,7 +111,7 @@ class TileSet(BaseModel):
 
 
 def tile_name(tile: Tile) -> str:
-    """What a tile's file is called, without suffix."""
+    """Name of a tile's file, without suffix."""
     return f"r{tile.row:05d}_c{tile.col:05d}"
 
 
@@ -140,10 +140,10 @@ def load_tileset(path: Path) -> TileSet:
 
 
 def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
-    """Files by the name of the tile they are, which may stand anywhere in the file's.
+    """Files by the name of their tile, which may be anywhere in the name of the file.
 
     Raises:
-        SceneError: If a tile is missing or there twice, or a file is no tile.
+        SceneError: If a tile is missing or duplicated, or a file is no tile.
     """
     paths_by_name: dict[str, list[str]] = {}
     unknown = []
@@ -165,8 +165,8 @@ def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
     ]
     if duplicates:
         raise SceneError(
-            f"{len(duplicates)} tiles of the plan are there more than once: {list_some(duplicates)}; give "
-            "one file of each"
+            f"{len(duplicates)} tiles of the plan are there more than once: "
+            f"{list_some(duplicates)}; give one file of each"
         )
     expected = [name for name in tileset.tiles if name not in tileset.empty]
     missing = [name for name in expected if name not in paths_by_name]
@@ -181,7 +181,7 @@ def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
 def place_tiles(
     tileset: TileSet, sources: Mapping[str, Source]
 ) -> tuple[int, tuple[PlacedRaster, ...]]:
-    """Where the core of each tile goes, whatever its file says about that.
+    """Place the core of each tile by the plan, whatever the georeference of its file.
 
     Args:
         tileset: The plan.
@@ -191,7 +191,7 @@ def place_tiles(
         Px of a tile for each of the scene's, and the places.
 
     Raises:
-        SceneError: If the files have not one size relative to the plan.
+        SceneError: If the files are not all scaled by the same factor.
     """
     scales: dict[float, list[str]] = {}
     for name, _, window in tileset.cells():

@@ -1,4 +1,4 @@
-"""The patch cache: pairs cut and put on one grid once, then read with numpy alone.
+"""The patch cache: pairs cut and resampled to one grid once, then read with numpy alone.
 
 A cache is a folder with `manifest.json` and, per split, `<split>.source.npy`, `<split>.target.npy`,
 `<split>.valid.npy` and, where a side is a drawn map, `<split>.classes.npy`. Of an unpaired split
@@ -53,15 +53,15 @@ class SideRecord(_Frozen):
 
 
 class PatchRecord(_Frozen):
-    """Where one patch comes from.
+    """Origin of one patch.
 
     Attributes:
         name: Scene of the grid, and its window if the patch is not the whole scene.
         place: Patches of one place show the same ground.
-        group: What the place is seen under, as a year; empty if nothing.
+        group: Condition of the acquisition, such as its year; empty if none.
         crs: Coordinate reference system as WKT or authority code; None if there is none.
         transform: Pixel to CRS, the six numbers a, b, c, d, e, f.
-        shape: `(height, width)` of the part that is no padding, px.
+        shape: `(height, width)` without padding, px.
         window: `(col_off, row_off, width, height)` in the scene of the grid, px.
     """
 
@@ -182,8 +182,8 @@ class PatchCache:
             first = error.errors()[0]
             location = ".".join(map(str, first["loc"]))
             raise SamplingError(
-                f"{folder / MANIFEST} is damaged or of another version ({location}: {first['msg']}); "
-                "write the cache again"
+                f"{folder / MANIFEST} is damaged or of another version "
+                f"({location}: {first['msg']}); write the cache again"
             ) from error
         return cls(folder, manifest)
 
@@ -198,7 +198,7 @@ class PatchCache:
         Args:
             split: Its name.
             margin: Map to keep beyond each side of a patch, px, on the drawn side.
-            mmap: Whether to leave the arrays on disk until they are read.
+            mmap: Whether to memory-map the arrays instead of reading them.
 
         Raises:
             SamplingError: If there is no such split or margin, or a file is missing or damaged.

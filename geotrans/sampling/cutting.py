@@ -1,4 +1,4 @@
-"""Patches on their way from scenes into a cache: of pairs, and of unpaired domains."""
+"""Cutting patches from scenes: those of pairs, and those of unpaired domains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Begin = Callable[[str, int], Callable[[int], None]]
 
 
 class PairCutter:
-    """Cuts the patches of one split after the other, all of one shape within a split."""
+    """Cuts the patches of pairs, split by split; within a split all have one shape."""
 
     def __init__(self, data: PairedData, begin: Begin) -> None:
         self._data = data
@@ -90,9 +90,9 @@ class PairCutter:
         for side, current, first in zip(("source", "target"), kind, self._kind, strict=True):
             if (current[0], len(current[1])) != (first[0], len(first[1])):
                 raise SamplingError(
-                    f"{side} of '{pair.grid.name}' has {len(current[1])} bands of {current[0]}, those "
-                    f"before it {len(first[1])} of {first[0]}; choose bands that all scenes have "
-                    "in one type"
+                    f"{side} of '{pair.grid.name}' has {len(current[1])} bands of {current[0]}, "
+                    f"those before it {len(first[1])} of {first[0]}; choose bands that all scenes "
+                    "have in one type"
                 )
             if current[2] != first[2]:
                 raise SamplingError(
@@ -134,7 +134,7 @@ def cut_domain(
 
 
 def make_record(scene: Scene, window: Window, *, place: str, group: str = "") -> PatchRecord:
-    """Where a window of a scene comes from."""
+    """The record of a window of a scene."""
     geobox = window_geobox(scene.geobox, window)
     whole = Window.whole(scene.shape)
     is_whole = window.contains(whole)

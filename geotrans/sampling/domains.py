@@ -35,8 +35,8 @@ class DomainScene:
     """A scene of a domain.
 
     Attributes:
-        scene: Where the pixels are.
-        side: The bands that count, on the scene's own grid.
+        scene: The scene.
+        side: Reader of its bands, on the scene's own grid.
         placements: Windows that hold enough valid pixels.
     """
 
@@ -101,7 +101,7 @@ class Domain:
         return self.scenes[0].side
 
     def draw(self, n_windows: int | None) -> list[tuple[DomainScene, Window]]:
-        """Windows without repetition; fewer if there are not as many.
+        """Draw windows without repetition; fewer if there are not as many.
 
         Args:
             n_windows: How many; None takes as many as would cover the scenes.
@@ -125,7 +125,7 @@ class Domain:
         draw = WindowDraw(placements, seed=self.seed, by_area=self.by_area)
         taken_picks: set[tuple[int, Window]] = set()
         index = 0
-        # Each scene that is full sends its draws away; a bound keeps a lopsided collection finite.
+        # Draws of exhausted scenes are rejected; the bound keeps uneven collections finite.
         while len(taken_picks) < count and index < 64 * count:
             pick = draw(number, index)
             index += 1
@@ -138,7 +138,7 @@ def open_domains(config: DataConfig, split: str, root: Path) -> tuple[Domain, Do
     """Source and target of an unpaired split, checked to lie on different ground.
 
     Raises:
-        SamplingError: See `Domain.open`; or if the two share ground and were not asked to.
+        SamplingError: See `Domain.open`; or if the two share ground and this is not allowed.
     """
     source, target = (Domain.open(config, split, name, root) for name in ("source", "target"))
     if not config.unpaired[split].same_place:
@@ -158,7 +158,7 @@ def check_apart(
     Args:
         source: Name and grid of each scene.
         target: The same of the target.
-        option: What allows it.
+        option: Option that allows it.
 
     Raises:
         SamplingError: If a scene of one overlaps a scene of the other.
@@ -259,15 +259,15 @@ def _check_kinds(scenes: Sequence[DomainScene], domain: str) -> None:
         if kind != expected:
             raise SamplingError(
                 f"{domain} mixes scenes: '{first.scene.name}' has {expected[1]} bands of "
-                f"{expected[0]}, '{scene.scene.name}' {kind[1]} of {kind[0]}; choose bands that all "
-                f"scenes have in one type with data.{domain}.bands or those of a collection"
+                f"{expected[0]}, '{scene.scene.name}' {kind[1]} of {kind[0]}; choose bands that "
+                f"all scenes have in one type with data.{domain}.bands or those of a collection"
             )
 
 
 def _compute_shares(
     requested: Sequence[float | None], collections: Sequence[Sequence[DomainScene]]
 ) -> list[float]:
-    """Share of each collection: as asked, the rest by valid pixels; the sum is 1."""
+    """Share of each collection: as requested, the rest by valid pixels; the sum is 1."""
     pixels = [sum(scene.placements.n_px for scene in scenes) for scenes in collections]
     free = sum(n for n, share in zip(pixels, requested, strict=True) if share is None)
     remainder = 1 - sum(share for share in requested if share is not None)
@@ -279,7 +279,7 @@ def _compute_shares(
 
 
 def _apportion(n: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers in proportion to shares, `n` together."""
+    """Whole numbers in proportion to shares, whose sum is `n`."""
     exact = np.array(shares) * n
     counts = np.floor(exact).astype(int)
     for i in np.argsort(counts - exact, kind="stable")[: n - int(counts.sum())]:

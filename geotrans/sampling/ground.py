@@ -1,4 +1,4 @@
-"""Where scenes lie on the ground: their outlines, in a CRS that fits all of them."""
+"""Outlines of scenes on the ground, in a CRS common to all of them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def project(shape: Any, source: CRS | None, target: CRS | None, *, n_steps: int 
 def find_common_crs(geoboxes: Iterable[GeoBox]) -> CRS | None:
     """The CRS that all grids share, else longitude and latitude; None if none of them has one.
 
-    A projected CRS is never taken for scenes of another: far from its own ground its coordinates
-    mean nothing.
+    A projected CRS is never used for scenes of another: far from its area of use its coordinates
+    are meaningless.
     """
     distinct = {geobox.crs for geobox in geoboxes if geobox.crs is not None}
     if not distinct:
@@ -53,7 +53,7 @@ def choose_metric_crs(geoboxes: Sequence[GeoBox]) -> CRS:
     """A CRS in metres for all grids, each of which has a CRS.
 
     Their own if they share one in metres, else the UTM zone in their middle, else, for scenes
-    strewn over the world, one of equal area.
+    spread over the world, an equal-area CRS.
     """
     crs = find_common_crs(geoboxes)
     if crs is not None and crs.projected and crs.proj.axis_info[0].unit_conversion_factor == 1:

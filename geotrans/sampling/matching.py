@@ -1,4 +1,4 @@
-"""Which scenes belong together: files of a split, pairs of source and target, places."""
+"""Matching of scenes: files of a split, pairs of source and target, places."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ScenePair:
         grid: Scene on whose pixel grid both are read.
         other: Scene of the other side; None if that side is drawn.
         place: Pairs of one place show the same ground.
-        group: What the place is seen under, as a year; empty if nothing.
+        group: Condition of the acquisition, such as its year; empty if none.
     """
 
     grid: Scene
@@ -119,7 +119,7 @@ def match_scenes(
 
 
 def match_key(pattern: re.Pattern[str] | None, name: str) -> str | None:
-    """What a pattern finds in a name: its groups joined by `_`, else all of it; None if nothing."""
+    """The match of a pattern in a name: its groups joined by `_`, else all of it; None if none."""
     if pattern is None:
         return name
     match = pattern.search(name)
@@ -130,7 +130,7 @@ def match_key(pattern: re.Pattern[str] | None, name: str) -> str | None:
 
 
 def require_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> str:
-    """The same, for a name that the pattern must fit.
+    """`match_key` for a name that the pattern must match.
 
     Raises:
         ConfigError: If it does not.
@@ -143,14 +143,14 @@ def require_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> s
 
 
 class Skipped:
-    """Things left out, to be told once and with their number."""
+    """Items left out, to be reported in one warning."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._items: list[str] = []
 
     def add(self, item: object) -> None:
-        """Leave one out: its name, or the error that says which it is."""
+        """Add an item: its name, or the error about it."""
         self._items.append(str(item))
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ class Skipped:
         return "; ".join(self._items[:3]) + (f"; and {n_more} more" if n_more > 0 else "")
 
     def warn(self, total: int) -> None:
-        """Say how many of how many, and the first few by name."""
+        """Log the number of items out of a total, and the first few by name."""
         if self._items:
             _log.warning("left out %d of %d %s: %s", len(self), total, self._label, self)
 

@@ -38,9 +38,9 @@ class PairedData:
     """The pairs a configuration names, in splits that share no ground.
 
     Attributes:
-        config: What named them.
+        config: The configuration.
         root: Folder its paths start from.
-        pairs: Pairs by split; the same ones in each where regions part them.
+        pairs: Pairs by split; the same ones in each where regions separate the splits.
         regions: Ground of each split; None where splits lie in folders.
     """
 
@@ -150,7 +150,7 @@ def find_side_files(root: Path, side: RasterSide, entry: str) -> list[Path]:
 
 
 def list_scene_folders(config: DataConfig) -> list[str]:
-    """Where the scenes of each split of pairs lie."""
+    """Folders or globs of the scenes of all splits of pairs."""
     if config.splits is None:
         return []
     if isinstance(config.splits, FolderSplits):

@@ -1,4 +1,4 @@
-"""Both sides of a pair, window by window on one grid."""
+"""Reading both sides of a pair on one grid, window by window."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Renderer(Protocol):
-    """What draws a map on any grid of one CRS, such as `geotrans.maps.renderer.MapRenderer`."""
+    """Draws a map on any grid of one CRS, such as `geotrans.maps.renderer.MapRenderer`."""
 
     @property
     def palette(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
         """Name and colour of each class, by class index."""
 
     def draw(self, geobox: GeoBox) -> Drawing:
-        """The map as RGB, and where it shows something."""
+        """Draw the map as RGB, with its valid pixels."""
 
     def draw_classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
         """Class index of each pixel, shape `(H, W)`; 255 where the map shows nothing."""
@@ -65,8 +65,8 @@ class SceneSide:
 
     Attributes:
         scene: Where the pixels are.
-        bands: Which of its bands, in channel order.
-        names: What they are called.
+        bands: Its bands that are read, in channel order.
+        names: Names of the channels.
         units: `"dn"`, or the unit that scale and offset lead to.
         mix: Factor of each of `bands` in each of `names`; None takes them as they are.
     """
@@ -98,7 +98,7 @@ class SceneSide:
             resampling: How it gets onto the grid.
             units: `"dn"` for stored values, else a physical unit.
             derive: Bands that are sums of others: factor by band, by name of the new band.
-            option: What `wanted` is called where it was given.
+            option: Name of the option that gave `wanted`, for messages.
 
         Raises:
             BandError: If the scene has no such band.
@@ -122,7 +122,7 @@ class SceneSide:
         return stored if self.units == "dn" else np.dtype(np.float32)
 
     def read(self, window: Window) -> tuple[Array, Bools, None]:
-        """Values without holes, which of them were measured, and no classes."""
+        """Values without holes, which of them are valid, and no classes."""
         patch = read_padded(self.scene, window, [band.index for band in self.bands])
         data = patch.data
         if self.units != "dn":
@@ -161,7 +161,7 @@ class DrawnSide:
     """A side that is drawn from vectors.
 
     Attributes:
-        renderer: What draws it.
+        renderer: Renderer of the map.
         geobox: Grid of the pair.
         margin: Map beyond each side of a window, px.
     """
@@ -175,10 +175,10 @@ class DrawnSide:
     dtype = np.dtype(np.uint8)
 
     def read(self, window: Window) -> tuple[Array, Bools, npt.NDArray[np.uint8]]:
-        """The map with its margin, and where it shows what, without the margin.
+        """The map with its margin; its valid pixels and classes without the margin.
 
-        Where it shows nothing it is filled as a scene is, so that a network learns from the same
-        borders it meets when it translates.
+        Invalid pixels are filled as those of a scene, so that a network trains on the same borders
+        as in translation.
         """
         halo = self.margin + FILL_RADIUS
         drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(halo)))
@@ -193,7 +193,7 @@ class DrawnSide:
 
 @dataclass(frozen=True)
 class ClassSide:
-    """A side of classes: one band whose values are names and are never mixed.
+    """A side of classes: one band whose values are never averaged.
 
     Attributes:
         scene: Where the pixels are.
@@ -212,7 +212,7 @@ class ClassSide:
         """A class raster on a grid.
 
         Raises:
-            SamplingError: If the scene is none, or does not say what its classes are.
+            SamplingError: If the scene is no class raster, or has neither class names nor colours.
         """
         classes = read_class_values(scene)
         if classes is None or scene.dtype != np.uint8:
@@ -245,8 +245,8 @@ class PairReader:
 
     Attributes:
         grid: Scene whose grid is the common one.
-        source: Where the source comes from.
-        target: Where the target comes from.
+        source: Reader of the source.
+        target: Reader of the target.
     """
 
     grid: Scene
@@ -271,14 +271,14 @@ class PairReader:
         return PairPatch(source, target, valid, classes)
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
         for side in (self.source, self.target):
             if not isinstance(side, DrawnSide):
                 side.scene.close()
 
 
 def mask_inside(window: Window, geobox: GeoBox) -> Bools:
-    """Which pixels of a window lie in a grid, shape `(H, W)`."""
+    """True for the pixels of a window that lie inside a grid, shape `(H, W)`."""
     is_inside = np.zeros(window.shape, bool)
     part = window.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     is_inside[part.relative_to(window).slices] = not part.is_empty

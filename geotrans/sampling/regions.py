@@ -1,4 +1,4 @@
-"""Ground that belongs to splits, to the pixel."""
+"""Ground of each split, and its pixels in each scene."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Regions:
 
     Attributes:
         shapes: Shape of each split's ground.
-        crs: What the shapes are in; None for the units of scenes without a CRS.
+        crs: CRS of the shapes; None for the units of scenes without a CRS.
     """
 
     def __init__(self, shapes: Mapping[str, Any], crs: Any) -> None:
-        """Take shapes as they are.
+        """Check that the shapes are disjoint.
 
         Raises:
             SamplingError: If two of them overlap, or one is empty.
@@ -54,10 +54,10 @@ class Regions:
                     )
 
     def project_to(self, geobox: GeoBox) -> SceneRegions:
-        """The regions on the pixels of a scene."""
+        """Project the regions to the pixels of a scene."""
         shapes = self.shapes
         if None not in (self.crs, geobox.crs) and self.crs != geobox.crs:
-            # Far from the scene, coordinates in its CRS may mean nothing.
+            # Far from the scene, coordinates in its CRS may be meaningless.
             left, bottom, right, top = outline(geobox, self.crs).bounds
             margin = 0.1 * max(right - left, top - bottom)
             clip_box = (left - margin, bottom - margin, right + margin, top + margin)
@@ -83,7 +83,7 @@ class SceneRegions:
     shapes: Mapping[str, Any]
 
     def find_placements(self, split: str, size: tuple[int, int]) -> Placements:
-        """Positions of windows that lie in a split with every pixel."""
+        """Positions of windows that lie entirely in a split."""
         return find_masked_placements(self.iter_strips(split), size)
 
     def contains(self, split: str, window: Window) -> bool:
@@ -106,6 +106,6 @@ class SceneRegions:
             strip = window_geobox(self.geobox, Window(part.col_off, row, part.width, rows))
             labels = np.zeros(strip.shape, np.uint8)
             if polygons:
-                # All splits are burnt into one array, so that no pixel can fall to two of them.
+                # All splits are rasterised into one array, so that no pixel belongs to two of them.
                 rasterize(polygons, out=labels, transform=strip.affine)
             yield labels == names.index(split) + 1

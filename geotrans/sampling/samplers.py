@@ -33,13 +33,13 @@ from geotrans.sampling.windows import (
 
 
 class SceneWindow(tuple[slice, slice]):
-    """`(x, y)` slices in the CRS of a dataset that know which pixels they are.
+    """`(x, y)` slices in the CRS of a dataset, with the pixels they stand for.
 
     Attributes:
         scene: Row of the dataset's index.
         uri: What that scene was opened from; empty if the dataset does not say.
         window: Pixels of that scene.
-        core: The part of the window that a grid counts to it; the window itself elsewhere.
+        core: Core of the window in a grid; the window itself elsewhere.
     """
 
     scene: int
@@ -68,7 +68,7 @@ class SceneWindow(tuple[slice, slice]):
 
 
 class _SceneSampler(SpatialSampler):
-    """What the samplers share: the grid of each scene, and their share of the windows."""
+    """Base of the samplers: the grid of each scene, and this rank's share of the windows."""
 
     def __init__(
         self, dataset: GeoDataset, *, size: int | tuple[int, int], rank: int, world_size: int
@@ -102,7 +102,7 @@ class RandomWindows(_SceneSampler):
     """Random windows, each a function of (seed, epoch, index) alone.
 
     No state is carried from draw to draw, so the sequence is the same for any number of workers,
-    goes on exactly where a run stopped, and is dealt out exactly to any number of ranks.
+    continues exactly where a run stopped, and is distributed exactly over any number of ranks.
 
     Examples:
         >>> sampler = RandomWindows(dataset, size=256, length=1000, seed=7)
@@ -126,7 +126,7 @@ class RandomWindows(_SceneSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Find the windows there are.
+        """Find the windows that can be drawn.
 
         Args:
             dataset: Any torchgeo dataset.
@@ -175,7 +175,7 @@ class RandomWindows(_SceneSampler):
         self.start = start
 
     def draw(self, epoch: int, index: int) -> SceneWindow:
-        """The window of one draw, whatever was drawn before."""
+        """The window of one draw, independent of all others."""
         return self._make_index(*self._draw(epoch, index))
 
     def __len__(self) -> int:
@@ -208,7 +208,7 @@ class GridWindows(_SceneSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Lay the grids.
+        """Lay a grid over each scene.
 
         Args:
             dataset: Any torchgeo dataset.

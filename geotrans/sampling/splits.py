@@ -1,7 +1,7 @@
-"""Splits by place: no ground that trains is ever scored.
+"""Splits by place: no ground is in both training and evaluation.
 
 Scenes that lie in folders of their own are checked not to share ground. Scenes that lie in one
-folder are parted by regions, polygons or blocks: a window belongs to a split only if each of its
+folder are separated by regions, polygons or blocks: a window belongs to a split only if each of its
 pixels does, and a pixel belongs to one split at most.
 """
 
@@ -38,7 +38,7 @@ class Footprint:
 
     Attributes:
         name: Scene, for messages.
-        place: What scenes of the same ground share.
+        place: Key shared by scenes of the same ground.
         geobox: Grid of the scene.
     """
 
@@ -145,7 +145,7 @@ def block_regions(
     seed: int = 0,
     gap_m: float = 0.0,
 ) -> Regions:
-    """Splits dealt out by square blocks of ground.
+    """Splits by square blocks of ground.
 
     Args:
         geoboxes: Grids of the scenes.
@@ -178,7 +178,7 @@ def block_regions(
 def _find_cells(shape: Any, block_m: float) -> list[tuple[int, int]]:
     """`(row, col)` of the blocks a shape meets, counted from the origin of its CRS.
 
-    Counted so, more scenes do not move the blocks.
+    Further scenes therefore do not move the blocks.
     """
     left, bottom, right, top = (edge / block_m for edge in shape.bounds)
     shapely.prepare(shape)
@@ -195,7 +195,7 @@ def _make_block(row: int, col: int, block_m: float) -> Any:
 
 
 def _assign_blocks(n_blocks: int, shares: Mapping[str, float]) -> list[str]:
-    """Name of the split of each block: every split has one, the rest as the shares say."""
+    """Name of the split of each block: one block per split, the others by the shares."""
     total = sum(shares.values())
     counts = dict.fromkeys(shares, 1)
     for _ in range(n_blocks - len(shares)):

@@ -1,4 +1,4 @@
-"""From a configuration to a patch cache."""
+"""Cutting the patch cache of a configuration."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def write_patches(
 
     Args:
         config: Which pairs, splits and patches.
-        out: Folder to make; it appears whole or not at all.
-        overwrite: Whether a cache already there gives way.
-        progress: How to tell how far it is; called for each split, and counts windows.
+        out: Folder to make; it appears complete or not at all.
+        overwrite: Whether an existing cache may be replaced.
+        progress: Reports progress; called for each split, and counts windows.
 
     Raises:
         SamplingError: If a split has no pair or no patch, or two splits share ground.
@@ -93,9 +93,9 @@ def ensure_cache(
 ) -> PatchCache:
     """The patch cache of a configuration, cut if it is not there yet.
 
-    A cache named by `config.cache` may have been carried to a machine without the rasters: it is
-    then only held against the configuration. Without a name it lies among the user's cache files
-    under a digest of configuration and files, so that a change of either cuts another.
+    A cache named by `config.cache` may have been copied to a machine without the rasters: it is
+    then checked against the configuration only. Without a name it is kept among the user's cache
+    files under a digest of configuration and files, so that a change of either cuts a new one.
 
     Raises:
         SamplingError: If the named cache was cut by another configuration, or from files that
@@ -161,7 +161,7 @@ def fingerprint(config: DataConfig) -> str:
 
 
 def _make_manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) -> Manifest:
-    """Everything about a cache but its patches.
+    """The manifest of a cache, without its patches.
 
     Raises:
         SamplingError: If pairs and unpaired domains differ in bands or type.
@@ -210,7 +210,7 @@ def _list_footprints(
         return {}  # pairs have been compared already
     footprints: dict[str, list[Footprint]] = {}
     for split, pairs in data.pairs.items():
-        # Regions part scenes that all splits share.
+        # Regions separate scenes that all splits share.
         name = split if data.regions is None else ", ".join(data.pairs)
         footprints[name] = [pair.footprint for pair in pairs]
     for split, sides in domains.items():
@@ -223,7 +223,7 @@ def _list_footprints(
 
 
 def _describe_config(config: DataConfig) -> dict[str, Any]:
-    """What decides the patches, as plain values; not where files lie on this machine."""
+    """The configuration that determines the patches, as plain values without local paths."""
     plain: dict[str, Any] = config.model_dump(mode="json", exclude={"root", "cache"})
     if not config.unpaired:
         del plain["unpaired"]  # as caches of pairs have always been described

@@ -141,7 +141,7 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
         min_valid: float = 0.0,
         same_place: bool = False,
     ) -> None:
-        """Check the ground, and find the windows there are.
+        """Check the ground, and find the windows that can be drawn.
 
         Args:
             source: Any torchgeo dataset.

@@ -1,7 +1,7 @@
-"""Which windows of a size there are in a scene, and which of them a draw takes.
+"""Positions of windows in a scene, and random draws of them.
 
-A draw is a function of (seed, epoch, index) and of nothing else: no generator is carried along,
-so any worker, rank or resumed run can ask for draw 1234 and gets the same window.
+A draw is a function of (seed, epoch, index) and of nothing else: there is no state, so draw 1234 is
+the same window in any worker, rank or resumed run.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class WindowDraw:
     def __init__(
         self, placements: Sequence[Placements], *, seed: int, by_area: bool = True
     ) -> None:
-        """Weigh the scenes.
+        """Compute the weights of the scenes.
 
         Args:
             placements: Positions in each scene; scenes without one are never drawn.
@@ -205,7 +205,7 @@ def philox(seed: int, epoch: int, index: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class GridCell:
-    """One window of a grid over a scene, and the pixels it answers for."""
+    """One window of a grid over a scene, and its core."""
 
     window: Window
     core: Window
