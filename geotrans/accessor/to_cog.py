@@ -33,7 +33,7 @@ from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
 from geotrans.scene.array import get_array
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 from geotrans.scene.views.classes import CLASSES_TAG
 from geotrans.tasks import PaletteClass
 
@@ -101,7 +101,7 @@ def _write_raw(array: xr.DataArray, scene: Scene, layout: Layout, path: Path) ->
             file.write(data, window=window)
             if mask:
                 file.write_mask(mask[0], window=window)
-            seen = mask[0] if mask else holds_values(data, [layout.nodata] * len(data))
+            seen = mask[0] if mask else find_valid(data, [layout.nodata] * len(data))
             is_empty &= not seen.any()
     if is_empty:
         raise SceneError(f"{scene.name} holds no valid pixel; nothing to write")

@@ -11,7 +11,7 @@ from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
 from geotrans.scene.access.identity import identify_url
 from geotrans.scene.access.stores import identify_object, is_object
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 
 # Requests to servers at a time.
 _N_THREADS = 16
@@ -23,7 +23,7 @@ def fingerprint_files(files: Iterable[str]) -> str:
     Names are kept without signatures, which differ from day to day.
     """
     return json.dumps(
-        {without_secrets(file): _fingerprint_file(file) for file in files}, sort_keys=True
+        {strip_secrets(file): _fingerprint_file(file) for file in files}, sort_keys=True
     )
 
 
@@ -42,7 +42,7 @@ def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
 
 
 def _is_same(entry: Entry, row: Row) -> bool:
-    signed = {without_secrets(uri): uri for uri in entry.hrefs}
+    signed = {strip_secrets(uri): uri for uri in entry.hrefs}
     for file, old in json.loads(row.fingerprint or "{}").items():
         new = _fingerprint_file(signed.get(file, file))
         # A server that gives no etag is no sign of a change, nor is one that gave none when the

@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 from geotrans.archive.stac_inputs import is_stac, read_items, search_items
 from geotrans.errors import SceneError, UsageError, option
 from geotrans.scene import Scene, open_scene
-from geotrans.scene.access.urls import is_url, without_secrets
-from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item, parse_mask
+from geotrans.scene.access.urls import is_url, strip_secrets
+from geotrans.scene.stac import Mask, get_item_key, list_hrefs, open_item, parse_mask
 from geotrans.tasks.spec import TaskSpec
 
 # Position or description of a band in a scene, by the name of a band a task reads.
@@ -88,7 +88,7 @@ class Entry:
     @property
     def hrefs(self) -> tuple[str, ...]:
         """Files and URLs it may be opened from."""
-        return (self.uri,) if self.item is None else hrefs_of(self.item)
+        return (self.uri,) if self.item is None else list_hrefs(self.item)
 
     def open(
         self,
@@ -122,14 +122,14 @@ class Entry:
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Entry:
         """Entry of a STAC Item."""
-        key = item_key(item)
-        return cls(without_secrets(key), str(item["id"]).replace("/", "_"), key, item)
+        key = get_item_key(item)
+        return cls(strip_secrets(key), str(item["id"]).replace("/", "_"), key, item)
 
     @classmethod
     def from_uri(cls, uri: str) -> Entry:
         """Entry of a URL, or of a name of GDAL or ours; the key leaves out signatures."""
         path = uri.partition("?")[0].rstrip("/")
-        return cls(without_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
+        return cls(strip_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
 
 
 def select_entries(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.errors import SceneError, UsageError
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 
 DOCUMENT_SUFFIXES = (".json", ".geojson")
 TABLE_SUFFIXES = (".parquet", ".geoparquet")
@@ -34,7 +34,7 @@ def read_items(text: str) -> Iterator[dict[str, Any]]:
         return
     import pystac
 
-    name = without_secrets(text)
+    name = strip_secrets(text)
     try:
         document = json.loads(pystac.StacIO.default().read_text(text))
         kind = document.get("type") if isinstance(document, dict) else None
@@ -88,11 +88,11 @@ def search_items(
             n_items += 1
             yield _resolve_hrefs(item, api)
     except Exception as error:
-        raise SceneError(f"STAC API {without_secrets(api)} failed: {_one_line(error)}") from error
+        raise SceneError(f"STAC API {strip_secrets(api)} failed: {_one_line(error)}") from error
     if not n_items:
         query = {"collection": collection, "bbox": bbox, "datetime": datetime}
         text = ", ".join(f"{k} {v}" for k, v in query.items() if v) or "anything"
-        raise SceneError(f"STAC API {without_secrets(api)} has no item for {text}; ask for more")
+        raise SceneError(f"STAC API {strip_secrets(api)} has no item for {text}; ask for more")
 
 
 def _read_table(text: str) -> Iterator[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _read_table(text: str) -> Iterator[dict[str, Any]]:
 
     if is_url(text):
         raise UsageError(
-            f"{without_secrets(text)}: fetch stac-geoparquet files first, they are read whole"
+            f"{strip_secrets(text)}: fetch stac-geoparquet files first, they are read whole"
         )
     try:
         table = pyarrow.parquet.read_table(text)

@@ -24,7 +24,7 @@ from geotrans.metrics.mapping import nearest_class
 from geotrans.metrics.seams import seam_ratio
 from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
 from geotrans.scene import Scene, expand_palette, match_bands
-from geotrans.scene.views.classes import PALETTE_TAG, ClassValue, class_values
+from geotrans.scene.views.classes import PALETTE_TAG, ClassValue, read_class_values
 from geotrans.tasks import BandSpec, TaskSpec, list_tasks
 
 # Squares below this hold too little for any score of structure, px.
@@ -129,7 +129,7 @@ class _Pair:
 
     @classmethod
     def of(cls, product: Scene, target: Scene, task: TaskSpec | None) -> _Pair:
-        made, true = class_values(product), class_values(target)
+        made, true = read_class_values(product), read_class_values(target)
         palette = _draw_classes_like(target)
         if not palette and task is not None:
             palette = tuple((one.name, one.color) for one in task.palette or ())
@@ -138,7 +138,7 @@ class _Pair:
         has_colors = bool(palette)
         given = [scene for scene in (target, product) if scene.colormap is not None]
         if given:
-            palette = tuple((c.name, c.color) for c in class_values(given[0]) or ())
+            palette = tuple((c.name, c.color) for c in read_class_values(given[0]) or ())
         elif not palette:
             palette = tuple((c.name, ((c.value + 1) % 256,) * 3) for c in true or made or ())
         return cls(

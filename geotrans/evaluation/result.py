@@ -11,7 +11,7 @@ from geotrans.evaluation.places import Array, Places
 from geotrans.evaluation.scores import ScoreOfPlaces, slug
 from geotrans.html import page as html
 from geotrans.html.card import render_card
-from geotrans.sampling.ground import common_crs, outline
+from geotrans.sampling.ground import find_common_crs, outline
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Evaluation:
             *((f"__{slug(k)}", s) for k, s in self.beside.items()),
         ):
             columns |= {f"{s.name}{ending}": s.each for s in scores.values() if s.each is not None}
-        crs = common_crs(places.geoboxes)
+        crs = find_common_crs(places.geoboxes)
         shapes = [outline(geobox, crs) for geobox in places.geoboxes]
         return gpd.GeoDataFrame(columns, geometry=shapes, crs=None if crs is None else str(crs))
 

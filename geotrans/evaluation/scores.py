@@ -212,7 +212,7 @@ def psnr_of_all(
         value, draws = (
             20 * np.log10(data_range) - 10 * np.log10(x) for x in (found.value, found.draws)
         )
-    return Interval.of(float(value), draws, n=found.n)
+    return Interval.from_draws(float(value), draws, n=found.n)
 
 
 def class_groups(groups: Groups, palette: Palette) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from geotrans.errors import OutputError, UsageError, option
 from geotrans.runtime.threads import run_in_thread
 from geotrans.scene.access.stores import SCHEMES, open_store
-from geotrans.scene.access.urls import redact, without_secrets
+from geotrans.scene.access.urls import redact, strip_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Target:
             return None
         parts = _parse_url(out)
         if not parts.netloc or not parts.path.strip("/") or parts.path.endswith("/"):
-            raise UsageError(f"{without_secrets(out)} names no product; give s3://bucket/key.tif")
+            raise UsageError(f"{strip_secrets(out)} names no product; give s3://bucket/key.tif")
         return cls(out)
 
     @classmethod
@@ -65,7 +65,7 @@ class Target:
         if not isinstance(out, str) or "://" not in out:
             return None
         if not _parse_url(out).netloc:
-            raise UsageError(f"{without_secrets(out)} names no bucket; give s3://bucket/prefix")
+            raise UsageError(f"{strip_secrets(out)} names no bucket; give s3://bucket/prefix")
         return cls(out.rstrip("/"))
 
     @property
@@ -229,7 +229,7 @@ class Target:
 
 def _parse_url(out: str) -> SplitResult:
     """Parse a URL to which something can be uploaded."""
-    parts, url = urlsplit(out), without_secrets(out)
+    parts, url = urlsplit(out), strip_secrets(out)
     if parts.scheme not in SCHEMES:
         raise UsageError(
             f"nothing can be uploaded to {url}; give a file or a folder, or a URL that begins "

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from geotrans.errors import DomainError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene import Patch, Scene
-from geotrans.scene.radiometry import foreign_values
-from geotrans.scene.views.classes import ClassScene, class_names
+from geotrans.scene.radiometry import describe_foreign_values
+from geotrans.scene.views.classes import ClassScene, read_class_names
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
 # Resolutions are given in round numbers.
@@ -117,7 +117,9 @@ def _check_patch(
     if not patch.valid.any():
         return
     if not any_values:
-        found = foreign_values(patch.data, patch.valid, scene.select(bands), spec.source, tail=tail)
+        found = describe_foreign_values(
+            patch.data, patch.valid, scene.select(bands), spec.source, tail=tail
+        )
         if found:
             raise DomainError(
                 f"{scene.name} is unlike what task '{spec.name}' has seen: {found}; "
@@ -146,7 +148,7 @@ def as_task_classes(spec: TaskSpec, scene: Scene) -> Scene:
     """
     if spec.source_classes is None:
         return scene
-    names, wanted = class_names(scene), {one.name: one.value for one in spec.source_classes}
+    names, wanted = read_class_names(scene), {one.name: one.value for one in spec.source_classes}
     if len(scene.bands) != 1 or scene.dtype.kind not in "ui":
         raise DomainError(
             f"task '{spec.name}' reads one band of classes; {scene.name} has {len(scene.bands)} of "

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from geotrans.grid import Tile, Window
 from geotrans.models import trim_heap_periodically
 from geotrans.scene import padded_extent
-from geotrans.scene.array import array_bands, get_array, with_pixels, without_pixels
+from geotrans.scene.array import attach_pixels, detach_pixels, find_array_bands, get_array
 from geotrans.tasks.domain import check_block
 from geotrans.translation.job import Job, translate_tile
 from geotrans.translation.norm_statistics import needs_samples, resolve_norms
@@ -55,7 +55,7 @@ def lazy_product(
 
     source = _prepare_source(job)
     token = tokenize(job.fingerprint(), pixels, with_valid)
-    frame = replace(job, scene=without_pixels(job.scene, job.bands))
+    frame = replace(job, scene=detach_pixels(job.scene, job.bands))
     common = delayed(frame, name=f"job-{token}", traverse=False)
     if needs_samples(job.spec, pixels.norm_stats):
         # The one task that reads samples all over the scene, when the first tile is asked for.
@@ -95,7 +95,7 @@ def eager_product(job: Job) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
 def _prepare_source(job: Job) -> da.Array:
     """The bands that the task reads, one chunk over all of them, in blocks of a decent size."""
     array = get_array(job.scene).data
-    channels = [band - 1 for band in array_bands(job.scene, job.bands)]
+    channels = [band - 1 for band in find_array_bands(job.scene, job.bands)]
     if channels != list(range(array.shape[0])):
         array = array[channels]
     if array.numblocks[0] > 1:
@@ -138,7 +138,7 @@ def _tile(
     """One chunk of the product; the last channel is `valid`, if it is asked for."""
     tile = job.plan.tile(*cell)
     data = _join_blocks(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
-    job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
+    job = replace(job, scene=attach_pixels(job.scene, data, (window.row_off, window.col_off)))
     _check(job, pixels, tile)
     patch = translate_tile(job, tile)
     shape = job.product_window(tile).shape

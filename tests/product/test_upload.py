@@ -154,7 +154,7 @@ def test_a_store_that_is_not_there_is_told_before_any_work(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    monkeypatch.setattr("geotrans.scene.access.stores._PATIENT", {"max_retries": 0})
+    monkeypatch.setattr("geotrans.scene.access.stores._PATIENT_RETRY", {"max_retries": 0})
     with pytest.raises(OutputError, match=r"s3://shelf/new/town.tif cannot be written") as caught:
         _make(scene_folder)
     assert "s3cr3t" not in str(caught.value)

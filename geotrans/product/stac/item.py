@@ -30,7 +30,7 @@ from geotrans.product.stac.document import (
     relative_href,
 )
 from geotrans.scene import Scene
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import find_common_name
 from geotrans.scene.raster import RasterScene
 from geotrans.tasks.spec import TaskSpec
 
@@ -241,7 +241,7 @@ def _processing_fields(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def _band_fields(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
     common_names = {
-        band.name: band.common_name or common_name_of(band.name) for band in spec.target
+        band.name: band.common_name or find_common_name(band.name) for band in spec.target
     }
     documents = []
     for band, statistics in zip(product.bands, _compute_statistics(product), strict=True):

@@ -19,7 +19,7 @@ from geotrans.product.stac.document import (
     relative_href,
     write_document,
 )
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import find_common_name
 from geotrans.tasks import Bundle
 from geotrans.tasks.card import render_card
 from geotrans.tasks.spec import BandSpec, TaskSpec
@@ -204,7 +204,7 @@ def _band_fields(bands: Sequence[BandSpec]) -> list[dict[str, Any]]:
         {
             "name": band.name,
             "data_type": band.dtype,
-            **common_name_field(band.common_name or common_name_of(band.name)),
+            **common_name_field(band.common_name or find_common_name(band.name)),
         }
         for band in bands
     ]
