@@ -94,11 +94,13 @@ def report(error: BaseException) -> int:
         typer.echo(str(error) or "interrupted", err=True)
     elif isinstance(error, GeotransError):
         typer.echo(f"error: {error}", err=True)
-    elif tell := getattr(error, "format_message", None):  # typer's own, on whichever click.
-        message = " ".join(tell().split())
+    elif format_message := getattr(
+        error, "format_message", None
+    ):  # typer's own, on whichever click.
+        message = " ".join(format_message().split())
         typer.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
         return EXIT_USAGE
-    elif isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
+    elif isinstance(error, ModuleNotFoundError) and (extra := _find_extra(error.name)):
         typer.echo(f"error: this needs {error.name}; pip install 'geotrans[{extra}]'", err=True)
     else:
         hint = "" if is_verbose() else "; run again with -v to see where"
@@ -106,7 +108,7 @@ def report(error: BaseException) -> int:
     return exit_code(error)
 
 
-def _extra_with(module: str | None) -> str | None:
+def _find_extra(module: str | None) -> str | None:
     top = (module or "").split(".")[0]
     return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
 
@@ -161,11 +163,11 @@ def terminable() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         raise KeyboardInterrupt("terminated")
 
-    before: Any = signal.SIG_DFL
+    previous: Any = signal.SIG_DFL
     with suppress(ValueError):  # Only the main thread hears signals.
-        before = signal.signal(signal.SIGTERM, leave)
+        previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
         with suppress(ValueError):
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, previous)

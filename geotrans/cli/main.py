@@ -43,8 +43,8 @@ class OneTask(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give every parameter its value."""
-        _, _, given = self.make_parser(ctx).parse_args(list(args))
-        if sum(param.name == "task" for param in given) > 1:
+        _, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        if sum(param.name == "task" for param in parameters) > 1:
             raise UsageError("--task was given twice; a run has one: run again for the other")
         return super().parse_args(ctx, args)
 
@@ -154,8 +154,8 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
         try:
             with group.make_context(name, list(args) or ["--help"]) as context:
                 group.invoke(context)
-        except typer.Exit as left:
-            return left.exit_code
+        except typer.Exit as exit_request:
+            return exit_request.exit_code
         except (Exception, KeyboardInterrupt) as error:
             return console.report(error)
     return EXIT_DONE

@@ -24,9 +24,9 @@ def normalize_on_device(
 ) -> Tensor:
     """Stored values `(C, H, W)` in [-1, 1], float32, on a device."""
     native = np.require(data, data.dtype.newbyteorder("="), ["C", "W", "A"])
-    seen = torch.from_numpy(native).to(device).to(torch.float32)
+    pixels = torch.from_numpy(native).to(device).to(torch.float32)
     factors, summands = _columns(linear, device, torch.float32)
-    return seen.mul_(factors).add_(summands)
+    return pixels.mul_(factors).add_(summands)
 
 
 def denormalize_on_device(
@@ -54,6 +54,6 @@ def _columns(
     linear: Sequence[Linear], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Factors and summands, each `(C, 1, 1)`."""
-    both = torch.tensor(linear, dtype=dtype, device=device)
-    factors, summands = both[:, :, None, None].unbind(dim=1)
+    pairs = torch.tensor(linear, dtype=dtype, device=device)
+    factors, summands = pairs[:, :, None, None].unbind(dim=1)
     return factors, summands

@@ -33,8 +33,8 @@ def pick_device(asked: str = "auto") -> torch.device:
         return torch.device(asked)
     index = int(asked.partition(":")[2] or 0)
     if index >= n_cuda:
-        found = f"{n_cuda}, cuda:0 to cuda:{n_cuda - 1}" if n_cuda else "no CUDA device"
+        available = f"{n_cuda}, cuda:0 to cuda:{n_cuda - 1}" if n_cuda else "no CUDA device"
         raise DeviceError(
-            f"asked for {asked}, and torch finds {found} here; use {option('device', 'cpu')}"
+            f"asked for {asked}, and torch finds {available} here; use {option('device', 'cpu')}"
         )
     return torch.device("cuda", index)

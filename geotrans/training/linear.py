@@ -34,7 +34,7 @@ class LinearMap:
     weight: FloatArray
     bias: FloatArray
 
-    def normalized(self, source: Range, target: Range) -> LinearMap:
+    def normalize(self, source: Range, target: Range) -> LinearMap:
         """The same map from and to [-1, 1], where the ranges of stored values are these."""
         middle, half = sum(source) / 2, (source[1] - source[0]) / 2
         out_middle, out_half = sum(target) / 2, (target[1] - target[0]) / 2
@@ -63,9 +63,9 @@ def fit_linear(
     n, n_source = 0, 0
     total: FloatArray | float = 0.0
     products: FloatArray | float = 0.0
-    for given, wanted, seen in zip(source, target, valid, strict=True):
-        values = np.concatenate([given, wanted])[:, seen].astype(np.float64)
-        n_source = len(given)
+    for reads, writes, is_valid in zip(source, target, valid, strict=True):
+        values = np.concatenate([reads, writes])[:, is_valid].astype(np.float64)
+        n_source = len(reads)
         n += values.shape[1]
         total = total + values.sum(axis=1)
         products = products + values @ values.T
@@ -119,11 +119,11 @@ def fit_known(
     return LinearMap(weight, bias)
 
 
-def _solve(covariance: FloatArray, shared: FloatArray) -> FloatArray:
+def _solve(covariance: FloatArray, cross: FloatArray) -> FloatArray:
     """Weights `(C_source, C_target)`; a band that never changes weighs nothing."""
     deviation = np.sqrt(covariance.diagonal().clip(min=0))
     varies = deviation > 0
-    weights = np.zeros_like(shared)
+    weights = np.zeros_like(cross)
     if not varies.any():
         return weights
     scale = deviation[varies]
@@ -131,6 +131,6 @@ def _solve(covariance: FloatArray, shared: FloatArray) -> FloatArray:
     if np.linalg.eigvalsh(correlation)[0] < _SINGULAR:
         log.warning("source bands depend on each other; the linear fit prefers small weights")
         correlation = correlation + _RIDGE * np.eye(len(scale))
-    solved = np.linalg.solve(correlation, shared[varies] / scale[:, None])
-    weights[varies] = solved / scale[:, None]
+    solution = np.linalg.solve(correlation, cross[varies] / scale[:, None])
+    weights[varies] = solution / scale[:, None]
     return weights

@@ -52,17 +52,17 @@ class Method(ABC):
         self.pools: dict[str, PatchPool] = {}
         self.inverse_args: dict[str, Any] = {}
         self.norms_frozen = False
-        self._open()
+        self._load_patches()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            self._set_up()
+            self._build_networks()
 
     @abstractmethod
-    def _open(self) -> None:
+    def _load_patches(self) -> None:
         """Patches, and whether the losses that are asked for can be told of them."""
 
     @abstractmethod
-    def _set_up(self) -> None:
+    def _build_networks(self) -> None:
         """Networks with fresh weights."""
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def _read(self, generator: str, draw: int) -> Tensor:
+    def _generator_input(self, generator: str, draw: int) -> Tensor:
         """What a generator reads in a draw, `(N, C, H, W)`."""
 
     @property
@@ -86,7 +86,7 @@ class Method(ABC):
         """Each optimiser with the learning rate it starts from."""
         return [(optimizer, optimizer.defaults["lr"]) for optimizer in self.optimizers.values()]
 
-    def for_worker(self, step: int) -> Mapping[str, nn.Module]:
+    def finalize_averages(self, step: int) -> Mapping[str, nn.Module]:
         """The averaged generators, as they would be exported; `"generator"` as `"weights"`."""
         if not self.norms_frozen:
             for name, average in self.averages.items():
@@ -100,10 +100,10 @@ class Method(ABC):
         """What a run needs to go on as if it had never stopped."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
-            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
-            "averages": {name: one.net.state_dict() for name, one in self.averages.items()},
-            "n_averaged": {name: one.n_updates for name, one in self.averages.items()},
-            "pools": {name: pool.held for name, pool in self.pools.items()},
+            "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
+            "averages": {name: item.net.state_dict() for name, item in self.averages.items()},
+            "n_averaged": {name: item.n_updates for name, item in self.averages.items()},
+            "pools": {name: pool.patches for name, pool in self.pools.items()},
             "norms_frozen": self.norms_frozen,
         }
 
@@ -117,10 +117,10 @@ class Method(ABC):
             average.net.load_state_dict(state["averages"][name])
             average.n_updates = state["n_averaged"][name]
         for name, pool in self.pools.items():
-            held = state["pools"][name]
-            pool.held = None if held is None else held.to(self.fabric.device)
+            patches = state["pools"][name]
+            pool.patches = None if patches is None else patches.to(self.fabric.device)
 
-    def _train(self, name: str, net: nn.Module, *, lr: float, averaged: bool = False) -> Any:
+    def _add_network(self, name: str, net: nn.Module, *, lr: float, averaged: bool = False) -> Any:
         """Put a network on the device, with an optimiser of its own."""
         net = net.to(memory_format=torch.channels_last)
         if averaged:
@@ -131,7 +131,7 @@ class Method(ABC):
         self.networks[name], self.optimizers[name] = self.fabric.setup(net, adam)
         return self.networks[name]
 
-    def _prepare(self, step: int, share: float) -> None:
+    def _set_train_mode(self, step: int, share: float) -> None:
         """Training mode; norms are frozen for the last part of a run."""
         is_late = share >= self.settings.freeze_norm_from
         for name in self.averages:
@@ -144,7 +144,7 @@ class Method(ABC):
 
     def _recompute_norms(self, name: str, net: nn.Module, step: int) -> None:
         first = _NORM_DRAWS + step * _NORM_BATCHES
-        recompute_norms(net, (self._read(name, first + i) for i in range(_NORM_BATCHES)))
+        recompute_norms(net, (self._generator_input(name, first + i) for i in range(_NORM_BATCHES)))
 
     def _update(self, loss: Tensor, *names: str) -> None:
         """One step of some networks down the gradient of a loss."""
@@ -154,14 +154,14 @@ class Method(ABC):
         for name in names:
             self.optimizers[name].step()
 
-    def _update_generators(self, losses: Mapping[str, Tensor], *beside: str) -> dict[str, Tensor]:
+    def _update_generators(self, losses: Mapping[str, Tensor], *others: str) -> dict[str, Tensor]:
         """One step of the generators, and what learns with them, down the weighted sum of losses.
 
         Returns:
             The losses, without what they were computed from.
         """
         terms = [weight * losses[name] for name, weight in self.weights.items()]
-        self._update(torch.stack(terms).sum(), *self.averages, *beside)
+        self._update(torch.stack(terms).sum(), *self.averages, *others)
         for name, average in self.averages.items():
             average.update(self.networks[name])
         return {name: loss.detach() for name, loss in losses.items()}

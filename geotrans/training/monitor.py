@@ -35,7 +35,7 @@ class Monitor:
         self._losses = _Curve(folder / "losses.csv", step)
         self._scores = _Curve(folder / "scores.csv", step)
         self._timing = _Curve(folder / "timing.csv", step)
-        self._board = _board(folder / "tensorboard", step)
+        self._board = _open_board(folder / "tensorboard", step)
         self._quiet = quiet or not sys.stderr.isatty()
         self._since, self._images = time.monotonic(), 0
 
@@ -51,8 +51,8 @@ class Monitor:
         for name, value in values.items():
             self._board.add_scalar(f"val/{name}", value, step)
         self._board.flush()
-        told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        log.info("step %d: %s", step, told)
+        message = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        log.info("step %d: %s", step, message)
 
     def timing(self, step: int, *, seconds: float, images: int) -> None:
         """Record how long it took to come so far, s, and the patches seen."""
@@ -91,7 +91,7 @@ class Monitor:
             sys.stderr.write("\n")
 
 
-def _board(folder: Path, step: int) -> SummaryWriter:
+def _open_board(folder: Path, step: int) -> SummaryWriter:
     """TensorBoard's curves from `step` on."""
     # This module is tensorboard's own switch against importing TensorFlow, where that is installed,
     # merely to make paths: seconds, and hundreds of megabytes.
@@ -116,8 +116,8 @@ class _Curve:
             self._file.close()
             self._names += new
             self._rewrite()
-        told = {name: f"{value:.6g}" for name, value in values.items()}
-        self._writer.writerow({"step": step, **told})
+        cells = {name: f"{value:.6g}" for name, value in values.items()}
+        self._writer.writerow({"step": step, **cells})
         self._file.flush()
 
     def close(self) -> None:
@@ -135,13 +135,13 @@ class _Curve:
             write_atomically(self._path) as part,
             part.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = self._writer_of(file)
+            writer = self._open_writer(file)
             writer.writeheader()
             writer.writerows(r for r in rows if last is None or int(r["step"]) <= last)
         self._file = self._path.open("a", newline="", encoding="utf-8")
-        self._writer = self._writer_of(self._file)
+        self._writer = self._open_writer(self._file)
 
-    def _writer_of(self, file: TextIO) -> csv.DictWriter[str]:
+    def _open_writer(self, file: TextIO) -> csv.DictWriter[str]:
         return csv.DictWriter(file, self._names, restval="", lineterminator="\n")
 
 

@@ -23,24 +23,24 @@ class PatchPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.held: Tensor | None = None
+        self.patches: Tensor | None = None
 
     def swap(self, patches: Tensor, rng: np.random.Generator) -> Tensor:
         """What a critic sees instead of new patches `(N, C, H, W)`, which the pool takes in."""
         if self.size == 0:
             return patches
-        shown = []
+        drawn = []
         for patch in patches.detach():
-            n = 0 if self.held is None else len(self.held)
+            n = 0 if self.patches is None else len(self.patches)
             if n < self.size:
                 new = patch[None].clone()
-                self.held = new if self.held is None else torch.cat([self.held, new])
-                shown.append(patch)
+                self.patches = new if self.patches is None else torch.cat([self.patches, new])
+                drawn.append(patch)
             elif rng.random() < 0.5:
-                assert self.held is not None
-                place = int(rng.integers(n))
-                shown.append(self.held[place].clone())
-                self.held[place] = patch
+                assert self.patches is not None
+                index = int(rng.integers(n))
+                drawn.append(self.patches[index].clone())
+                self.patches[index] = patch
             else:
-                shown.append(patch)
-        return torch.stack(shown)
+                drawn.append(patch)
+        return torch.stack(drawn)

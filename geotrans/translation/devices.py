@@ -19,16 +19,16 @@ def shared_device(cluster: Cluster, asked: str) -> str:
         ClusterError: If some would take a GPU and some have none.
         DeviceError: If a worker does not have what was asked for.
     """
-    found = cluster.ask(_device, asked)
-    kinds = {device.partition(":")[0] for device in found.values()}
+    devices = cluster.ask(_pick_device, asked)
+    kinds = {device.partition(":")[0] for device in devices.values()}
     if len(kinds) > 1:
-        without = next(worker for worker, device in found.items() if device == "cpu")
-        n_without = sum(device == "cpu" for device in found.values())
+        without = next(worker for worker, device in devices.items() if device == "cpu")
+        n_without = sum(device == "cpu" for device in devices.values())
         raise ClusterError(
-            f"{n_without} of {len(found)} workers have no GPU ({without}); give "
+            f"{n_without} of {len(devices)} workers have no GPU ({without}); give "
             f"{option('device', 'cpu')}, or a cluster where all have one"
         )
-    return next(iter(found.values()))
+    return next(iter(devices.values()))
 
 
 def shared_precision(
@@ -39,11 +39,11 @@ def shared_precision(
         return asked
     if not all(cluster.ask(_has_bfloat16, device).values()):
         return "float32"
-    found = set(cluster.ask(_precision, bundle, device, norm).values())
-    return found.pop() if len(found) == 1 else "float32"
+    precisions = set(cluster.ask(_pick_precision, bundle, device, norm).values())
+    return precisions.pop() if len(precisions) == 1 else "float32"
 
 
-def _device(asked: str) -> str:
+def _pick_device(asked: str) -> str:
     from geotrans.inference import pick_device
 
     return str(pick_device(asked))
@@ -56,7 +56,7 @@ def _has_bfloat16(device: str) -> bool:
     return has_bfloat16(pick_device(device))
 
 
-def _precision(bundle: Bundle, device: str, norm: NormStatistics | None) -> str:
+def _pick_precision(bundle: Bundle, device: str, norm: NormStatistics | None) -> str:
     from geotrans.inference import Translator
 
     return Translator(find_bundle(bundle), device=device, norm=norm).precision

@@ -127,9 +127,9 @@ def find_bundle(bundle: Bundle) -> Bundle:
     """
     for path in (bundle.path, shipped_bundles().get(bundle.path.stem)):
         if path is not None and path.exists():
-            local = Bundle.open(path)
-            if local.sha256 == bundle.sha256:
-                return local
+            bundle_here = Bundle.open(path)
+            if bundle_here.sha256 == bundle.sha256:
+                return bundle_here
     state = "changed while it was in use" if bundle.path.exists() else "is not here"
     raise BundleError(
         f"{bundle.path} {state}; the run began with sha256 {bundle.sha256[:12]}: put that file "

@@ -33,7 +33,7 @@ def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
     folded = copy.deepcopy(net).eval()
     _fold_norms(folded)
     if plain:
-        _plain_doublings(folded)
+        _use_plain_doublings(folded)
     else:
         _split_phases(folded)
         split_long_sums(folded)
@@ -52,10 +52,10 @@ def _fold_norms(module: nn.Module) -> None:
         previous = child if isinstance(child, _Conv) else None
 
 
-def _plain_doublings(module: nn.Module) -> None:
+def _use_plain_doublings(module: nn.Module) -> None:
     for name, child in module.named_children():
         if not isinstance(child, UpConv):
-            _plain_doublings(child)
+            _use_plain_doublings(child)
             continue
         kernel = child.kernel().detach()
         channels_in, channels_out = kernel.shape[:2]

@@ -33,12 +33,12 @@ class SplitConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Patches `(N, C_in, H, W)` to `(N, C_out, H, W)`."""
         first, *rest = (
-            conv(some.contiguous(memory_format=torch.channels_last))
-            for conv, some in zip(self.parts, torch.split(x, LONGEST, dim=1), strict=True)
+            conv(channels.contiguous(memory_format=torch.channels_last))
+            for conv, channels in zip(self.parts, torch.split(x, LONGEST, dim=1), strict=True)
         )
         total: Tensor = first
-        for more in rest:
-            total = total + more
+        for partial in rest:
+            total = total + partial
         return total
 
 
