@@ -1,4 +1,4 @@
-"""The xarray door: `array.geotrans.translate("map2aerial")`.
+"""The xarray accessor: `array.geotrans.translate("map2aerial")`.
 
 Importing this module registers the accessor, as `import rioxarray` does its own.
 """

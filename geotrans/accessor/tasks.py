@@ -45,7 +45,7 @@ class TaskFit:
 
 
 class TaskFits(Sequence[TaskFit]):
-    """Tasks beside an array, those that fit first; shown as a table."""
+    """Fits of tasks to an array, those that fit first; shown as a table."""
 
     def __init__(self, fits: Sequence[TaskFit]) -> None:
         self._fits = sorted(fits, key=lambda fit: not fit.fits)
@@ -112,6 +112,6 @@ def _find_reason(spec: TaskSpec, scene: Scene) -> str:
         match_bands(scene, spec.source, task=spec.name)
         check_gsd(spec, scene)
     except GeotransError as error:
-        *reasons, advice = str(error).split("; ")  # What to do is for whoever asks for this task.
+        *reasons, advice = str(error).split("; ")  # The advice is for users of this task.
         return "; ".join(reasons) or advice
     return ""

@@ -72,7 +72,7 @@ def save_cog(
 
 
 def _write_raw(array: xr.DataArray, scene: Scene, layout: Layout, path: Path) -> None:
-    """All pixels and everything that is said of them, as a plain GeoTIFF.
+    """All pixels and their metadata, as a plain GeoTIFF.
 
     Raises:
         SceneError: If no pixel is valid.
@@ -147,7 +147,7 @@ def _make_layout(scene: Scene) -> Layout:
 
 
 def _read_classes(array: xr.DataArray) -> tuple[PaletteClass, ...] | None:
-    """Classes that an array of class values tells in its attributes."""
+    """Classes in the attributes of an array of class values."""
     names = json.loads(array.attrs.get(CLASSES_TAG, "[]"))
     colors = str(array.attrs.get("flag_colors", "")).split()
     if len(array) != 1 or not names or len(names) != len(colors):

@@ -45,7 +45,7 @@ class ArrayKeywords(PixelKeywords, total=False):
 # What `geotrans.translate` takes that says nothing about files, processes or runs before.
 _OPTIONS = ["bbox", "tile", "memory", "device", *option_names(PixelOptions)]
 
-# What a file tells of the moment it was written, and an array does not.
+# Tags of the moment a file was written, which an array does not have.
 _OF_FILES = ("GEOTRANS_CREATED", "GEOTRANS_NORM_STATS")
 
 
@@ -126,16 +126,16 @@ class _Steps:
             )
         else:
             self._job = plan_next(self._job, scene, self._pixels, reads=reads)
-        data, valid = self._product(self._job, reads=reads)
+        data, valid = self._translate(self._job, reads=reads)
         return _add_metadata(get_array(scene), self._job, data, valid)
 
-    def _product(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
+    def _translate(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
         with_valid = job.scene.maskable and job.layout.nodata is None
         if reads:
             data, valid = eager_product(job)
             self.is_empty &= not valid.any()
             return data, valid if with_valid else None
-        self.is_empty = False  # Nobody knows before it is computed.
+        self.is_empty = False  # Unknown before it is computed.
         return lazy_product(job, self._pixels, with_valid=with_valid)
 
 
@@ -207,7 +207,7 @@ def _product_attrs(job: Job) -> dict[str, Any]:
     tags = {
         name: value
         for name, value in product_tags(job).items()
-        # The token of an array tells how it was made, down to its chunks, and not what it holds.
+        # The token of an array identifies how it was made, down to its chunks, not its content.
         if name not in (*_OF_FILES, f"GEOTRANS_SOURCE_{kind}")
     }
     return {**tags, **_band_attrs(job.layout)}

@@ -1,4 +1,4 @@
-"""What commands say: results on stdout, everything else on stderr."""
+"""Output of commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _handler = logging.StreamHandler()
 
 
 class _Lines(logging.Formatter):
-    """`warning: text`; a plain line for what is merely said."""
+    """`warning: text`; a plain line for information."""
 
     def format(self, record: logging.LogRecord) -> str:
         head = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
@@ -50,15 +50,15 @@ def start() -> None:
     warnings.simplefilter("ignore")
 
 
-def set_verbose(asked: bool) -> None:
+def set_verbose(is_given: bool) -> None:
     """Show details and tracebacks from now on."""
-    if asked:
+    if is_given:
         _log.setLevel(logging.DEBUG)
 
 
-def set_quiet(asked: bool) -> None:
+def set_quiet(is_given: bool) -> None:
     """Show errors only from now on."""
-    if asked:
+    if is_given:
         _log.setLevel(logging.ERROR)
 
 
@@ -78,7 +78,7 @@ def emit(value: Any, *, as_json: bool = False) -> None:
 
 
 def report(error: BaseException) -> int:
-    """Tell on stderr, in one line, what ended a command.
+    """Report on stderr, in one line, what ended a command.
 
     Returns:
         The exit code that goes with it.
@@ -115,7 +115,7 @@ def _find_extra(module: str | None) -> str | None:
 
 @contextmanager
 def progress(label: str, total: int, *, unit: str = "px") -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while something runs, if stderr is a terminal and nobody asked for quiet.
+    """A bar on stderr while something runs, if stderr is a terminal and `--quiet` is not given.
 
     Args:
         label: What is going on.
@@ -164,7 +164,7 @@ def terminable() -> Iterator[None]:
         raise KeyboardInterrupt("terminated")
 
     previous: Any = signal.SIG_DFL
-    with suppress(ValueError):  # Only the main thread hears signals.
+    with suppress(ValueError):  # Only the main thread receives signals.
         previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield

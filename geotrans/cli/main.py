@@ -75,8 +75,8 @@ def _make_entry(name: str, function: Any) -> Any:
     return typer.main.get_command(app)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         from geotrans import __version__
 
         typer.echo(f"geotrans {__version__}")
@@ -146,7 +146,7 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
         name: What the program is called in help texts.
 
     Returns:
-        The exit code; whatever went wrong has been told on stderr in one line.
+        The exit code; errors are reported on stderr in one line.
     """
     console.start()
     group = typer.main.get_command(app)

@@ -61,8 +61,8 @@ DryRun = Annotated[
 ]
 
 
-def _refuse_plan(given: bool) -> None:
-    if given:
+def _refuse_plan(is_given: bool) -> None:
+    if is_given:
         raise UsageError("a dry run is --dry-run; --plan is the tile plan of geotrans mosaic")
 
 

@@ -1,4 +1,4 @@
-"""What needs no network: what any translation has to be better than."""
+"""Baselines without a network, which a translation has to exceed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_baselines(
 
 
 def class_means(target: Array, classes: UInt8Array, drawn_classes: UInt8Array) -> Array:
-    """Each pixel in the mean values of its class: what the map alone says of colours.
+    """Each pixel in the mean values of its class: the colours a map alone predicts.
 
     Args:
         target: Pictures to learn the means from, `(N, K, H, W)`.
@@ -96,6 +96,6 @@ def mean_color_by_grey(grey: Array, target: Array, valid: npt.NDArray[np.bool_])
 
 
 def apply_linear(images: Array, linear: LinearMap, dtype: npt.DTypeLike = np.uint8) -> Array:
-    """Images `(N, C, H, W)` through a linear map of stored values, as they would be stored."""
+    """Apply a linear map to stored values `(N, C, H, W)`; the result as stored."""
     values = np.einsum("kc,nchw->nkhw", linear.weight, images.astype(np.float64))
     return as_dtype(values + linear.bias[:, None, None], np.dtype(dtype))

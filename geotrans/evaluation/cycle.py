@@ -1,4 +1,4 @@
-"""The way back from products to sources: what a translation has kept of what it was given."""
+"""Cycle consistency: products translated back and compared with their sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from geotrans.tasks import Bundle, TaskSpec, open_bundle, save_bundle
 
 @dataclass(frozen=True)
 class InverseTask:
-    """What leads from the products of a task back to what it was given.
+    """The inverse of a task: a network or a labelling recipe that recovers the source.
 
     Attributes:
         bundle: A task of the way back.
@@ -47,7 +47,7 @@ class InverseTask:
     def score(
         self, products: Array, places: Places, *, device: str, precision: str
     ) -> dict[str, MetricResult]:
-        """How well products `(N, K, H, W)` of places lead back; empty without a way."""
+        """Cycle scores of products `(N, K, H, W)` of places; empty without an inverse."""
         if self.bundle is not None:
             side = places.manifest.source.model_copy(
                 update={"bands": places.bands, "classes": None}
@@ -133,7 +133,7 @@ def open_inverse(
 
 
 def _extract_inverse(bundle: Bundle, folder: Path) -> Bundle:
-    """The inverse within a bundle, as a bundle of its own."""
+    """The inverse within a bundle, as a separate bundle."""
     spec, generator = bundle.spec, bundle.spec.inverse
     assert generator is not None
     net = build(generator.arch, len(spec.target), len(spec.source), **generator.args)

@@ -1,4 +1,4 @@
-"""One picture against the truth, in squares that are scored like places."""
+"""Evaluation of one picture against the truth, in squares that are scored like places."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evaluate_picture(
     Args:
         product: What is scored.
         target: The truth, whose grid is the common one.
-        window: Pixels of the truth that are looked at.
+        window: Pixels of the truth that are scored.
         square: Edge of a square, px of the truth; a little more or less, so that none is a sliver.
         resampling: Kernel for a product on another grid.
         edges: First rows and columns of the tiles that the product was made from, px of `window`,
@@ -118,7 +118,7 @@ class _Pair:
         target: The truth.
         palette: Classes, if they are maps.
         is_classes: Whether the truth stores classes, so that other values are none of them.
-        has_colors: Whether the colours of the classes are those that somebody gave them.
+        has_colors: Whether the classes have assigned colours.
     """
 
     product: Scene
@@ -175,7 +175,7 @@ def _apply_palette(scene: Scene, classes: tuple[ClassValue, ...] | None, palette
 
 
 def _find_task(product: Scene) -> TaskSpec | None:
-    """The shipped task that a product says it was made by."""
+    """The shipped task named in a product's tags."""
     name = product.tags.get("GEOTRANS_TASK")
     return next((spec for spec in list_tasks() if spec.name == name), None)
 

@@ -61,7 +61,7 @@ class Places:
 
     @classmethod
     def load(cls, cache: PatchCache, split: str, *, group: str | None = None) -> Places:
-        """Places of a split of a patch cache; of one group only if said.
+        """Places of a split of a patch cache; of one group only if `group` is given.
 
         Raises:
             SamplingError: If the cache has no such split.
@@ -237,7 +237,7 @@ def _select_bands(
 
 
 def _group_by_squares(records: Sequence[PatchRecord]) -> tuple[PatchRecord, ...]:
-    """Windows of one scene as places of their own, by the square of the scene they begin in.
+    """Windows of one scene as separate places, by the square of the scene they begin in.
 
     One place has no interval. Squares side by side resemble each other, so theirs is narrow.
     """

@@ -1,4 +1,4 @@
-"""What a task makes of held-out places, or what files say it made."""
+"""Products of held-out places: translated now, or read from files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def translate_places(
     precision: str,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Products:
-    """Translate each place as a scene of its own, as `geotrans translate` does.
+    """Translate each place as a separate scene, as `geotrans translate` does.
 
     Raises:
         BandError: If the places lack a band the task reads.
@@ -221,7 +221,7 @@ def _find_product(name: str, geobox: GeoBox, scenes: Sequence[Scene]) -> Scene |
 
 @dataclass(frozen=True)
 class _Grid:
-    """As much of a scene as pairing by ground asks for."""
+    """The part of a scene's interface that pairing by ground needs."""
 
     geobox: GeoBox
     name: str

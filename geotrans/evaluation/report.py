@@ -68,7 +68,7 @@ def check_folder(out: PathText, *, overwrite: bool) -> Path:
     Raises:
         OutputError: If it is a file, or holds an evaluation that may not be replaced.
     """
-    import pyarrow  # noqa: F401  GeoParquet: told now, and not after all the work
+    import pyarrow  # noqa: F401  GeoParquet: fail before the work, not after it
 
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
@@ -191,7 +191,7 @@ def _decimate(pixels: UInt8Array) -> UInt8Array:
 
 
 def _describe_place(evaluation: Evaluation, i: int) -> str:
-    """What the scores of one place are."""
+    """The scores of one place as text."""
     scores = [evaluation.scores[name] for name in _SHOWN if name in evaluation.scores]
     return "; ".join(
         f"{score.title}: {score.each[i]:.3g}"

@@ -1,4 +1,4 @@
-"""`evaluate`: a task, or finished products, on held-out places, beside what needs no network."""
+"""`evaluate`: scores of a task, or of finished products, on held-out places, with baselines."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a task, or products that files hold, on held-out places.
 
-    Beside it stands what needs no network, learned on the split `train`. Each place is translated
-    as a scene of its own, in tiles of 128 px.
+    Baselines without a network, fitted on the split `train`, are scored as well. Each place is
+    translated as a separate scene, in tiles of 128 px.
 
     Args:
         what: Task, bundle file, or folder or glob of products.
@@ -64,7 +64,7 @@ def evaluate(
         precision: `"auto"`, `"float32"` or `"bfloat16"`.
         out: Folder to write page, JSON, GeoPackage and GeoParquet to; nothing is written without.
         overwrite: Whether files of an evaluation before may be replaced there.
-        progress: How to tell how far it is.
+        progress: How to report progress.
 
     Raises:
         UsageError: If the arguments do not fit each other.
@@ -159,7 +159,7 @@ def _score_all(
 
 
 def _open_task(what: PathText) -> Bundle | None:
-    """The bundle, or None of products."""
+    """The bundle; None if `what` is a folder or a glob of products."""
     text = str(what)
     if Path(text).is_dir() or any(character in text for character in "*?["):
         return None
@@ -185,7 +185,7 @@ def _open_data(
             f"{who} nothing of places to evaluate on; give a configuration or a patch cache with "
             f"{option('data')}"
         )
-    # Bundles tell every key, those of kinds that a newer version knows among them.
+    # Bundles store every key, including None for those of other kinds of data.
     plain = {key: value for key, value in training["data"].items() if value is not None}
     where = f"the configuration in the bundle '{bundle.spec.name if bundle else ''}'"
     return (

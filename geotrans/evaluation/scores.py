@@ -1,4 +1,4 @@
-"""Every score of a set of pictures against the truth, with its interval over places."""
+"""Metrics of a set of pictures against the truth, with intervals over places."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Groups = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One score of one set of pictures.
+    """One metric of one set of pictures.
 
     Attributes:
         name: Short name, as columns have it.
@@ -50,7 +50,7 @@ class MetricResult:
 
 
 class Scorer:
-    """Scores pictures of places, and remembers what the truth alone gives.
+    """Scores pictures of places against the truth, whose features are computed once.
 
     Args:
         places: Places with the truth.
@@ -77,7 +77,7 @@ class Scorer:
         return {score.name: score for score in scores}
 
     def _score_likeness(self, pictures: Array) -> Iterator[MetricResult]:
-        """Likeness pixel by pixel."""
+        """Pixel by pixel similarity."""
         places, valid = self.places, self.places.valid
         images, data_range = (pictures, places.target), self.data_range
         yield MetricResult(
@@ -97,7 +97,7 @@ class Scorer:
             yield self._mean_result("chroma", "Lab chroma error", error)
 
     def _score_map(self, pictures: Array) -> Iterator[MetricResult]:
-        """Whether a map shows the right classes."""
+        """Accuracy and overlap of the classes of a map."""
         places, true_classes = self.places, self.places.classes
         assert true_classes is not None
         classes = nearest_class(pictures, places.colors)
@@ -117,7 +117,7 @@ class Scorer:
             yield self._mean_result("edge_shift", "edge shift, px", np.hypot(*shift.T))
 
     def score_seams(self, products: Products) -> Iterator[MetricResult]:
-        """Whether tile edges show, where it is known where they are."""
+        """Seam ratio at tile edges, where these are known."""
         if products.edges is None:
             return
         ratios = np.array(
@@ -144,7 +144,7 @@ class Scorer:
 
     @cached_property
     def _truth_features(self) -> KernelFeatures | None:
-        """Features of the truth; None, and a word about it, if there are none."""
+        """Features of the truth; None, with a warning, if there are none."""
         places, colors = self.places, select_rgb(self.places.target, self.places.bands)
         if colors is None:
             return None

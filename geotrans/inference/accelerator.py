@@ -1,4 +1,4 @@
-"""The two ends of a network on a GPU: stored values travel, the arithmetic is done over there.
+"""Normalisation and denormalisation on a GPU: only stored values are transferred.
 
 To the bit the same as `geotrans.inference.radiometry` does it for a network on the CPU.
 """
@@ -32,7 +32,7 @@ def normalize_on_device(
 def denormalize_on_device(
     scores: Tensor, linear: Sequence[Linear], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Stored values `(C, H, W)` of what a network said, rounded on its device."""
+    """Stored values `(C, H, W)` of a network's output, rounded on its device."""
     exact = torch.float32
     if dtype.kind in "ui" and dtype.itemsize >= 4:
         scores, exact = scores.cpu(), torch.float64  # Not every GPU knows float64.

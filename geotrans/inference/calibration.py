@@ -43,7 +43,7 @@ class _Moments:
     mean: Tensor
     squares: Tensor
 
-    def joined(self, other: _Moments) -> _Moments:
+    def merge(self, other: _Moments) -> _Moments:
         """Those of both together (Chan et al., 1979)."""
         if other.n == 0 or self.n == 0:
             return self if other.n == 0 else other
@@ -106,7 +106,7 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
     with ThreadPoolExecutor(len(samples), "sample") as threads:
         futures = [threads.submit(run, i) for i in range(len(samples))]
     errors = [error for future in futures if (error := future.exception()) is not None]
-    # Those that only waited for the one that failed have nothing to tell.
+    # Broken barriers only follow from the first error: raise that one.
     for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
     return _to_bytes(net, statistics)
@@ -177,7 +177,7 @@ def _join_moments(moments: Sequence[_Moments]) -> _Moments:
     """In the order they are given, so that the same windows give the same bits."""
     total = moments[0]
     for other in moments[1:]:
-        total = total.joined(other)
+        total = total.merge(other)
     return total
 
 

@@ -1,4 +1,4 @@
-"""A bundle as an ONNX file that says everything about itself, checked against torch."""
+"""Export of a bundle as a self-describing ONNX file, checked against torch."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _product_dtype(spec: TaskSpec) -> np.dtype[Any]:
 
 def _trace(graph: _Graph) -> Any:
     """The model, with any number of windows of any height and width on the stride."""
-    import onnxscript  # noqa: F401  torch's exporter needs it and tells so less plainly
+    import onnxscript  # noqa: F401  torch's exporter needs it; fails with a clear message here
 
     spec, align = graph.spec, graph.spec.align
     edge = max(2 * align, _MIN_PX // align * align)

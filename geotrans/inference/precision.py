@@ -1,4 +1,4 @@
-"""In which arithmetic a network runs: as exact as can be, or as fast."""
+"""Choice of a network's arithmetic: float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _TRIAL_PX = 256
 
 
 def pick_precision(
-    asked: str, device: torch.device, net: nn.Module, *, in_channels: int
+    name: str, device: torch.device, net: nn.Module, *, in_channels: int
 ) -> Precision:
     """The precision of a name; `"auto"` tries both and takes the faster.
 
     Args:
-        asked: `"float32"`, `"bfloat16"` or `"auto"`.
+        name: `"float32"`, `"bfloat16"` or `"auto"`.
         device: Where the network will run.
         net: The network in float32; left as it is.
         in_channels: Channels of its input.
 
     Raises:
         UsageError: If there is no such precision.
-        DeviceError: If bfloat16 was asked for and the device does not have it.
+        DeviceError: If bfloat16 is requested and the device does not have it.
     """
-    if asked not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"precision '{asked}' is not known; use auto, float32 or bfloat16")
-    if asked == "auto":
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"precision '{name}' is not known; use auto, float32 or bfloat16")
+    if name == "auto":
         return _pick_faster(device, net, in_channels)
-    if asked == "bfloat16" and not has_bfloat16(device):
+    if name == "bfloat16" and not has_bfloat16(device):
         raise DeviceError(f"asked for bfloat16, which {device} can only imitate; use float32")
-    return cast(Precision, asked)
+    return cast(Precision, name)
 
 
 def has_bfloat16(device: torch.device) -> bool:

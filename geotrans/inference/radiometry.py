@@ -1,4 +1,4 @@
-"""From stored values to what a network sees, and from what it says to stored values.
+"""Normalisation of stored values to network input, and denormalisation of its output.
 
 Each step is one plain operation after another and never a fused one, so that a pixel comes out the
 same wherever in a window it lies.

@@ -52,7 +52,7 @@ class Translator:
         precision: `"float32"`, `"bfloat16"`, or `"auto"` for the faster of them.
         seed: Which of the equally plausible pictures, for tasks with noise.
         as_: `"classes"` for class indices instead of colours, where the target has a palette.
-        norm: Statistics of the scene for a network whose norms have none of their own.
+        norm: Statistics of the scene for a network whose norms need them.
 
     Attributes:
         network_s: Time the network alone has worked, s.
@@ -160,7 +160,7 @@ class Translator:
                 )
             scores = y[0]
             self.network_s += time.perf_counter() - started
-        stored = self._stored(scores, data.dtype, radiometry)
+        stored = self._to_stored(scores, data.dtype, radiometry)
         if self.device.type == "cpu":
             trim_heap_periodically()
         return stored
@@ -212,7 +212,7 @@ class Translator:
         if spec.coordinates:
             planes[n_bands : n_bands + len(spec.coordinates)] = coordinates
         if spec.source_classes is not None:
-            self._separate(data[0], planes[:n_bands], window)
+            self._one_hot(data[0], planes[:n_bands], window)
             return torch.from_numpy(planes).to(self.device)
         if self.device.type == "cpu":
             normalize(data, linear, planes[:n_bands])
@@ -220,7 +220,7 @@ class Translator:
         rest = torch.from_numpy(planes[n_bands:]).to(self.device)
         return torch.cat([normalize_on_device(data, linear, self.device), rest])
 
-    def _separate(
+    def _one_hot(
         self, classes: npt.NDArray[Any], out: npt.NDArray[np.float32], window: Window
     ) -> None:
         """One plane a class, 1 where a pixel is of it."""
@@ -236,10 +236,10 @@ class Translator:
                 f"{window} holds {', '.join(map(str, unknown[:8]))}"
             )
 
-    def _stored(
+    def _to_stored(
         self, scores: Tensor, source_dtype: np.dtype[Any], radiometry: Sequence[Linear] | None
     ) -> npt.NDArray[Any]:
-        """Product values of what the network said, worked out where it said it."""
+        """Product values of the network's output, computed on its device."""
         spec, is_on_cpu = self.spec, scores.device.type == "cpu"
         if spec.palette is not None:
             classes = classify(scores.numpy()) if is_on_cpu else classify_on_device(scores)

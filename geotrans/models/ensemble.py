@@ -1,4 +1,4 @@
-"""Several networks that answer as one.
+"""Ensembles: the mean output of several networks.
 
 References:
     Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape, trained apart; what they say is averaged.
+    """Networks of one shape, trained separately, whose outputs are averaged.
 
     Where ground is scarce, each is wrong in its own way, and their mean is closer to the truth than
     any of them.

@@ -1,4 +1,4 @@
-"""How much a network holds while it runs."""
+"""Memory footprint of a network at inference."""
 
 from __future__ import annotations
 

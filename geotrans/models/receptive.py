@@ -1,4 +1,4 @@
-"""How far a network sees."""
+"""Receptive field of a network."""
 
 from __future__ import annotations
 

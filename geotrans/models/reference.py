@@ -82,9 +82,9 @@ def read_reference(path: str | PathLike[str]) -> dict[str, Tensor]:
         ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
         ValueError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        reason = str(error).strip().split("\n")[0][:120]
+        cause = str(error).strip().split("\n")[0][:120]
         raise BundleError(
-            f"{path} is damaged or was not written by torch.save ({reason or type(error).__name__}); "
+            f"{path} is damaged or was not written by torch.save ({cause or type(error).__name__}); "
             "copy or download it again"
         ) from error
     if not isinstance(state, Mapping) or not state:
@@ -138,7 +138,7 @@ def fit_reference(state: Mapping[str, Tensor], arch: str, *, norm: str | None = 
 def _try_fit(
     state: Mapping[str, Tensor], arch: str, norm: str
 ) -> tuple[Reference | None, list[str]]:
-    """The network, or what speaks against it, in the file's own words."""
+    """The network, or its differences from the file, by the file's keys."""
     first, last = _end_keys(arch)
     own_arch, args = REFERENCES[arch]
     if (missing := [key for key in (first, last) if key not in state]) or any(
@@ -221,7 +221,7 @@ def _suggest_arch(state: Mapping[str, Tensor]) -> str:
 
 
 def _describe_refusal(path: Path, message: str) -> str:
-    """Why a pickle is not loaded, by the name of what it wanted to call where torch tells it."""
+    """Why a pickle is refused, with the name it would have called if torch reports it."""
     name = re.search(r"GLOBAL ([\w.]+)", message)
     if name:
         return (

@@ -66,7 +66,7 @@ def _build_ensemble(
     n: int = 2,
     out_activation: str = "tanh",
 ) -> Ensemble:
-    """So many networks `{"arch": ..., "args": {...}}`, each with weights of its own."""
+    """An ensemble of `n` networks `{"arch": ..., "args": {...}}` with separate weights."""
     if not 1 <= n <= _MAX_MEMBERS:
         raise ConfigError(f"an ensemble has 1 to {_MAX_MEMBERS} members; got n = {n}")
     args = {"out_activation": out_activation, **of.get("args", {})}

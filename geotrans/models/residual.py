@@ -1,4 +1,4 @@
-"""What physics already gives, and a network that adds the rest.
+"""A frozen linear map of the source bands, and a network that adds a correction.
 
     output = linear map of the source bands + body, the body zero at the start
 

@@ -1,4 +1,4 @@
-"""A critic that looks through a pretrained network.
+"""A critic on features of a pretrained network.
 
 References:
     Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021: the critic judges features of a
@@ -73,7 +73,7 @@ class VGGFeatures(nn.Module):
 
 
 class FeatureCritic(nn.Module):
-    """One small head a level of features, each beside the source.
+    """One small head per feature level, each conditioned on the source.
 
     Args:
         source_channels: Channels of the source the critic sees.
@@ -107,7 +107,7 @@ class FeatureCritic(nn.Module):
 
 
 def draw_view(rng: np.random.Generator, size: int) -> tuple[slice, slice] | None:
-    """What of a square the feature critic looks at in one step, at equal cost.
+    """Draw the part of a square that the feature critic sees in one step, at equal cost.
 
     Returns:
         None for the whole at half resolution, or the rows and columns of a quarter at full.

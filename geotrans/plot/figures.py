@@ -286,9 +286,9 @@ def _read_patch(opened: Scene, band: str | None) -> Patch:
 
 
 def _draw_patch(
-    opened: Scene, patch: Patch, beside: Sequence[Patch], window: Window | None, *, ax: Axes
+    opened: Scene, patch: Patch, others: Sequence[Patch], window: Window | None, *, ax: Axes
 ) -> None:
-    pixels = np.moveaxis(rgba(patch, limits_among(patch, beside)), 0, -1)  # (4, H, W) -> (H, W, 4)
+    pixels = np.moveaxis(rgba(patch, limits_among(patch, others)), 0, -1)  # (4, H, W) -> (H, W, 4)
     _show_image(opened, pixels, window, ax=ax)
 
 

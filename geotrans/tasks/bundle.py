@@ -150,7 +150,7 @@ class Bundle:
 
         with torch.random.fork_rng(devices=[]):
             net = fold(self.network(norm))
-        # The thorough check is made on saving; this one tells a header that was tampered with.
+        # The thorough check is made on saving; this one detects an altered header.
         _check_halo(self.spec, receptive_halo(net, self.spec.channels_in, by_stride=True))
         return net
 
@@ -241,7 +241,7 @@ def _parse_spec(path: Path, metadata: Mapping[str, str]) -> TaskSpec:
 
 
 def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.Module:
-    """The network a task describes, with these weights."""
+    """Build the network a task describes, with these weights."""
     import torch
 
     from geotrans.models import alignment, build
@@ -253,7 +253,7 @@ def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.
             )
 
     try:
-        skeleton = build_network("meta")  # Costs no memory, whatever the arguments ask for.
+        skeleton = build_network("meta")  # Costs no memory, whatever the arguments.
     except (ConfigError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"{where} names a network that cannot be built: {message_of(error)}"
@@ -295,7 +295,7 @@ def _check_halo(spec: TaskSpec, needed: int) -> None:
 
 
 def _list_differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterable[str]:
-    """What is missing, unknown or of another shape, counters of batches aside."""
+    """What is missing, unknown or of another shape, except counters of batches."""
     expected = {k: v for k, v in expected.items() if not k.endswith(_COUNTER)}
     state = {k: v for k, v in state.items() if not k.endswith(_COUNTER)}
     for key in expected:

@@ -1,4 +1,4 @@
-"""Cards: what a user should know about a bundle before trusting it, as Markdown."""
+"""Model cards of bundles, as Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def render_card(task: TaskSpec | Bundle) -> str:
     """The card of a task, complete and readable on its own.
 
     Args:
-        task: A task, or a bundle, whose size and checksum are then told as well.
+        task: A task, or a bundle, whose size and checksum are then included.
 
     Returns:
         Markdown that ends in a newline.
@@ -76,7 +76,7 @@ def _describe_network(arch: str, args: Mapping[str, Any]) -> str:
 
 
 def _format_scores(spec: TaskSpec) -> str:
-    """One row a score, with what else was measured the same way."""
+    """One row per score, with its baselines."""
     if not spec.metrics:
         return ""
     rows = [

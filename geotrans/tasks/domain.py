@@ -26,10 +26,10 @@ _COLOR_TOLERANCE = 12
 _MIN_PLAIN, _MIN_MIXED = 0.5, 0.85
 # Of a single block: such as no block of a scene that fits has.
 _MIN_PLAIN_BLOCK, _MIN_MIXED_BLOCK = 0.2, 0.5
-# Pixels are compared with every pair of colours; so many of them tell enough.
+# Pixels are compared with every pair of colours; this many suffice.
 _N_COMPARED = 20_000
 
-# Windows looked at on each axis, and their edge, px.
+# Sample windows per axis, and their edge, px.
 _N_SAMPLES, _SAMPLE_PX = 4, 128
 
 
@@ -82,10 +82,10 @@ def check_block(
     any_values: bool = False,
     any_style: bool = False,
 ) -> None:
-    """Refuse a block whose values are plainly those of another kind of scene.
+    """Refuse a block whose values clearly belong to another kind of scene.
 
-    One block says less than samples of the whole scene, which nobody may read while a lazy array
-    is being built: at least half of its values must be foreign.
+    A block is less evidence than samples of the whole scene, which are not read while a lazy
+    array is built: at least half of its values must be foreign.
 
     Args:
         spec: The task.
@@ -172,7 +172,7 @@ def as_task_classes(spec: TaskSpec, scene: Scene) -> Scene:
 def palette_shares(
     pixels: npt.NDArray[Any], palette: Sequence[PaletteClass]
 ) -> tuple[float, float]:
-    """How much of an image could be drawn in a palette.
+    """Shares of an image's pixels that match a palette.
 
     Args:
         pixels: Red, green and blue, shape `(3, N)`.

@@ -103,7 +103,7 @@ class SourceClass(PaletteClass):
 
 
 class Score(_Frozen):
-    """A held-out score, beside what is reached without this network.
+    """A held-out score, with baselines that do without this network.
 
     Attributes:
         value: The score.

@@ -40,7 +40,7 @@ class DiffAugment:
         return source, target
 
     def join_for_critic(self, target: Tensor, where: Tensor, valid: Tensor) -> Tensor:
-        """What a critic of one domain sees: patches, changed, and where they lie, where valid."""
+        """Augmented target and coordinate channels, valid pixels only, as the critic's input."""
         where, target = self(where * valid, target * valid)
         return torch.cat([target, where], dim=1)
 
@@ -129,7 +129,7 @@ def draw_transforms(n: int, augment: AugmentConfig, rng: np.random.Generator) ->
 def warp_patches(
     x: Tensor, transforms: Tensor, *, mode: str = "bilinear", padding: str = "reflection"
 ) -> Tensor:
-    """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
+    """Squares `(N, C, H, W)` resampled about their middle; `padding` fills from outside."""
     if not x.numel():  # no channel: nothing to place
         return x
     grid = F.affine_grid(transforms.to(x.device), list(x.shape), align_corners=False)
@@ -137,6 +137,6 @@ def warp_patches(
 
 
 def rotate_patches(x: Tensor, n_turns: int) -> Tensor:
-    """One of the eight ways to lay a square down."""
+    """Rotate by quarter turns, and mirror from 4 on: the eight symmetries of a square."""
     x = torch.rot90(x, n_turns % 4, dims=(-2, -1))
     return x.flip(-1) if n_turns >= 4 else x

@@ -1,4 +1,4 @@
-"""Patches as channels: which bands, in which range, beside which noise and coordinates."""
+"""Input channels of patches: bands, normalisation, noise and coordinates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def normalize(x: Tensor, value_range: tuple[float, float]) -> Tensor:
 
 
 def noise_fields(rng: np.random.Generator, shape: torch.Size, scales: Sequence[int]) -> Tensor:
-    """Noise channels for patches `(N, C, H, W)`, each from a place of its own on the ground."""
+    """Noise channels for patches `(N, C, H, W)`, each anchored at a random ground position."""
     window = Window(0, 0, shape[-1], shape[-2])
     fields = [
         ground_noise(
@@ -68,14 +68,14 @@ def to_channels_last(x: Tensor) -> Tensor:
 
 
 def to_device(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Stored values on a device, in a type torch can turn."""
-    if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
+    """Stored values on a device, in a type that torch can rotate."""
+    if array.dtype.kind == "u" and array.itemsize > 1:  # torch cannot rotate these
         array = array.astype(np.int32 if array.itemsize == 2 else np.int64)
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def value_range(side: SideRecord) -> tuple[float, float]:
-    """Values that become -1 and 1: those said, or the whole range of an integer type, or these."""
+    """Values that become -1 and 1: the given range, else that of an integer type, else these."""
     return side.value_range or dtype_range(np.dtype(side.dtype))
 
 

@@ -168,8 +168,8 @@ class JitterConfig(_Strict):
         contrast: Stretch about the patch's mean.
         band: Shift of each band on its own.
         gamma: Exponent about 1.
-        both: Whether the target is changed as the source is, the shift of each band aside: another
-            exposure changes both.
+        both: Whether the target is changed as the source is, except for `band`: a change of
+            exposure affects both.
     """
 
     brightness: float = Field(default=0.0, ge=0, lt=1)

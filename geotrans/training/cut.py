@@ -70,7 +70,7 @@ class CUT(Method):
             )
         fit_unpaired(net, config.generator, reads=source, writes=target)
         heads = self._build_projections(net)
-        # What is likely depends on where it is, as far as the task knows that.
+        # The critic sees the coordinate channels of the task, too.
         critic_channels = len(target.bands) + len(config.task.coordinates)
         critic = models.PatchGAN(critic_channels, **config.critic.model_dump())
         self.generator = self._add_network(
@@ -81,7 +81,7 @@ class CUT(Method):
         self.pools["target"] = PatchPool(settings.pool)
 
     def _build_projections(self, net: nn.Module) -> Projections:
-        """A perceptron for each level that is compared.
+        """Build one projection head per compared encoder level.
 
         Raises:
             ConfigError: If the generator has no encoder, or no such level.
@@ -135,7 +135,7 @@ class CUT(Method):
     def _compute_contrast(
         self, fake: Tensor, batch: DomainBatch, rng: np.random.Generator
     ) -> Tensor:
-        """Whether each place of an output is recognised in what it was made of."""
+        """Patch-contrastive loss between an output and its input."""
         settings = self.config.contrast
         with self.fabric.autocast():
             encoded = [
@@ -155,7 +155,7 @@ class CUT(Method):
     def _update_critics(
         self, fake: Tensor, source: DomainBatch, target: DomainBatch, step: int
     ) -> dict[str, Tensor]:
-        """Update the critic, then ask it about the generator."""
+        """Update the critic and return its loss and the adversarial loss of the generator."""
         kind, rank = self.config.loss.gan_kind, self.fabric.global_rank
         augment = DiffAugment(
             self.config.augment.critic,
@@ -163,7 +163,7 @@ class CUT(Method):
             batch=len(fake),
             device=self.fabric.device,
         )
-        # A critic must not tell the domains by where their scenes end.
+        # A critic must not recognise a domain by the edges of its scenes.
         valid = source.valid * target.valid
         pool_rng, n_bands = step_rng(self.settings.seed + 2, step, rank), fake.shape[1]
         generated = torch.cat([fake.detach(), source.where], dim=1)

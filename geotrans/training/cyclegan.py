@@ -58,7 +58,7 @@ class CycleGAN(Method):
             )
 
     def _build_networks(self) -> None:
-        """For each domain the network that writes it, its critic, and a pool."""
+        """Build generator, critic and pool of each domain."""
         config = self.config
         source, target = self.patches.source, self.patches.target
         n_extra = len(config.task.coordinates) + len(config.task.noise)
@@ -83,7 +83,7 @@ class CycleGAN(Method):
         reads: DomainPatches,
         n_extra: int,
     ) -> nn.Module:
-        """The network that writes a domain, and the critic that knows it."""
+        """Build and register the generator of a domain, its critic and its pool."""
         settings, writes = self.settings, self.domains[domain]
         n_bands = len(writes.bands)
         net = models.build(config.arch, len(reads.bands) + n_extra, n_bands, **args)
@@ -95,7 +95,7 @@ class CycleGAN(Method):
                 f"{models.alignment(net)}"
             )
         fit_unpaired(net, config, reads=reads, writes=writes)
-        # What is likely depends on where it is, as far as the task knows that.
+        # The critic sees the coordinate channels of the task, too.
         critic_channels = n_bands + len(self.config.task.coordinates)
         critic = models.PatchGAN(critic_channels, **self.config.critic.model_dump())
         self._add_network(_WRITES[domain], net, lr=settings.lr_generator, averaged=True)
@@ -144,25 +144,25 @@ class CycleGAN(Method):
         return torch.cat([source.values, source.extra], dim=1)
 
     def _generate(self, domain: str, values: Tensor, extra: Tensor | None = None) -> Tensor:
-        """Patches of a domain made of patches of the other one."""
+        """Generate patches of a domain from patches of the other one."""
         if domain == "target" and extra is not None:
             values = torch.cat([values, extra], dim=1)
         output: Tensor = self.networks[_WRITES[domain]](values)
         return output
 
     def _shared_bands(self, domain: str) -> Sequence[tuple[int, int]]:
-        """Positions of bands that the network writing a domain also reads, there and here."""
+        """Positions `(written, read)` of bands that the generator of a domain also reads."""
         reads = self.domains["source" if domain == "target" else "target"]
         return shared_bands(reads.bands, self.domains[domain].bands)
 
     def _update_critics(
         self, fakes: Mapping[str, Tensor], reals: Mapping[str, DomainBatch], step: int
     ) -> dict[str, Tensor]:
-        """Update the critics, then ask them about the networks."""
+        """Update the critics and return their losses and the adversarial loss of the generators."""
         kind, rank = self.config.loss.gan_kind, self.fabric.global_rank
         rng = step_rng(self.settings.seed + 1, step, rank)
         pool_rng = step_rng(self.settings.seed + 2, step, rank)
-        # A critic must not tell the domains by where their scenes end.
+        # A critic must not recognise a domain by the edges of its scenes.
         valid = reals["source"].valid * reals["target"].valid
         losses, adversarial = {}, []
         for domain, fake in fakes.items():

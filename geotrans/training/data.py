@@ -57,7 +57,7 @@ class Batch:
 
     @property
     def critic_source(self) -> Tensor:
-        """Source without noise and margin, as the critics see it beside the target."""
+        """Source without noise and margin, as the critics see it with the target."""
         return crop_margin(self.source, self.margin)
 
 
@@ -126,7 +126,7 @@ class ResidentPatches:
         self.places = patches.places
         self.records = patches.records
         self.is_paired = patches.target_valid is None
-        # Of two domains the target has patches of its own, which no index of the source means.
+        # Unpaired targets have their own patches, which source indices do not refer to.
         target_valid = valid if patches.target_valid is None else patches.target_valid
         self.target_valid = to_device(target_valid, device)
         self.target_places = [r.place for r in patches.target_records] or self.places
@@ -178,7 +178,7 @@ class ResidentPatches:
         )
 
     def read_patch(self, index: int, *, border: int, align: int) -> Batch:
-        """One whole patch as the translator would see it, with noise of its own.
+        """One whole patch as the translator would see it, with its own noise.
 
         The source is taken with at least `border` px around it and up to a multiple of `align`;
         it is mirrored where the cache has no more. The target of a patch without a partner is
@@ -237,17 +237,17 @@ class ResidentPatches:
         return coordinate_channels(self.records[index], window, self.config.task.coordinates)
 
     def denormalize(self, output: Tensor) -> Tensor:
-        """What a generator wrote, in the units of the target."""
+        """Generator output in the units of the target."""
         low, high = self.ranges[1]
         return (output.float() + 1) * ((high - low) / 2) + low
 
     def to_stored(self, output: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """What a product of this type would hold of what a generator wrote."""
+        """Generator output as a product of this type stores it."""
         return as_dtype(self.denormalize(output).cpu().numpy(), dtype)
 
     @property
     def n_source(self) -> int:
-        """Channels of the source, noise aside."""
+        """Channels of the source, without noise."""
         return self.source.shape[1] if self.class_values is None else len(self.class_values)
 
     def _to_input(self, source: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ class ResidentPatches:
         return (source == values[:, None, None]).float()  # (N, 1, H, W) -> (N, K, H, W)
 
     def _warp_source(self, source: Tensor, transforms: Tensor) -> Tensor:
-        """Sources turned and zoomed; classes are taken as they are and never mixed."""
+        """Sources rotated and zoomed; classes by nearest neighbour."""
         mode = "bilinear" if self.class_values is None else "nearest"
         return warp_patches(source.float(), transforms, mode=mode)
 
@@ -268,7 +268,7 @@ class ResidentPatches:
     def _jitter(
         self, source: Tensor, target: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Both sides with the source's colours changed, and the target's alike if it is asked."""
+        """Jitter the colours of the source, and of the target too if `jitter.both`."""
         jitter = self.config.augment.jitter
         if not jitter.both:
             return jitter_colors(source, jitter, rng), target

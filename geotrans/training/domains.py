@@ -47,7 +47,7 @@ class DomainBatch:
 
     @property
     def extra(self) -> Tensor:
-        """What a generator reads beside the source's bands."""
+        """Channels a generator reads in addition to the source bands."""
         return torch.cat([self.where, self.noise], dim=1)
 
 
@@ -87,10 +87,10 @@ class UnpairedPatches:
         )
 
     def draw(self, step: int, *, rank: int = 0) -> tuple[DomainBatch, DomainBatch]:
-        """Source and target of a training step; they have nothing to do with each other."""
+        """Source and target of a training step, drawn independently."""
         rng = step_rng(self.config.training.seed, step, rank)
         jitter = self.config.augment.jitter
-        # What the target looks like is what is to be learned: its bands keep their balance.
+        # The look of the target is to be learned, so its band balance is kept.
         target_jitter = jitter.model_copy(update={"band": 0.0}) if jitter.both else JitterConfig()
         return self.source.draw(rng, jitter=jitter), self.target.draw(rng, jitter=target_jitter)
 

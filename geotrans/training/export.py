@@ -1,4 +1,4 @@
-"""From a finished run to a bundle."""
+"""Export of a finished run as a bundle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TrainedGenerator:
     Attributes:
         weights: Its state, norms not folded.
         args: Arguments it was built with.
-        halo: Its reach, px; of the way back nobody asks.
+        halo: Its reach, px; 0 for an inverse generator, where it is not used.
         align: Its stride, px.
     """
 

@@ -1,4 +1,4 @@
-"""From a generator in a configuration, which speaks of bands by name, to its arguments."""
+"""Arguments of a generator, by position, from its configuration, which names bands."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ResidualConfig(BaseModel):
             band's name by the target band's.
         lock: Source band that holds the luminance of red, green and blue.
         blind: Source bands that the linear map sees and the body does not.
-        fit: What the linear map of a run without pairs is told by: `"known"` bands that both sides
-            have, or also their `"context"`, which lets bands of the source alone have a part.
+        fit: What the linear map of a run without pairs is fitted on: `"known"` bands that both
+            sides have, or also their `"context"`, which gives source-only bands a weight.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,7 +145,7 @@ def fit_unpaired(
 
 
 def adapt_target(batch: Batch, args: Mapping[str, Any]) -> Batch:
-    """A batch whose target a residual could write, whatever was done to the colours of the source.
+    """A batch whose target a residual can reproduce after colour jitter of the source.
 
     Carried bands become those of the source. Under a lock, the target is lit as the source is: the
     share of red, green and blue in each pixel stays, so that colour goes with brightness as it
@@ -178,7 +178,7 @@ def adjust_lighting(colors: Tensor, luminance: Tensor) -> Tensor:
 def _carried_positions(
     to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]
 ) -> list[int]:
-    """Positions of a target band and the source band it is."""
+    """Positions of a carried target band and its source band."""
     pair = [
         _find_position(to, target, "carry", "target"),
         _find_position(by, source, "carry", "source"),

@@ -1,9 +1,9 @@
-"""A linear map between bands that were never seen together, told by what surrounds a pixel.
+"""A linear map between bands never observed together, estimated from the context of pixels.
 
 Two collections share some bands, here called known; each has others of its own. How an own band of
 the source goes with an own band of the target cannot be read off either collection, nor off both
-pixel by pixel. But texture and colour around a pixel, seen in known bands alone, tell something of
-both: where context says that the source's band is high, the target shows what its band then is.
+pixel by pixel. But texture and colour around a pixel, seen in known bands alone, predict both:
+where context predicts a high value of the source's band, the target shows its own band's value.
 
 References:
     Two-sample instrumental variables: Angrist and Krueger, "The Effect of Age at School Entry on
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
-# Edges of the squares that are looked at around a pixel, px, and every how many px.
+# Edges of the averaging windows around a pixel, px, and sampling step, px.
 _BOX_EDGES = (3, 7, 15, 31)
 _STEP = 4
 # Share of the own bands' variance beyond the known bands that context must explain to count.
@@ -57,7 +57,7 @@ class BandCollection:
     value_range: tuple[float, float]
 
     def sample(self, names: Sequence[str]) -> tuple[FloatArray, FloatArray]:
-        """Bands and context at every few valid pixels, `(n, C)` and `(n, K)`."""
+        """Bands and context at a regular sample of valid pixels, `(n, C)` and `(n, K)`."""
         known = [self.names.index(name) for name in names]
         low, high = self.value_range
         values, contexts = [], []
@@ -73,11 +73,11 @@ class BandCollection:
 
 
 def fit_context(source: BandCollection, target: BandCollection) -> LinearMap:
-    """The linear map from source to target bands as far as two collections without pairs tell.
+    """The linear map from source to target bands, estimated from two collections without pairs.
 
     Known bands are taken over as they are. Each other band of the target is fitted to the known
-    bands and to what context says about the source's own; where it says next to nothing about
-    one, that band weighs nothing, and a warning says so.
+    bands and to what context predicts of the source's own; a band that context hardly predicts
+    gets weight 0, with a warning.
 
     Args:
         source: Patches of the source.
@@ -119,7 +119,7 @@ def fit_context(source: BandCollection, target: BandCollection) -> LinearMap:
 
 
 def context_features(bands: Tensor, valid: npt.NDArray[np.bool_]) -> Tensor:
-    """What surrounds each pixel: means and deviations of bands and their contrasts, squares.
+    """Context of each pixel: means and deviations of bands, contrasts and products.
 
     Args:
         bands: `(C, H, W)`, about 0 to 1.
@@ -152,7 +152,7 @@ def _box_mean(planes: Tensor, edge: int) -> Tensor:
 def _first_stage(
     known: FloatArray, own: FloatArray, features: FloatArray
 ) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
-    """What foretells own bands of known ones and context, and the share it explains of each."""
+    """Predictor of own bands from context, and the share of variance it explains of each."""
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation[deviation == 0] = 1
     offset = own.mean(axis=0)
@@ -176,7 +176,7 @@ def _first_stage(
 
 
 def _linear_residual(known: FloatArray, own: FloatArray) -> FloatArray:
-    """What a linear function of the known bands leaves of the own ones."""
+    """Residual of the own bands after a linear fit on the known ones."""
     x = np.concatenate([known, np.ones((len(known), 1))], axis=1)
     residual: FloatArray = own - x @ np.linalg.lstsq(x, own, rcond=None)[0]
     return residual

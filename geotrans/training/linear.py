@@ -1,4 +1,4 @@
-"""Target bands as a linear function of source bands, by least squares: what needs no network."""
+"""Target bands as a linear function of source bands, by least squares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]
 Range = tuple[float, float]
 
-# Correlations whose smallest eigenvalue is below this are singular for all float64 can tell.
+# A correlation matrix whose smallest eigenvalue is below this is singular in float64.
 _SINGULAR = 1e-10
 _RIDGE = 1e-6
 
@@ -49,8 +49,8 @@ def fit_linear(
 ) -> LinearMap:
     """Least squares over all valid pixels, summed in float64.
 
-    The same patches give the same map; sums over uint8 are exact, in whatever order. Bands that
-    depend on each other get a small ridge, and a warning says so.
+    The same patches give the same map; sums over uint8 are exact in any order. Bands that
+    depend on each other get a small ridge, with a warning.
 
     Args:
         source: Patches `(C_source, H, W)`.
@@ -84,7 +84,7 @@ def fit_known(
     source: Sequence[str],
     target: Sequence[str],
 ) -> LinearMap:
-    """The linear map as far as images of the target alone can tell: no pairs are needed.
+    """The linear map estimated from images of the target alone, without pairs.
 
     A band both sides have is taken over as it is; each other target band is a linear function of
     those. Both sides must store the bands they share alike.

@@ -1,4 +1,4 @@
-"""The training loop: how long, how fast, when to look and what to keep, for every method."""
+"""The training loop shared by all methods: schedule, evaluation, checkpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Loop:
         quiet: Whether to show no progress.
 
     Raises:
-        DeviceError: If the device asked for is not there.
+        DeviceError: If the requested device is not available.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Loop:
             `fit` the scores of a residual's linear map alone.
 
         Raises:
-            TrainingError: If a loss or a weight is no number any more.
-            KeyboardInterrupt: With a word about where the same run would go on.
+            TrainingError: If a loss or a weight is not finite.
+            KeyboardInterrupt: Names the step from which the same command resumes.
         """
         settings = self.config.training
         state = self._restore(method) if resume else {}
@@ -95,16 +95,16 @@ class Loop:
                     latest = self._reduce_losses(step, recent)
                     recent.clear()
                     if monitor:
-                        monitor.losses(step, latest)
+                        monitor.log_losses(step, latest)
                 if monitor:
-                    monitor.progress(step, images=images, share=share, seconds=seconds)
+                    monitor.show_progress(step, images=images, share=share, seconds=seconds)
                 if is_due:
                     best = self._evaluate(method, held_out, monitor, step, best)
                     seconds = seconds_before + time.monotonic() - started
                     self._save(method, step, seconds, best, fit)
                     saved = step
                     if monitor:
-                        monitor.timing(step, seconds=seconds, images=step * images)
+                        monitor.log_timing(step, seconds=seconds, images=step * images)
         except KeyboardInterrupt:
             message = f"interrupted at step {step}; the same command goes on from step {saved}"
             raise KeyboardInterrupt(message) from None
@@ -127,10 +127,10 @@ class Loop:
         return float(self.fabric.broadcast(share)) if self.fabric.world_size > 1 else share
 
     def _reduce_losses(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Losses of the last step, means over the devices; all recent ones are looked at.
+        """Losses of the last step, averaged over devices; all recent steps are checked.
 
         Raises:
-            TrainingError: If one is no number any more.
+            TrainingError: If one is not finite.
         """
         names = list(recent[-1])
         table = torch.stack([torch.stack([losses[n].float() for n in names]) for losses in recent])
@@ -159,8 +159,8 @@ class Loop:
         step: int,
         best: dict[str, Any],
     ) -> dict[str, Any]:
-        """Score the averaged weights; keep them if they are the best so far."""
-        # A loss tells of the weights before the step, so the last step shows only here.
+        """Score the averaged weights; return them if they are the best so far."""
+        # A loss is computed before its step, so bad weights of the last step show only here.
         for network in method.networks.values():
             if not all(weight.isfinite().all() for weight in network.parameters()):
                 self._fail("weights are no numbers any more", step)
@@ -168,7 +168,7 @@ class Loop:
         outputs = held_out.outputs(nets["weights"])
         scores = held_out.scores(outputs)
         if monitor:
-            monitor.scores(step, scores)
+            monitor.log_scores(step, scores)
             (self.out / "sheets").mkdir(exist_ok=True)
             save_sheet(self.out / "sheets" / f"step_{step:07d}.png", held_out.sheet(outputs))
         name, _, better = self.config.training.select.partition(":")
@@ -197,7 +197,7 @@ class Loop:
         scores = held_out.scores(outputs)
         log.info("step 0 is the linear fit alone, no network")
         if monitor:
-            monitor.scores(0, scores)
+            monitor.log_scores(0, scores)
         return {name: value for name, value in scores.items() if math.isfinite(value)}
 
     def _save(

@@ -20,7 +20,7 @@ def masked_l1(output: Tensor, target: Tensor, valid: Tensor, *, pool: int = 1) -
         target: The same.
         valid: 1 where pixels count, `(N, 1, H, W)`.
         pool: Edge of the squares both sides are averaged over first, px; where a map does not
-            tell a roof from the lawn beside it, colours agree on average and not by the pixel.
+            distinguish a roof from a lawn, colours agree on average and not by the pixel.
     """
     difference = (output - target) * valid
     if pool > 1:

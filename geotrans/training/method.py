@@ -1,4 +1,4 @@
-"""What the training methods share: their networks, averages and pools, and how a run keeps them."""
+"""Base of the training methods: networks, averaged weights, pools, and their saved state."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Method(ABC):
 
     @abstractmethod
     def _load_patches(self) -> None:
-        """Patches, and whether the losses that are asked for can be told of them."""
+        """Load the patches and check that the configured losses can be computed from them."""
 
     @abstractmethod
     def _build_networks(self) -> None:
-        """Networks with fresh weights."""
+        """Build the networks with fresh weights."""
 
     @abstractmethod
     def step(self, step: int, share: float) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ class Method(ABC):
 
     @abstractmethod
     def _generator_input(self, generator: str, draw: int) -> Tensor:
-        """What a generator reads in a draw, `(N, C, H, W)`."""
+        """Input of a generator in a draw, `(N, C, H, W)`."""
 
     @property
     def rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -87,7 +87,7 @@ class Method(ABC):
         return [(optimizer, optimizer.defaults["lr"]) for optimizer in self.optimizers.values()]
 
     def finalize_averages(self, step: int) -> Mapping[str, nn.Module]:
-        """The averaged generators, as they would be exported; `"generator"` as `"weights"`."""
+        """The averaged generators, norms recomputed, as exported; `"generator"` as `"weights"`."""
         if not self.norms_frozen:
             for name, average in self.averages.items():
                 self._recompute_norms(name, average.net, step)
@@ -97,7 +97,7 @@ class Method(ABC):
         }
 
     def state(self) -> dict[str, Any]:
-        """What a run needs to go on as if it had never stopped."""
+        """State from which a run resumes exactly."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
@@ -108,7 +108,7 @@ class Method(ABC):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take in what `state` gave."""
+        """Load what `state` returned."""
         self.norms_frozen = state["norms_frozen"]
         for name, net in self.networks.items():
             net.load_state_dict(state["networks"][name])
@@ -121,7 +121,7 @@ class Method(ABC):
             pool.patches = None if patches is None else patches.to(self.fabric.device)
 
     def _add_network(self, name: str, net: nn.Module, *, lr: float, averaged: bool = False) -> Any:
-        """Put a network on the device, with an optimiser of its own."""
+        """Move a network to the device and register it with its own optimiser."""
         net = net.to(memory_format=torch.channels_last)
         if averaged:
             self.averages[name] = AveragedWeights(net, decay=self.settings.ema)
@@ -132,7 +132,7 @@ class Method(ABC):
         return self.networks[name]
 
     def _set_train_mode(self, step: int, share: float) -> None:
-        """Training mode; norms are frozen for the last part of a run."""
+        """Set training mode; freeze norms in the last part of a run."""
         is_late = share >= self.settings.freeze_norm_from
         for name in self.averages:
             net = self.networks[name].train()
@@ -147,7 +147,7 @@ class Method(ABC):
         recompute_norms(net, (self._generator_input(name, first + i) for i in range(_NORM_BATCHES)))
 
     def _update(self, loss: Tensor, *names: str) -> None:
-        """One step of some networks down the gradient of a loss."""
+        """One optimiser step of some networks on a loss."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.fabric.backward(loss)
@@ -155,7 +155,7 @@ class Method(ABC):
             self.optimizers[name].step()
 
     def _update_generators(self, losses: Mapping[str, Tensor], *others: str) -> dict[str, Tensor]:
-        """One step of the generators, and what learns with them, down the weighted sum of losses.
+        """One optimiser step of the generators, and of `others`, on the weighted sum of losses.
 
         Returns:
             The losses, without what they were computed from.

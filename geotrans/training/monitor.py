@@ -1,4 +1,4 @@
-"""What a run tells while it runs: a progress bar, CSV and TensorBoard curves, sample sheets."""
+"""Monitoring of a run: progress bar, CSV and TensorBoard curves, sample sheets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Writes the curves of a run and shows how far it is.
+    """Writes the curves of a run and shows its progress.
 
     Args:
         folder: Folder of the run.
@@ -39,13 +39,13 @@ class Monitor:
         self._quiet = quiet or not sys.stderr.isatty()
         self._since, self._images = time.monotonic(), 0
 
-    def losses(self, step: int, values: Mapping[str, float]) -> None:
+    def log_losses(self, step: int, values: Mapping[str, float]) -> None:
         """Record the losses of a step."""
         self._losses.add(step, values)
         for name, value in values.items():
             self._board.add_scalar(f"loss/{name}", value, step)
 
-    def scores(self, step: int, values: Mapping[str, float]) -> None:
+    def log_scores(self, step: int, values: Mapping[str, float]) -> None:
         """Record the held-out scores of a step."""
         self._scores.add(step, values)
         for name, value in values.items():
@@ -54,11 +54,11 @@ class Monitor:
         message = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         log.info("step %d: %s", step, message)
 
-    def timing(self, step: int, *, seconds: float, images: int) -> None:
-        """Record how long it took to come so far, s, and the patches seen."""
+    def log_timing(self, step: int, *, seconds: float, images: int) -> None:
+        """Record the elapsed time, s, and the number of patches seen."""
         self._timing.add(step, {"seconds": seconds, "images": images})
 
-    def progress(self, step: int, *, images: int, share: float, seconds: float) -> None:
+    def show_progress(self, step: int, *, images: int, share: float, seconds: float) -> None:
         """Show speed and time left.
 
         Args:
@@ -103,7 +103,7 @@ def _open_board(folder: Path, step: int) -> SummaryWriter:
 
 
 class _Curve:
-    """A CSV file with a column a name; a name that turns up later gets a column as well."""
+    """A CSV file with one column per name; names that appear later get a new column."""
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
@@ -146,7 +146,7 @@ class _Curve:
 
 
 def _is_whole(row: Mapping[str | None, object]) -> bool:
-    """Whether a row is as it was written, and not what a killed run left of it."""
+    """Whether a row is complete, not truncated by a killed run."""
     return None not in row and None not in row.values() and str(row.get("step")).isdigit()
 
 

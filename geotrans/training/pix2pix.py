@@ -94,7 +94,7 @@ class Pix2Pix(Method):
         fake, real = self._to_pictures(scores, batch)
         source = batch.critic_source[:, : self.patches.n_source]
 
-        # What critics see of both sides, once: the same draw serves critics and generator.
+        # One augmentation draw for both sides, shared by critics and generator.
         rng = step_rng(self.settings.seed + 1, step, rank)
         augment = DiffAugment(
             self.config.augment.critic, rng, batch=len(real), device=self.fabric.device
@@ -126,7 +126,7 @@ class Pix2Pix(Method):
     def _update_patch_critic(
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
-        """Update the patch critic, then ask it about the generator."""
+        """Update the patch critic and return its loss and the generator's."""
         critic, kind = self.networks["critic"], self.config.loss.gan_kind
         on_real = critic(torch.cat(real, dim=1))
         on_fake = critic(torch.cat([fake[0], fake[1].detach()], dim=1))
@@ -141,7 +141,7 @@ class Pix2Pix(Method):
     def _update_feature_critic(
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], rng: Any
     ) -> dict[str, Tensor]:
-        """The same for the critic that looks through a pretrained network."""
+        """The same for the critic on pretrained VGG16 features."""
         from geotrans.models.vgg import apply_view, draw_view
 
         critic, kind = self.networks["feature_critic"], "hinge"

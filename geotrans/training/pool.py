@@ -1,4 +1,4 @@
-"""Generated patches of the past, so that a critic does not forget what it has seen through.
+"""Pool of earlier generated patches, so that a critic does not forget their artefacts.
 
 References:
     Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial
@@ -18,7 +18,7 @@ class PatchPool:
     While it fills, patches pass through; then each is, with even odds, swapped for an older one.
 
     Attributes:
-        held: Patches held, `(n, C, H, W)`; None before the first.
+        patches: Patches held, `(n, C, H, W)`; None before the first.
     """
 
     def __init__(self, size: int) -> None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedTask:
-    """What a run leaves.
+    """Result of a training run.
 
     Attributes:
         folder: Folder of the run: report, curves, sheets, checkpoint, resolved configuration.
@@ -88,8 +88,8 @@ def train(
     Raises:
         ConfigError: If the configuration says something unknown, or the checkpoint another.
         SamplingError: If there is nothing to train on.
-        TrainingError: If a loss is no number any more; the last checkpoint stays.
-        DeviceError: If the device asked for is not there.
+        TrainingError: If a loss is not finite; the last checkpoint is kept.
+        DeviceError: If the requested device is not available.
         OutputError: If the folder cannot be written.
     """
     if isinstance(config, TrainConfig):
@@ -122,7 +122,7 @@ def train(
 
 @contextmanager
 def _write_report_at_end(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
-    """Write down what a run is, and, however it ends, its page."""
+    """Record the machine and the places, and write the report however the run ends."""
     if not fabric.is_global_zero:
         yield
         return
@@ -176,7 +176,7 @@ def _train_members(
     quiet: bool,
     reproduce: str,
 ) -> TrainedTask:
-    """Train one member after the other, each in a folder of its own, and export their mean."""
+    """Train the members one after the other, each in its own folder, and export their mean."""
     from geotrans.training.loop import open_fabric
 
     trainings = config.trainings
@@ -249,7 +249,7 @@ def _prepare_folder(folder: Path, *, resume: bool) -> None:
 
 
 def _format_command(source: str, overrides: Sequence[str]) -> str:
-    """What to type to train the same, on a machine with folders of its own."""
+    """Command that reproduces the run, without options for local folders."""
     local_options = ("data.root=", "data.cache=")
     return shlex.join(
         ["geotrans", "train", source, *(o for o in overrides if not o.startswith(local_options))]
@@ -257,7 +257,7 @@ def _format_command(source: str, overrides: Sequence[str]) -> str:
 
 
 def _write_result(trained: TrainedTask) -> None:
-    """Write what came of the run."""
+    """Write the result of the run as JSON and log it."""
     from geotrans.training.report import RESULT
 
     summary = {

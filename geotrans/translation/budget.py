@@ -25,8 +25,8 @@ _IN_FLIGHT = {"float32": 2, "bfloat16": 3}
 _IN_FLIGHT_ELSEWHERE = 4
 
 
-# What a tile holds beside the network: source, product and masks, and copies on the way; what the
-# network reads and says in float32.
+# Copies that a tile holds in addition to the network: source, product and masks; what the network
+# reads and writes in float32.
 _COPIES = 4
 
 # Times its largest layer is what a network took on a CPU: 2.3 to 3.0 in either precision, with
@@ -69,7 +69,7 @@ def largest_tile(
     if device == "cpu":
         per_px += network_bytes_per_px(translator.bundle, translator.precision)
     base += GDAL_CACHE_BYTES
-    # Processes of their own leave one more that only waits.
+    # Separate worker processes leave this one idle.
     share = n_bytes if workers == 1 else (n_bytes - base) // workers
     window_px = math.isqrt(max(0, int((share - base) / per_px)))
     smallest = 2 * _aligned_halo(spec) + max(spec.align, _aligned_halo(spec) // 2, 64)

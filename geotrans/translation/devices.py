@@ -8,18 +8,18 @@ from geotrans.tasks import Bundle, NormStatistics
 from geotrans.translation.translators import find_bundle
 
 
-def shared_device(cluster: Cluster, asked: str) -> str:
+def shared_device(cluster: Cluster, name: str) -> str:
     """The device every worker of a cluster has.
 
     Args:
         cluster: Whose workers.
-        asked: As `pick_device` takes it.
+        name: Device name as `pick_device` takes it.
 
     Raises:
         ClusterError: If some would take a GPU and some have none.
-        DeviceError: If a worker does not have what was asked for.
+        DeviceError: If a worker lacks the requested device.
     """
-    devices = cluster.ask(_pick_device, asked)
+    devices = cluster.ask(_pick_device, name)
     kinds = {device.partition(":")[0] for device in devices.values()}
     if len(kinds) > 1:
         without = next(worker for worker, device in devices.items() if device == "cpu")
@@ -32,21 +32,21 @@ def shared_device(cluster: Cluster, asked: str) -> str:
 
 
 def shared_precision(
-    cluster: Cluster, asked: str, *, bundle: Bundle, device: str, norm: NormStatistics | None
+    cluster: Cluster, name: str, *, bundle: Bundle, device: str, norm: NormStatistics | None
 ) -> str:
     """The arithmetic of every worker of a cluster: bfloat16 only where all are faster in it."""
-    if asked != "auto":
-        return asked
+    if name != "auto":
+        return name
     if not all(cluster.ask(_has_bfloat16, device).values()):
         return "float32"
     precisions = set(cluster.ask(_pick_precision, bundle, device, norm).values())
     return precisions.pop() if len(precisions) == 1 else "float32"
 
 
-def _pick_device(asked: str) -> str:
+def _pick_device(name: str) -> str:
     from geotrans.inference import pick_device
 
-    return str(pick_device(asked))
+    return str(pick_device(name))
 
 
 def _has_bfloat16(device: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a translation would be, measured on one tile: `geotrans translate --dry-run`."""
+"""Cost of a translation, estimated from one tile: `geotrans translate --dry-run`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-# Pixels computed per pixel of the product from which on a user is told what else there is.
+# Pixels computed per pixel of the product above which alternatives are suggested.
 _HIGH_OVERHEAD = 3.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a translation would be.
+    """Estimated cost and properties of a translation.
 
     Attributes:
         source: The scene.
@@ -130,7 +130,7 @@ def estimate_job(
         path: File it would make.
         options: Creation options of the product.
         workers: Processes that would translate.
-        is_apart: Whether each has cores or a GPU of its own, as on a cluster.
+        is_apart: Whether each has its own cores or GPU, as on a cluster.
     """
     tile = _middle_tile(job)
     idle_bytes = resident_bytes()

@@ -1,4 +1,4 @@
-"""What it costs in accuracy to read less context than a network sees."""
+"""Accuracy lost by reading less context than a network sees."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from geotrans.translation.translators import NetworkSettings, get_translator
 
 @dataclass(frozen=True)
 class HaloError:
-    """How far a tile with too little context is from the same tile with all of it.
+    """Difference between a tile read with too little context and the exact one.
 
     Attributes:
         halo: Context it was read with on each side, px.
@@ -72,7 +72,7 @@ class Job:
         as_: Colours or classes.
         threads: Threads of the network in one process; None leaves them to torch.
         norm: Statistics for norms that take them from the image.
-        halo_error: What less context than the network sees costs, where it was asked for.
+        halo_error: What less context than the network sees costs, where it was measured.
         nodata: Value of the source that the user says is not measured.
     """
 
@@ -177,7 +177,7 @@ def read_source(job: Job, window: Window) -> Patch:
 
 
 def window_context(job: Job, window: Window) -> dict[str, Any]:
-    """What a translator needs to know of a window beside its pixels, by argument."""
+    """Keyword arguments of a translator for a window, except its pixels."""
     return {
         "window": window,
         "anchor": job.plan.anchor,

@@ -1,7 +1,7 @@
 """A scene that is a Dask array, and a task, as another Dask array: one task for each tile.
 
 A task is given the blocks of the source that its window touches, so that a block is made once
-however many tiles look at it, and nothing is made that nobody asked for. `map_overlap` would need
+however many tiles read it, and only what is needed is made. `map_overlap` would need
 fifteen tasks a chunk and hold neighbours in memory.
 """
 
@@ -42,8 +42,8 @@ def lazy_product(
 
     Args:
         job: A translation of a scene over a Dask array, planned without reading.
-        pixels: Options it was planned with; values are looked at when a block is computed.
-        with_valid: Whether to tell which pixels are valid.
+        pixels: Options it was planned with; values are checked when a block is computed.
+        with_valid: Whether to return which pixels are valid.
 
     Returns:
         Stored values `(C, H, W)` in chunks of one tile, and bool `(H, W)`.
@@ -58,7 +58,7 @@ def lazy_product(
     empty_job = replace(job, scene=without_pixels(job.scene, job.bands))
     common = delayed(empty_job, name=f"job-{token}", traverse=False)
     if needs_samples(job.spec, pixels.norm_stats):
-        # The one task that reads samples all over the scene, when the first tile is asked for.
+        # The one task that reads samples all over the scene, when the first tile is computed.
         full_job = delayed(job, name=f"scene-{token}", traverse=False)
         common = delayed(_with_statistics, traverse=False)(
             full_job, common, pixels.norm_stats, dask_key_name=f"statistics-{token}"
@@ -135,7 +135,7 @@ def _translate_chunk(
     corner: tuple[int, int],
     window: Window,
 ) -> npt.NDArray[Any]:
-    """One chunk of the product; the last channel is `valid`, if it is asked for."""
+    """One chunk of the product; the last channel is `valid`, if `with_valid`."""
     tile = job.plan.tile(*cell)
     data = _join_blocks(blocks, window.shifted(rows=-corner[0], cols=-corner[1]))
     job = replace(job, scene=with_pixels(job.scene, data, (window.row_off, window.col_off)))
@@ -148,7 +148,7 @@ def _translate_chunk(
         stack[:n_bands] = patch.data
     if with_valid:
         stack[-1] = 0 if patch is None else patch.valid
-    trim_heap_periodically()  # Of what is done with arrays beside, translated or empty.
+    trim_heap_periodically()  # Also after empty tiles: other arrays of the session use the heap.
     return stack
 
 
@@ -179,6 +179,8 @@ def _join_blocks(blocks: list[list[npt.NDArray[Any]]], window: Window) -> npt.ND
     return product
 
 
-def _with_statistics(whole: Job, frame: Job, asked: str | os.PathLike[str] | None) -> Job:
+def _with_statistics(job: Job, empty_job: Job, norm_stats: str | os.PathLike[str] | None) -> Job:
     """The job with the statistics that its norms want of the scene."""
-    return replace(frame, norm=resolve_norms(whole, asked=asked, memory=None, recorded={}))
+    return replace(
+        empty_job, norm=resolve_norms(job, norm_stats=norm_stats, memory=None, recorded={})
+    )

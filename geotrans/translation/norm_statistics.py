@@ -1,4 +1,4 @@
-"""Statistics of a scene for networks whose norms want some: decided once, before the first tile."""
+"""Scene statistics for normalisation layers that need them, computed once before the first tile."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _MIN_VALID = 0.5
 _EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
 
 
-def needs_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+def needs_samples(spec: TaskSpec, norm_stats: str | os.PathLike[str] | None) -> bool:
     """Whether pixels of the scene decide what the norms of a network do."""
-    if asked is None:
+    if norm_stats is None:
         return spec.norm == "instance"
-    return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
+    return spec.norm != "none" and os.fspath(norm_stats) in ("scene", "exact")
 
 
 def resolve_norms(
     job: Job,
     *,
-    asked: str | os.PathLike[str] | None,
+    norm_stats: str | os.PathLike[str] | None,
     memory: int | None,
     recorded: Mapping[str, Any],
 ) -> NormStatistics | None:
@@ -54,7 +54,7 @@ def resolve_norms(
     Args:
         job: What is going to be translated; only its scene, bands, bundle, device, seed and the
             anchor of its plan count.
-        asked: A mode, a product to take the statistics of, or None for what the network wants.
+        norm_stats: A mode, a product to take the statistics of, or None for the network's default.
         memory: Budget of the process, bytes.
         recorded: Fingerprint of a run that was stopped, whose statistics are taken over.
 
@@ -67,15 +67,15 @@ def resolve_norms(
         TilingError: If a sample of the scene does not fit into the budget.
     """
     spec = job.spec
-    if asked is None:
+    if norm_stats is None:
         if spec.norm != "instance":
             return None
-        asked = "scene"
+        norm_stats = "scene"
     if spec.norm == "none":
         raise UsageError(
             f"the network of task '{spec.name}' has no norms; leave out {option('norm_stats')}"
         )
-    mode = os.fspath(asked)
+    mode = os.fspath(norm_stats)
     if mode not in NORM_MODES:
         if not os.path.exists(mode):
             raise UsageError(

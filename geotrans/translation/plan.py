@@ -1,4 +1,4 @@
-"""Everything that decides the pixels of a product, settled before the first of them."""
+"""Planning: everything that decides the pixels of a product, resolved before the first one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def plan_job(
     recorded: Mapping[str, Any] | None = None,
     reads: bool = True,
 ) -> Job:
-    """Settle everything that decides the pixels of a product.
+    """Resolve everything that decides the pixels of a product.
 
     Args:
         source: The scene.
@@ -59,7 +59,7 @@ def plan_job(
         cluster: The cluster of `run`, open.
         bbox: `xmin, ymin, xmax, ymax` of the part to translate, lon-lat degrees.
         recorded: Fingerprint of a run that was stopped; what is left open is done as there.
-        reads: Whether pixels of the source may be looked at. Else its values are not checked, what
+        reads: Whether pixels of the source may be read. Else its values are not checked, what
             a short halo costs is not measured, and statistics that norms want of the scene are left
             out.
     """
@@ -79,7 +79,7 @@ def plan_job(
     draft, base = _draft_job(source, bundle, pixels, area=area, device=local_device, reads=reads)
     is_deferred = not reads and needs_samples(spec, pixels.norm_stats)
     if not is_deferred:
-        norm = resolve_norms(draft, asked=pixels.norm_stats, memory=memory, recorded=recorded)
+        norm = resolve_norms(draft, norm_stats=pixels.norm_stats, memory=memory, recorded=recorded)
         draft = replace(draft, norm=norm)
 
     precision = pixels.precision
@@ -131,7 +131,9 @@ def plan_next(
         job.spec, source, job.bands, area=job.plan.area,
         any_gsd=True, any_values=pixels.any_values, any_style=pixels.any_style,
     )  # fmt: skip
-    return replace(job, norm=resolve_norms(job, asked=pixels.norm_stats, memory=None, recorded={}))
+    return replace(
+        job, norm=resolve_norms(job, norm_stats=pixels.norm_stats, memory=None, recorded={})
+    )
 
 
 def _prepare_scene(spec: TaskSpec, source: Scene, pixels: PixelOptions) -> Scene:
@@ -188,7 +190,7 @@ def _choose_core(
     memory: int | None,
     base: int,
 ) -> int:
-    """Core edge of a tile, px: as it was asked for, or as the memory allows."""
+    """Core edge of a tile, px: as requested, or as the memory allows."""
     if run.tile is not None:
         return run.tile
     if memory is None:
@@ -200,7 +202,7 @@ def _choose_core(
 
 
 def _measure_short_halo(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
-    """The job with what its short halo costs, measured and told."""
+    """The job with the error of its short halo, measured and logged."""
     exact_tile = None
     if memory is not None:
         dtype = str(job.scene.dtype)

@@ -1,4 +1,4 @@
-"""What a product says of itself: that it is synthetic, by which weights, from which source."""
+"""Provenance tags of a product: that it is synthetic, by which weights, from which source."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def product_tags(job: Job) -> dict[str, str]:
 
 
 def _resolved_parameters(job: Job) -> dict[str, Any]:
-    """What was asked, as it was resolved: enough to make the product again, and to find its tiles.
+    """The resolved options: enough to make the product again, and to find its tiles.
 
     Edges are counted in pixels of the product.
     """

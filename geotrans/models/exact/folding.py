@@ -19,8 +19,8 @@ _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
 def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
     """A copy for inference that computes the same with fewer steps, and the same in every window.
 
-    Batch norms become part of the convolution before them, and whatever doubles the resolution a
-    `PhaseUp`. Instance norms, which need the image, stay.
+    Batch norms become part of the convolution before them, and every doubling of the resolution a
+    `PhaseUpsample`. Instance norms, which need the image, stay.
 
     Args:
         net: Network with trained statistics; left as it is.

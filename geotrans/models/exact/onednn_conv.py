@@ -27,7 +27,7 @@ class OneDnnConv(nn.Conv2d):
 
 
 def use_onednn_conv(net: nn.Module) -> None:
-    """Make every plain convolution of a network a steady one."""
+    """Make every plain convolution of a network a `OneDnnConv`."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in net.modules():

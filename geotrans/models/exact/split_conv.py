@@ -1,4 +1,4 @@
-"""1 x 1 convolutions of many channels, added up in an order of their own.
+"""1 x 1 convolutions of many channels, summed in a fixed order.
 
 oneDNN divides a long sum over channels among threads: the same pixel then differs in its last bits
 from one number of threads to another. Sums of up to 144 channels it left whole wherever tried.
