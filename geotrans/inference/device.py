@@ -12,13 +12,13 @@ from geotrans.errors import DeviceError, UsageError, option
 def pick_device(name: str = "auto") -> torch.device:
     """The device of a name.
 
-        Args:
-    name: `"auto"` (a CUDA device if there is one, else the CPU), `"cpu"`, `"cuda"`,
-                `"cuda:1"`, or `"mps"`.
+    Args:
+        name: `"auto"` (a CUDA device if there is one, else the CPU), `"cpu"`, `"cuda"`,
+            `"cuda:1"`, or `"mps"`.
 
-        Raises:
-            UsageError: If there is no such kind of device.
-            DeviceError: If this machine does not have it.
+    Raises:
+        UsageError: If there is no such kind of device.
+        DeviceError: If this machine does not have it.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise UsageError(f"device '{name}' is not known; use auto, cpu, cuda, cuda:N or mps")

@@ -82,9 +82,9 @@ def read_reference(path: str | PathLike[str]) -> dict[str, Tensor]:
         ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
         ValueError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        cause = str(error).strip().split("\n")[0][:120]
+        text = str(error).strip().split("\n")[0][:120]
         raise BundleError(
-            f"{path} is damaged or was not written by torch.save ({cause or type(error).__name__}); "
+            f"{path} is damaged or was not written by torch.save ({text or type(error).__name__}); "
             "copy or download it again"
         ) from error
     if not isinstance(state, Mapping) or not state:
