@@ -22,7 +22,7 @@ from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.scene import Scene
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle
-from geotrans.translation.budget import tile_within
+from geotrans.translation.budget import largest_tile
 from geotrans.translation.options import PixelOptions, RunOptions, join_options
 from geotrans.translation.translate import translate
 from geotrans.translation.translators import NetworkSettings, prepare_translator
@@ -203,7 +203,7 @@ def prepare(setup: Setup) -> str:
     translator, base = prepare_translator(settings, base=resident_bytes())
     if run.memory is not None:
         dtype, n_bytes = bundle.spec.source[0].dtype, parse_bytes(run.memory)
-        tile_within(n_bytes, translator, base=base, dtype=dtype, workers=1, halo=pixels.halo)
+        largest_tile(n_bytes, translator, base=base, dtype=dtype, workers=1, halo=pixels.halo)
     return translator.precision
 
 

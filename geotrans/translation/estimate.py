@@ -1,4 +1,4 @@
-"""What a translation would be, measured on one tile: `geotrans translate --dry-run`."""
+"""Cost of a translation, estimated from one tile: `geotrans translate --dry-run`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-# Pixels computed per pixel of the product from which on a user is told what else there is.
+# Pixels computed per pixel of the product above which alternatives are suggested.
 _HIGH_OVERHEAD = 3.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a translation would be.
+    """Estimated cost and properties of a translation.
 
     Attributes:
         source: The scene.
@@ -130,22 +130,22 @@ def estimate_job(
         path: File it would make.
         options: Creation options of the product.
         workers: Processes that would translate.
-        is_apart: Whether each has cores or a GPU of its own, as on a cluster.
+        is_apart: Whether each has its own cores or GPU, as on a cluster.
     """
-    tile = _middle(job)
-    before = resident_bytes()
+    tile = _middle_tile(job)
+    idle_bytes = resident_bytes()
     with PeakMemory() as peak:
         translate_tile(job, tile)  # The first pass also loads kernels.
         started = time.perf_counter()
         patch = translate_tile(job, tile)
         tile_seconds = time.perf_counter() - started
-    place, raw_bytes = job.product_window(tile), job.n_px * job.layout.bytes_per_px
+    core, raw_bytes = job.product_window(tile), job.n_px * job.layout.bytes_per_px
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
-    share = job.n_px / (place.width * place.height)
+    share = job.n_px / (core.width * core.height)
     height, width = job.plan.window_shape
     per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
-    waiting = per_px * height * width
-    one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
+    pending_bytes = per_px * height * width
+    one_process = peak.n_bytes + GDAL_CACHE_BYTES + pending_bytes
     return Estimate(
         source=job.scene.public_uri,
         task=job.spec.name,
@@ -165,12 +165,12 @@ def estimate_job(
         workers=workers,
         raw_bytes=raw_bytes,
         output_bytes=math.ceil(cog_bytes * share),
-        memory_bytes=math.ceil(one_process if workers == 1 else before + workers * one_process),
+        memory_bytes=math.ceil(one_process if workers == 1 else idle_bytes + workers * one_process),
         seconds=len(job.plan) * tile_seconds / (workers if is_apart else 1) + share * cog_seconds,
     )
 
 
-def _middle(job: Job) -> Tile:
+def _middle_tile(job: Job) -> Tile:
     return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
 
 
