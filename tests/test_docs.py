@@ -82,7 +82,7 @@ def test_few_blocks_are_shown_only() -> None:
 
 # The blocks of a page run one after the other in a folder of their own.
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page.read_text("utf-8"))], ids=lambda page: page.stem
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 
-from geotrans.runtime.process import exit_at_once, restart_with_malloc_settings
+from geotrans.runtime.process import (
+    collect_garbage_seldom,
+    exit_at_once_after,
+    restart_with_malloc_settings,
+)
 
 # Commands that hold the same few large blocks for minutes.
 _LONG = {"translate", "batch"}
@@ -22,10 +24,7 @@ def main() -> None:
     if "_GEOTRANS_COMPLETE" in os.environ:
         app(prog_name="geotrans")
     codes: list[int] = []
-    atexit.register(
-        exit_at_once, codes
-    )  # Registered before those of the command, it is called after.
-    # Imports make a hundred thousand objects and no garbage.
-    gc.set_threshold(100_000, 20, 20)
+    exit_at_once_after(codes)
+    collect_garbage_seldom()
     codes.append(run(sys.argv[1:]))
     sys.exit(codes[0])

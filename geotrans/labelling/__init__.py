@@ -1,4 +1,4 @@
-"""Photographs into classes: recipes of fixed rules, and the scenes they make of a photograph."""
+"""Classes from photographs: recipes of fixed rules, and class scenes made by them."""
 
 from geotrans.labelling.label import label
 

@@ -1,4 +1,4 @@
-"""Vectors into maps: styles, what they say of each feature, and the drawing of it."""
+"""Maps from vectors: styles, and the rendering of features by them."""
 
 from geotrans.maps.render import render_map
 from geotrans.maps.style import load_style

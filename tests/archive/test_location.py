@@ -400,7 +400,7 @@ def test_a_run_that_is_over_uploads_nothing(
     setup = Setup(open_bundle(same_bundle), *options, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
     work = SceneWork(setup, here).for_worker(1, claim=claim)
-    order = SceneTask(Entry.of_file(source), here / "scene0_same.tif")
+    order = SceneTask(Entry.from_file(source), here / "scene0_same.tif")
     bucket.refuse("deep/maps/scene0_same.tif")
     assert work(order).state == "failed"
     bucket.refuse()

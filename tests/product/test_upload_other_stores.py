@@ -131,9 +131,9 @@ def test_uploaded_in_pieces_whole_or_not_at_all(
     (tmp_path / "large.tif").write_bytes(content)
     target = Target(f"{shelf}/large.tif")
     with pytest.raises(OutputError, match=rf"{shelf}/large.tif cannot be written: .*is gone"):
-        target.send(_Cut(tmp_path / "large.tif"))  # type: ignore[arg-type]
+        target.upload(_Cut(tmp_path / "large.tif"))  # type: ignore[arg-type]
     assert not _keys(shelf)
-    target.send(tmp_path / "large.tif")
+    target.upload(tmp_path / "large.tif")
     assert bytes(open_store(shelf).get("large.tif").bytes()) == content
 
 

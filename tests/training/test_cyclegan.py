@@ -256,7 +256,7 @@ def test_the_bundle_translates_as_the_run_did_and_carries_the_way_back(start_unp
     patches = ResidentPatches(run.cache, "val", run.config, device=torch.device("cpu"))
     held_out = HeldOut(patches, run.config, manifest, align=run.align, halo=run.halo)
     for i, picture in enumerate(held_out.outputs(net).images):
-        batch = patches.whole(i, border=run.halo, align=run.align)
+        batch = patches.read_patch(i, border=run.halo, align=run.align)
         seen = ((batch.source[0] + 1) * 127.5).round().byte().numpy()
         window = Window(-batch.margin, -batch.margin, seen.shape[2], seen.shape[1])
         product = Translator(bundle, device="cpu", precision="float32")(
