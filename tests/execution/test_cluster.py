@@ -533,7 +533,7 @@ class _Answers(Cluster):
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
-    def ask(self, function: Any, *words: Any, workers: Any = None) -> dict[str, Any]:
+    def call_on_workers(self, function: Any, *words: Any, workers: Any = None) -> dict[str, Any]:
         return {f"tcp://node{i}:1": one for i, one in enumerate(self.answers.pop(0))}
 
 

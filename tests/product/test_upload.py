@@ -120,20 +120,20 @@ def test_an_upload_that_fails_leaves_nothing(
 def test_a_failed_upload_keeps_the_tiles_and_the_same_command_goes_on(
     scene_folder: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Target.send
+    send = Target.upload
 
     def failing(target: Target, file: Path) -> None:
         if target.key.endswith(".tif"):
             raise OutputError("the line was cut")
         send(target, file)
 
-    monkeypatch.setattr(Target, "send", failing)
+    monkeypatch.setattr(Target, "upload", failing)
     with pytest.raises(
         OutputError, match=r"line was cut; 9 of 9 tiles are kept in .*here/shelf_new"
     ):
         _make(scene_folder, preview=True)
     assert not bucket.keys(), "the preview was taken back"
-    monkeypatch.setattr(Target, "send", send)
+    monkeypatch.setattr(Target, "upload", send)
     assert _make(scene_folder, preview=True).n_resumed == 9
     assert bucket.keys() == ["new/town.png", "new/town.tif"]
     assert not list(Path.cwd().iterdir())
