@@ -61,8 +61,8 @@ def batch(
         task: Name of a task, or a bundle.
         out: Folder of the products, made if it is not there, or a URL that theirs begin with.
         creation_options: Options of GDAL's COG driver.
-        overwrite: Do all scenes anew, in the location of whatever products and journal are there.
-        retry_failed: Try again what has failed in a run before.
+        overwrite: Do all scenes anew, and replace products and journal that are there.
+        retry_failed: Try again what has failed in an earlier run.
         max_retries: How often a scene is tried again at once, unless that cannot help.
         join: Share the work of a run that is at it already.
         progress: How to tell how far it is.

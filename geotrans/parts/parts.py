@@ -265,17 +265,17 @@ def _describe_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
         return "its run.json cannot be read"
     differences = []
     for key in {**new, **old}:
-        before, now = old.get(key), new.get(key)
-        if before == now:
+        first, second = old.get(key), new.get(key)
+        if first == second:
             continue
         if key == "tiles":
-            before, now = (_describe_tiles(v) for v in (before, now))
+            first, second = (_describe_tiles(v) for v in (first, second))
         if key == "norm":
-            before, now = (_describe_norm(v) for v in (before, now))
-        if key == "layout" or before == now:
+            first, second = (_describe_norm(v) for v in (first, second))
+        if key == "layout" or first == second:
             differences.append(f"another {key}")
         else:
-            differences.append(f"{key} {_shorten(before)}, now {_shorten(now)}")
+            differences.append(f"{key} {_shorten(first)}, now {_shorten(second)}")
     return "; ".join(differences)
 
 

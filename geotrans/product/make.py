@@ -67,7 +67,7 @@ def make_product(
         product = scratch / "product.tif"
         is_streamed = can_stream(options)
         with CogStream(job, parts, options, scratch) if is_streamed else nullcontext() as stream:
-            made = _make_tiles(
+            tiles = _make_tiles(
                 work, stream, label=label, get_cluster=get_cluster, progress=progress
             )
             if preview is not None:
@@ -80,7 +80,7 @@ def make_product(
                 write_cog(vrt, product, options)
         parts.check_claim()
         destination.deliver(product, preview)
-    return made
+    return tiles
 
 
 @contextmanager

@@ -77,19 +77,19 @@ def cog_options(layout: Layout, overrides: Mapping[str, str] | None = None) -> d
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
     }
-    given = {key.upper(): str(value) for key, value in (overrides or {}).items()}
-    for key in given:
+    custom = {key.upper(): str(value) for key, value in (overrides or {}).items()}
+    for key in custom:
         if key not in _KNOWN_OPTIONS:
             raise UsageError(
                 f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN_OPTIONS)}"
             )
-    size = given.get("BLOCKSIZE", "512")
+    size = custom.get("BLOCKSIZE", "512")
     if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
         raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
-    if "COMPRESS" in given:  # Another codec counts its levels otherwise, or has no predictor.
+    if "COMPRESS" in custom:  # Another codec counts its levels otherwise, or has no predictor.
         options = {k: v for k, v in options.items() if k not in {"LEVEL", "PREDICTOR"}}
-    options |= given
-    if given:
+    options |= custom
+    if custom:
         _write_with_driver(layout, options)
     return options
 
