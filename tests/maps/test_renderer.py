@@ -126,7 +126,7 @@ def test_holding_only_what_is_near_changes_nothing(
 ) -> None:
     geobox = grid((900, 900))
     whole = renderer.read(geobox)
-    monkeypatch.setattr(raster_map, "KEPT_FEATURES", 10)
+    monkeypatch.setattr(raster_map, "MAX_CACHED_FEATURES", 10)
     frugal = MapRenderer(vectors, STYLE, CRS)
     for top in range(0, 900, 150):
         for left in range(0, 900, 150):
