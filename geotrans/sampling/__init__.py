@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geotrans.sampling.writing import CachedPatch, write_cache
 
 # Imported on first use: a cache is read with numpy alone, and only datasets need torchgeo.
-_MODULES = {
+_HOMES = {
     "CachedPatch": "writing",
     "DataConfig": "config",
     "GridWindows": "samplers",
@@ -66,9 +66,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'geotrans.sampling' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"geotrans.sampling.{_MODULES[name]}"), name)
+    return getattr(importlib.import_module(f"geotrans.sampling.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
