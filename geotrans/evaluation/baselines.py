@@ -62,7 +62,7 @@ def photo_baselines(
 ) -> dict[str, Array]:
     """The source's own bands, and linear functions of them where there is something to fit."""
     target, dtype = places.bands, places.target.dtype
-    inner_source = crop_margin(places.source_bands(source, who="the baseline"), places.margin)
+    inner_source = crop_margin(places.source_bands(source, subject="the baseline"), places.margin)
     has_same_type = inner_source.dtype == dtype
     is_grey = len(source) == 1 and has_same_type
     pictures: dict[str, Array] = {}
@@ -73,7 +73,7 @@ def photo_baselines(
     if train is None:
         return pictures
     if len(train.source):
-        known = crop_margin(train.source_bands(source, who="the baseline"), train.margin)
+        known = crop_margin(train.source_bands(source, subject="the baseline"), train.margin)
         pictures["linear fit"] = apply_linear(
             inner_source, fit_linear(known, train.target, train.valid), dtype
         )

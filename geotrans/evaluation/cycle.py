@@ -76,7 +76,7 @@ def _score_sources(outputs: Array, places: Places, spec: TaskSpec) -> list[Metri
     palette = tuple((item.name, item.color) for item in spec.palette or ())
     if not palette or palette == places.palette:
         names = [band.name for band in spec.target]
-        source = crop_margin(places.source_bands(names, who="the way back"), places.margin)
+        source = crop_margin(places.source_bands(names, subject="the way back"), places.margin)
         gap = np.abs(outputs.astype(np.float64) - source).mean(axis=1) * valid
         counts = gap.sum((1, 2)), valid.sum((1, 2))
         title = "cycle error, mean of |difference|"

@@ -127,23 +127,23 @@ class Places:
         """The source without its margin."""
         return crop_margin(self.source, self.margin)
 
-    def source_bands(self, names: Sequence[str], *, who: str) -> Array:
+    def source_bands(self, names: Sequence[str], *, subject: str) -> Array:
         """The source in the channel order of a task, margin included.
 
         Raises:
             BandError: If it has no such band.
         """
         return _select_bands(
-            self.source, self.manifest.source.bands, names, f"{who} reads", "source"
+            self.source, self.manifest.source.bands, names, f"{subject} reads", "source"
         )
 
-    def select_truth(self, names: Sequence[str], *, who: str) -> Places:
+    def select_truth(self, names: Sequence[str], *, subject: str) -> Places:
         """The same places, with these bands of the truth alone.
 
         Raises:
             BandError: If the truth has no such band.
         """
-        target = _select_bands(self.target, self.bands, names, f"{who} writes", "truth")
+        target = _select_bands(self.target, self.bands, names, f"{subject} writes", "truth")
         return replace(self, target=target, bands=tuple(names))
 
     def for_task(self, spec: TaskSpec) -> Places:
@@ -154,8 +154,8 @@ class Places:
             DomainError: If a map is in another style than the task knows, or the source has none
                 of its classes.
         """
-        who = f"task '{spec.name}'"
-        places = self.select_truth([band.name for band in spec.target], who=who)
+        subject = f"task '{spec.name}'"
+        places = self.select_truth([band.name for band in spec.target], subject=subject)
         if spec.source_classes is not None:
             return places._match_source_classes(spec)
         known = spec.palette or spec.source_palette
@@ -165,7 +165,7 @@ class Places:
         palette = tuple((item.name, item.color) for item in known)
         if places.map_side == side and places.palette != palette:
             raise DomainError(
-                f"{who} knows the map in another style than these places are drawn in; "
+                f"{subject} knows the map in another style than these places are drawn in; "
                 "give a configuration that draws it in the task's own"
             )
         if places.map_side == side or not len(places.source):
@@ -174,7 +174,7 @@ class Places:
         pixels = places.target
         if side == "source":
             pixels = crop_margin(
-                places.source_bands([b.name for b in spec.source], who=who), self.margin
+                places.source_bands([b.name for b in spec.source], subject=subject), self.margin
             )
         classes = nearest_class(pixels, colors)
         return replace(places, map_side=side, palette=palette, classes=classes)

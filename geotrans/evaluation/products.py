@@ -79,7 +79,7 @@ def translate_places(
     names = [band.name for band in spec.source]
     patches = _encode_classes(bundle, places)
     if patches is None:
-        patches = places.source_bands(names, who=f"task '{spec.name}'")
+        patches = places.source_bands(names, subject=f"task '{spec.name}'")
     products, edges = None, []
     for i, (patch, geobox) in enumerate(zip(patches, places.geoboxes, strict=True)):
         scene = open_scene(to_data_array(patch, geobox, names, margin=places.margin))

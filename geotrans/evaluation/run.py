@@ -180,10 +180,10 @@ def _open_data(
         config = load_data_config(Path(data))
         return ensure_cache(config), str(data), {**training, **read_sections(Path(data))}
     if not training.get("data"):
-        who = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
+        subject = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
         raise UsageError(
-            f"{who} nothing of places to evaluate on; give a configuration or a patch cache with "
-            f"{option('data')}"
+            f"{subject} nothing of places to evaluate on; give a configuration or a patch cache "
+            f"with {option('data')}"
         )
     # Bundles store every key, including None for those of other kinds of data.
     plain = {key: value for key, value in training["data"].items() if value is not None}

@@ -68,9 +68,8 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
     net = use_image_norms(net)
     statistics: dict[str, _Moments] = {}
     pending: dict[int, tuple[str, _Moments]] = {}
-    compute_lock = (
-        threading.Lock()
-    )  # One window computes at a time: memory, and the same bits every time.
+    # One window computes at a time: memory, and the same bits every time.
+    compute_lock = threading.Lock()
 
     def pool() -> None:
         moments = [pending[i][1] for i in range(len(samples))]

@@ -60,9 +60,8 @@ def check_domain(
     if not any_gsd:
         check_gsd(spec, scene)
     if spec.source_classes is not None:
-        _read_samples(
-            scene, bands, area or Window.whole(scene.shape)
-        )  # An unknown class is refused.
+        # An unknown class is refused.
+        _read_samples(scene, bands, area or Window.whole(scene.shape))
         return
     if any_values and (any_style or spec.source_palette is None):
         return

@@ -39,10 +39,10 @@ class DiffAugment:
             source, target = step(source, target)
         return source, target
 
-    def join_for_critic(self, target: Tensor, where: Tensor, valid: Tensor) -> Tensor:
+    def join_for_critic(self, target: Tensor, coordinates: Tensor, valid: Tensor) -> Tensor:
         """Augmented target and coordinate channels, valid pixels only, as the critic's input."""
-        where, target = self(where * valid, target * valid)
-        return torch.cat([target, where], dim=1)
+        coordinates, target = self(coordinates * valid, target * valid)
+        return torch.cat([target, coordinates], dim=1)
 
     def _uniform(self, low: float, high: float) -> Tensor:
         values = self._rng.uniform(low, high, (self._batch, 1, 1, 1)).astype(np.float32)

@@ -166,16 +166,16 @@ class CUT(Method):
         # A critic must not recognise a domain by the edges of its scenes.
         valid = source.valid * target.valid
         pool_rng, n_bands = step_rng(self.settings.seed + 2, step, rank), fake.shape[1]
-        generated = torch.cat([fake.detach(), source.where], dim=1)
+        generated = torch.cat([fake.detach(), source.coordinates], dim=1)
         older = self.pools["target"].swap(generated, pool_rng)
-        on_real = self.critic(augment.join_for_critic(target.values, target.where, valid))
+        on_real = self.critic(augment.join_for_critic(target.values, target.coordinates, valid))
         on_fake = self.critic(
             augment.join_for_critic(older[:, :n_bands], older[:, n_bands:], valid)
         )
         loss = critic_loss([v.scores for v in on_real], [v.scores for v in on_fake], kind=kind)
         self._update(loss, "critic")
         self.critic.requires_grad_(False)
-        verdicts = self.critic(augment.join_for_critic(fake, source.where, valid))
+        verdicts = self.critic(augment.join_for_critic(fake, source.coordinates, valid))
         self.critic.requires_grad_(True)
         gan = adversarial_loss([v.scores for v in verdicts], kind=kind)
         return {"critic": loss, "gan": gan}

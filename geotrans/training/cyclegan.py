@@ -167,19 +167,21 @@ class CycleGAN(Method):
         losses, adversarial = {}, []
         for domain, fake in fakes.items():
             critic, real = self.networks[f"critic_{domain}"], reals[domain]
-            fake_where = reals["source" if domain == "target" else "target"].where
+            fake_coordinates = reals["source" if domain == "target" else "target"].coordinates
             augment = DiffAugment(
                 self.config.augment.critic, rng, batch=len(fake), device=self.fabric.device
             )
-            older = self.pools[domain].swap(torch.cat([fake.detach(), fake_where], 1), pool_rng)
+            older = self.pools[domain].swap(
+                torch.cat([fake.detach(), fake_coordinates], 1), pool_rng
+            )
             n_bands = fake.shape[1]
-            on_real = critic(augment.join_for_critic(real.values, real.where, valid))
+            on_real = critic(augment.join_for_critic(real.values, real.coordinates, valid))
             on_fake = critic(augment.join_for_critic(older[:, :n_bands], older[:, n_bands:], valid))
             loss = critic_loss([v.scores for v in on_real], [v.scores for v in on_fake], kind=kind)
             self._update(loss, f"critic_{domain}")
             losses[f"critic_{domain}"] = loss
             critic.requires_grad_(False)
-            verdicts = critic(augment.join_for_critic(fake, fake_where, valid))
+            verdicts = critic(augment.join_for_critic(fake, fake_coordinates, valid))
             adversarial.append(adversarial_loss([v.scores for v in verdicts], kind=kind))
             critic.requires_grad_(True)
         return losses | {"gan": _sum(adversarial)}

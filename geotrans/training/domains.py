@@ -36,19 +36,19 @@ class DomainBatch:
     Attributes:
         values: `(N, C, H, W)` in [-1, 1].
         valid: 1 where they hold a value, else 0, `(N, 1, H, W)`.
-        where: Coordinates, `(N, K, H, W)`; K may be 0.
+        coordinates: Coordinate channels, `(N, K, H, W)`; K may be 0.
         noise: `(N, K, H, W)`; K may be 0.
     """
 
     values: Tensor
     valid: Tensor
-    where: Tensor
+    coordinates: Tensor
     noise: Tensor
 
     @property
     def extra(self) -> Tensor:
         """Channels a generator reads in addition to the source bands."""
-        return torch.cat([self.where, self.noise], dim=1)
+        return torch.cat([self.coordinates, self.noise], dim=1)
 
 
 class UnpairedPatches:
@@ -119,7 +119,7 @@ class DomainPatches:
         window = Window(0, 0, values.shape[-1], values.shape[-2])
         names = config.task.coordinates
         coordinates = [coordinate_channels(record, window, names) for record in records]
-        self._where = torch.from_numpy(np.stack(coordinates)).to(device)
+        self._coordinates = torch.from_numpy(np.stack(coordinates)).to(device)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -143,7 +143,7 @@ class DomainPatches:
         crops = []
         for i, row, col, turn in zip(indices, rows, cols, turns, strict=True):
             window = (..., slice(int(row), int(row) + crop), slice(int(col), int(col) + crop))
-            sides = self.values[int(i)], self.valid[int(i)][None], self._where[int(i)]
+            sides = self.values[int(i)], self.valid[int(i)][None], self._coordinates[int(i)]
             crops.append([rotate_patches(side[window], int(turn)) for side in sides])
         values, valid, coordinates = (torch.stack(side) for side in zip(*crops, strict=True))
         values, valid = normalize(values, self.bands[0].value_range), valid.float()

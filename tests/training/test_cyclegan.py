@@ -192,11 +192,11 @@ def test_a_critic_knows_where_what_it_judges_lies(start_unpaired):
     run.step(0, 0.0)
     valid = source.valid * target.valid
     real_target, fake_target, _, real_source, fake_source, _ = (x[:, -1:] for x in seen)
-    assert not torch.equal(source.where * valid, target.where * valid)
-    assert torch.equal(real_target, target.where * valid)
-    assert torch.equal(fake_target, source.where * valid)
-    assert torch.equal(real_source, source.where * valid)
-    assert torch.equal(fake_source, target.where * valid)
+    assert not torch.equal(source.coordinates * valid, target.coordinates * valid)
+    assert torch.equal(real_target, target.coordinates * valid)
+    assert torch.equal(fake_target, source.coordinates * valid)
+    assert torch.equal(real_source, source.coordinates * valid)
+    assert torch.equal(fake_source, target.coordinates * valid)
 
 
 @pytest.mark.parametrize("name", ["cycle", "gan"])
