@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geotrans.scene.views.warped import warp_to_grid
 
 # Imported on first use: rasterio and pydantic are not needed to print a help text.
-_HOMES = {
+_MODULES = {
     "FILL_RADIUS": "padding",
     "Band": "base",
     "PairedPatch": "views.pairing",
@@ -68,9 +68,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'geotrans.scene' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"geotrans.scene.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"geotrans.scene.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
