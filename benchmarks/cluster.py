@@ -72,22 +72,22 @@ def tasks(edge: int) -> None:
         parts = Parts.beside(folder / "out.tif")
         parts.begin(job, overwrite=False)
         cells = [(tile.row, tile.col) for tile in job.plan]
-        assert not parts.finished(job)
+        assert not parts.find_finished(job)
         print(f"{len(cells)} tiles planned in {time.perf_counter() - started:.2f} s")
         with real_cluster(folder / "cluster") as running, connect(running.address) as cluster:
             process, sizes = psutil.Process(), []
-            cluster.run(Nothing(job, parts), cells[:100], done=lambda _: None)
+            cluster.run(Nothing(job, parts), cells[:100], on_done=lambda _: None)
             before, started = process.memory_info().rss, time.perf_counter()
 
             def done(receipt: Receipt) -> None:
                 sizes.append(process.memory_info().rss)
 
-            cluster.run(Nothing(job, parts), cells, done=done)
+            cluster.run(Nothing(job, parts), cells, on_done=done)
             seconds = time.perf_counter() - started
             print(f"scheduling {1000 * seconds / len(cells):.2f} ms a task")
             print(f"memory of the client grew by {(max(sizes) - before) / 1e6:.1f} MB")
             started = time.perf_counter()
-            cluster.run(TileWriter(job, parts), cells[:200], done=lambda _: None)
+            cluster.run(TileWriter(job, parts), cells[:200], on_done=lambda _: None)
             print(f"200 of the tiles in {time.perf_counter() - started:.1f} s")
 
 

@@ -24,8 +24,8 @@ from affine import Affine
 from quality import Row, conclude, translate
 
 from geotrans.errors import GeotransError, UsageError
-from geotrans.evaluation.baselines import apply_table, color_of_grey
-from geotrans.evaluation.scores import psnr_of_all
+from geotrans.evaluation.baselines import apply_linear, mean_color_by_grey
+from geotrans.evaluation.scores import psnr_over_places
 from geotrans.grid import ground_anchor, make_geobox
 from geotrans.metrics.image import chroma_error, ssim
 from geotrans.metrics.interval import mean
@@ -65,15 +65,15 @@ def without_network(cache: PatchCache, seen: UInt8Array) -> dict[str, UInt8Array
     """What a source `(N, C, H, W)` gives without a network, by name."""
     train = cache.load("train")
     source, target = cache.manifest.source.bands, cache.manifest.target.bands
-    made = {"linear fit": apply_table(seen, fit_linear(train.source, train.target, train.valid))}
+    made = {"linear fit": apply_linear(seen, fit_linear(train.source, train.target, train.valid))}
     if len(source) == 1:
         made["grey"] = np.repeat(seen, 3, axis=1)
-        colors = color_of_grey(train.source, train.target, train.valid)
+        colors = mean_color_by_grey(train.source, train.target, train.valid)
         made["colour per grey level"] = np.moveaxis(colors[:, seen[:, 0]], 0, 1)
     else:
         made["unchanged"] = seen[:, :3]
         known = fit_known(train.target, train.valid, source=source, target=target)
-        made["known bands, the rest linear in them"] = apply_table(seen, known)
+        made["known bands, the rest linear in them"] = apply_linear(seen, known)
     return {name: np.ascontiguousarray(images) for name, images in made.items()}
 
 
@@ -82,7 +82,7 @@ def score(
 ) -> list[Row]:
     """Rows of the table; `made` holds the product as `score` and what stands beside it."""
     measures: dict[str, tuple[Any, str]] = {
-        "PSNR, dB": (lambda x: psnr_of_all(x, truth, valid, places), ">="),
+        "PSNR, dB": (lambda x: psnr_over_places(x, truth, valid, places), ">="),
         "SSIM": (lambda x: mean(ssim(x, truth, valid=valid), places), ">="),
         "SAM, degrees": (lambda x: mean(sam(x, truth, valid=valid), places), "<"),
         "Lab chroma error": (lambda x: mean(chroma_error(x, truth, valid=valid), places), "<"),

@@ -30,7 +30,7 @@ from geotrans.metrics.kernel import compute_features, gap_closed, kernel_distanc
 from geotrans.metrics.mapping import class_counts
 from geotrans.metrics.texture import contrast
 from geotrans.runtime.config import validate_section
-from geotrans.sampling.config import DataConfig, data_root
+from geotrans.sampling.config import DataConfig, find_data_root
 from geotrans.sampling.matching import find_files
 from geotrans.tasks.registry import open_bundle
 from geotrans.translation.translate import translate
@@ -129,7 +129,7 @@ def main() -> int:
     options = parser.parse_args()
     bundle = open_bundle(options.bundle)
     data = validate_section(DataConfig, bundle.spec.training["data"], where="training.data")
-    root, folders = data_root(data), data.splits.folders  # type: ignore[union-attr]
+    root, folders = find_data_root(data), data.splits.folders  # type: ignore[union-attr]
     recipe = data.source.recipe  # type: ignore[union-attr]
     paths, training = (find_files(root / folders[split]) for split in (options.split, "train"))
     places = [path.stem for path in paths]

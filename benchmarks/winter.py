@@ -27,7 +27,7 @@ from geotrans.metrics.image import ssim
 from geotrans.metrics.interval import Interval, mean, ratio
 from geotrans.metrics.mapping import road_counts
 from geotrans.runtime.config import validate_section
-from geotrans.sampling.config import DataConfig, data_root
+from geotrans.sampling.config import DataConfig, find_data_root
 from geotrans.scene import Scene, open_scene, pair
 from geotrans.tasks.registry import open_bundle
 from geotrans.training.monitor import save_sheet
@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the scores here")
     options = parser.parse_args()
     bundle = open_bundle(options.bundle)
-    root = data_root(
+    root = find_data_root(
         validate_section(DataConfig, bundle.spec.training["data"], where="training.data")
     )
     west, south, east, north = (float(word) for word in options.bbox.split(","))

@@ -1,8 +1,8 @@
 """Everything geotrans raises on purpose, and the exit code each error ends a command with.
 
     GeotransError
-    ├── UsageError        (ValueError)    an option or argument that cannot be meant
-    │   ├── BandError                     bands asked for and bands found do not fit
+    ├── UsageError        (ValueError)    an invalid option or argument
+    │   ├── BandError                     bands of the task and of the scene do not match
     │   ├── ConfigError                   a training or style file that cannot be read
     │   ├── DomainError                   a scene unlike anything the task has seen
     │   ├── TaskError                     no such task
@@ -16,7 +16,7 @@
     ├── SamplingError     (ValueError)    collections with no window to draw
     └── TrainingError     (RuntimeError)  a run that cannot go on
 
-A message tells what was asked, what was found and what to do. Where it names an option it holds
+A message says what was asked, what was found and what to do. Where it names an option it holds
 `option(...)`, which is spelled when the message is shown: `overwrite=True` in Python, `--overwrite`
 on the command line. Log lines name options in plain words.
 """
@@ -38,7 +38,7 @@ class GeotransError(Exception):
     """Root of every error geotrans raises on purpose."""
 
     def __str__(self) -> str:
-        """The message, its options spelled for whoever called."""
+        """The message, with options spelled for the caller."""
         return spell(super().__str__())
 
     def __repr__(self) -> str:
@@ -51,11 +51,11 @@ class GeotransError(Exception):
 
 
 class UsageError(GeotransError, ValueError):
-    """An option or argument that cannot be meant."""
+    """An invalid option or argument."""
 
 
 class BandError(UsageError):
-    """The bands a task reads and the bands a scene has do not fit."""
+    """The bands a task reads and the bands of a scene do not match."""
 
 
 class ConfigError(UsageError):
@@ -127,12 +127,12 @@ def option(name: str, value: Any = None) -> str:
         name: Its keyword in Python.
         value: What to give it, if the message says so; True is a flag on the command line.
     """
-    given = "" if value is None else f"={json.dumps(value, default=str)}"
-    return f"\u27e6{name}{given}\u27e7"
+    example = "" if value is None else f"={json.dumps(value, default=str)}"
+    return f"\u27e6{name}{example}\u27e7"
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says, to be put into the message of another: options are spelled later."""
+    """The message of an error, for the message of another: its options are spelled later."""
     return Exception.__str__(error) if isinstance(error, GeotransError) else str(error)
 
 
@@ -147,31 +147,31 @@ _spell_option: Callable[[str, Any], str] = _keyword
 
 
 def spell(message: str) -> str:
-    """A message with its options spelled for whoever called."""
+    """A message with its options spelled for the caller."""
 
-    def spelled(found: re.Match[str]) -> str:
+    def spell_match(match: re.Match[str]) -> str:
         try:
-            value = None if found[2] is None else json.loads(found[2])
+            value = None if match[2] is None else json.loads(match[2])
         except ValueError:  # None of ours.
-            return found[0]
-        return _spell_option(found[1], value)
+            return match[0]
+        return _spell_option(match[1], value)
 
-    return _OPTION.sub(spelled, message)
+    return _OPTION.sub(spell_match, message)
 
 
 @contextmanager
 def spelling(spell_option: Callable[[str, Any], str]) -> Iterator[None]:
-    """Spell options otherwise meanwhile, in all threads: a process has one who called it.
+    """Spell options by another function meanwhile, in all threads.
 
     Args:
         spell_option: Gives an option's name and example value, or None, as a user writes it.
     """
     global _spell_option
-    before, _spell_option = _spell_option, spell_option
+    previous, _spell_option = _spell_option, spell_option
     try:
         yield
     finally:
-        _spell_option = before
+        _spell_option = previous
 
 
 def exit_code(error: BaseException) -> int:
@@ -181,5 +181,5 @@ def exit_code(error: BaseException) -> int:
 
 def suggest(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the choice closest to `word`, or nothing if none is close."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

@@ -1,4 +1,4 @@
-"""Writing rasters of our own, window by window: whole or not at all."""
+"""Rasters written window by window, whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geotrans.errors import OutputError, SceneError, UsageError, option
 from geotrans.grid import Window
 from geotrans.runtime.files import write_atomically
 
-# Worked on at once, px; whole blocks.
+# Shape of a window, px; whole blocks.
 _WINDOW_SHAPE = 512, 2048
 # A disk with less room left is full.
 _FULL_BYTES = 1 << 16
@@ -24,7 +24,7 @@ _FULL_BYTES = 1 << 16
 def check_output(
     path: Path, *, overwrite: bool, inputs: tuple[Any, ...], what: str = "map"
 ) -> Path:
-    """Everything that can be known to be wrong with the output before any work."""
+    """Check, before any work, that an output can be written."""
     path = path.expanduser()
     folder = path.parent
     if path.suffix.lower() not in (".tif", ".tiff"):
@@ -48,7 +48,7 @@ def check_output(
 
 
 def iter_windows(height: int, width: int) -> Iterator[Window]:
-    """Windows that hold every pixel once; down first, so that neighbours share their vectors."""
+    """Windows that cover every pixel once; down first, so that neighbours share their vectors."""
     rows, cols = _WINDOW_SHAPE
     for left in range(0, width, cols):
         for top in range(0, height, rows):
@@ -57,16 +57,16 @@ def iter_windows(height: int, width: int) -> Iterator[Window]:
 
 @contextmanager
 def write_whole_raster(path: Path) -> Iterator[Path]:
-    """A name to write under, which becomes `path` if all goes well and vanishes if not."""
+    """Write a temporary file, which becomes `path` on success and is removed on errors."""
     try:
         with write_atomically(path) as partial:
             try:
                 yield partial
-            except RasterioError:  # Before what is half written makes room again.
+            except RasterioError:  # Before removal frees the disk.
                 if shutil.disk_usage(path.parent).free >= _FULL_BYTES:
                     raise
                 raise OSError("no space left on device") from None
-        for suffix in (".aux.xml", ".msk", ".ovr"):  # They belonged to what was there before.
+        for suffix in (".aux.xml", ".msk", ".ovr"):  # Of the replaced file.
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (SceneError, OutputError):
         raise

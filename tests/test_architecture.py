@@ -155,7 +155,7 @@ def test_opening_a_scene_brings_in_no_torch() -> None:
 def test_every_public_name_is_where_it_is_said_to_be() -> None:
     from geotrans import scene
 
-    assert set(scene.__all__) == set(scene._HOMES)
+    assert set(scene.__all__) == set(scene._MODULES)
     for name in scene.__all__:
         assert getattr(scene, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

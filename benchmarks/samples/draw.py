@@ -51,7 +51,7 @@ def draw_photograph(place: Place, vectors: Path, folder: Path) -> Path:
     """Write a photograph of a place whose vectors are written already."""
     geobox, path = _grid(place), folder / f"{place.name}_photo.tif"
     names = tuple(name for name, _ in palette(load_style(STYLE)))
-    classes = MapRenderer(vectors, STYLE, CRS).classes(geobox)
+    classes = MapRenderer(vectors, STYLE, CRS).draw_classes(geobox)
     image = photograph(classes, names, gsd_m=GSD_M, turn=TURN, seed=1)
     profile = {
         "driver": "GTiff", "dtype": "uint8", "count": 4, "height": image.shape[1],

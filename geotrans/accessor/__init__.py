@@ -1,4 +1,4 @@
-"""The xarray door: `array.geotrans.translate("map2aerial")`.
+"""The xarray accessor: `array.geotrans.translate("map2aerial")`.
 
 Importing this module registers the accessor, as `import rioxarray` does its own.
 """
@@ -62,7 +62,9 @@ class _Accessor[Array: (xr.DataArray, xr.Dataset)]:
         from geotrans.accessor.datasets import as_scene
         from geotrans.product.preview import show_side_by_side
 
-        return show_side_by_side([as_scene(one) for one in (self._array, *others)], max_px=max_px)
+        return show_side_by_side(
+            [as_scene(array) for array in (self._array, *others)], max_px=max_px
+        )
 
     def evaluate(
         self,

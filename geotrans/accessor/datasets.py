@@ -22,8 +22,10 @@ from geotrans.tasks import TaskSpec
 def as_scene(array: xr.DataArray | xr.Dataset) -> Scene:
     """An array or a dataset as a scene; variables are its bands."""
     if isinstance(array, xr.Dataset):
-        whole = variable_with_bands(array)
-        array = stack(array, layers(array)) if whole is None else array[whole]
+        variable = variable_with_bands(array)
+        array = (
+            stack_variables(array, grid_variables(array)) if variable is None else array[variable]
+        )
     return MaskedScene(array) if is_masked(array) else ArrayScene(array)
 
 
@@ -39,16 +41,16 @@ class MaskedScene(ArrayScene):
     def __init__(self, array: xr.DataArray) -> None:
         super().__init__(array)
         self.info = replace(self.info, maskable=True)
-        seen = self.array.coords["valid"].astype("uint8").drop_vars("valid").rename("valid")
-        self._valid = ArrayScene(seen)
+        valid = self.array.coords["valid"].astype("uint8").drop_vars("valid").rename("valid")
+        self._valid = ArrayScene(valid)
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = super()._read(window, bands, out_shape)
-        seen = self._valid.read(window, out_shape=out_shape).data[0] != 0
-        return Patch(patch.data, patch.valid & seen)
+        is_valid = self._valid.read(window, out_shape=out_shape).data[0] != 0
+        return Patch(patch.data, patch.valid & is_valid)
 
 
-def layers(dataset: xr.Dataset) -> list[str]:
+def grid_variables(dataset: xr.Dataset) -> list[str]:
     """Names of the variables that lie on the grid.
 
     Raises:
@@ -70,43 +72,47 @@ def variable_with_bands(dataset: xr.Dataset) -> str | None:
     Raises:
         SceneError: If several do.
     """
-    found = [name for name in layers(dataset) if band_dim(dataset[name]) is not None]
-    if len(found) > 1:
+    names = [name for name in grid_variables(dataset) if band_dim(dataset[name]) is not None]
+    if len(names) > 1:
         raise SceneError(
-            f"the Dataset has several variables with bands: {', '.join(found)}; select one of them"
+            f"the Dataset has several variables with bands: {', '.join(names)}; select one of them"
         )
-    return found[0] if found else None
+    return names[0] if names else None
 
 
-def stack(dataset: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
+def stack_variables(dataset: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
     """Variables as the bands of one array, with what they say of their values.
 
     Raises:
         SceneError: If they have no common nodata.
     """
-    chosen = [dataset[name] for name in names]
-    nodata = {_comparable(var.rio.nodata) for var in chosen}
+    variables = [dataset[name] for name in names]
+    nodata = {_comparable(var.rio.nodata) for var in variables}
     if len(nodata) > 1:
-        told = ", ".join(f"{var.name} {var.rio.nodata}" for var in chosen)
+        listing = ", ".join(f"{var.name} {var.rio.nodata}" for var in variables)
         raise SceneError(
-            f"the variables differ in nodata ({told}); give them one, as with .where() and "
+            f"the variables differ in nodata ({listing}); give them one, as with .where() and "
             ".rio.write_nodata()"
         )
     array: xr.DataArray = dataset[list(names)].to_dataarray("band", name="dataset")
-    array = array.assign_coords(band=[_name(var) for var in chosen])
+    array = array.assign_coords(band=[_band_name(var) for var in variables])
     array.attrs = {
-        "scales": tuple(_first(var.attrs, ("scale_factor", "scale"), 1.0) for var in chosen),
-        "offsets": tuple(_first(var.attrs, ("add_offset", "offset"), 0.0) for var in chosen),
-        "units": tuple(_first(var.attrs, ("units",), "") for var in chosen),
+        "scales": tuple(
+            _first_attr(var.attrs, ("scale_factor", "scale"), 1.0) for var in variables
+        ),
+        "offsets": tuple(
+            _first_attr(var.attrs, ("add_offset", "offset"), 0.0) for var in variables
+        ),
+        "units": tuple(_first_attr(var.attrs, ("units",), "") for var in variables),
     }
     if dataset.rio.crs is not None:
         array = array.rio.write_crs(dataset.rio.crs)
-    if chosen[0].rio.nodata is not None:
-        array = array.rio.write_nodata(chosen[0].rio.nodata)
+    if variables[0].rio.nodata is not None:
+        array = array.rio.write_nodata(variables[0].rio.nodata)
     return array
 
 
-def variables_of(
+def match_variables(
     dataset: xr.Dataset, spec: TaskSpec, mapping: Mapping[str, int | str] | None
 ) -> list[str]:
     """Names of the variables that a task reads, in the order of its bands.
@@ -114,30 +120,31 @@ def variables_of(
     Raises:
         BandError: If a band is missing or ambiguous.
     """
-    names = layers(dataset)
-    found = match_bands(ArrayScene(outline(dataset)), spec.source, mapping, task=spec.name)
-    return [names[index - 1] for index in found]
+    names = grid_variables(dataset)
+    positions = match_bands(ArrayScene(make_outline(dataset)), spec.source, mapping, task=spec.name)
+    return [names[index - 1] for index in positions]
 
 
-def outline(dataset: xr.Dataset) -> xr.DataArray:
+def make_outline(dataset: xr.Dataset) -> xr.DataArray:
     """A few pixels in the middle of a dataset, with its bands and grid and none of its values."""
-    names = layers(dataset)
+    names = grid_variables(dataset)
     middle = {
         dim: slice((dataset.sizes[dim] - 1) // 2, (dataset.sizes[dim] - 1) // 2 + 2)
         for dim in spatial_dims(dataset)
     }
-    few = dataset[names].isel(middle)
-    few = few.isel({dim: 0 for dim in few.dims if dim not in middle}, drop=True)
+    pixels = dataset[names].isel(middle)
+    pixels = pixels.isel({dim: 0 for dim in pixels.dims if dim not in middle}, drop=True)
     blank = {
-        name: few[name].copy(data=np.zeros(few[name].shape, few[name].dtype)) for name in names
+        name: pixels[name].copy(data=np.zeros(pixels[name].shape, pixels[name].dtype))
+        for name in names
     }
-    array: xr.DataArray = few.assign(blank).to_dataarray("band", name="dataset")
-    array = array.assign_coords(band=[_name(dataset[name]) for name in names])
+    array: xr.DataArray = pixels.assign(blank).to_dataarray("band", name="dataset")
+    array = array.assign_coords(band=[_band_name(dataset[name]) for name in names])
     array.attrs = {}
     return array if dataset.rio.crs is None else array.rio.write_crs(dataset.rio.crs)
 
 
-def _name(variable: xr.DataArray) -> str:
+def _band_name(variable: xr.DataArray) -> str:
     """What a variable says it is: `band_1` of rioxarray has its name in `long_name`."""
     long_name = variable.attrs.get("long_name")
     if isinstance(long_name, str) and is_generic(str(variable.name)):
@@ -145,7 +152,7 @@ def _name(variable: xr.DataArray) -> str:
     return str(variable.name)
 
 
-def _first(attrs: Mapping[Any, Any], keys: Sequence[str], default: Any) -> Any:
+def _first_attr(attrs: Mapping[Any, Any], keys: Sequence[str], default: Any) -> Any:
     return next((attrs[key] for key in keys if key in attrs), default)
 
 

@@ -11,7 +11,7 @@ from geotrans.accessor.datasets import as_scene
 from geotrans.errors import SceneError
 from geotrans.evaluation import Evaluation
 from geotrans.evaluation.pictures import evaluate_picture
-from geotrans.evaluation.products import Edges
+from geotrans.evaluation.products import TileEdges
 from geotrans.grid import Window, window_geobox
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene, pair
@@ -28,39 +28,41 @@ def evaluate_array(
     device: str,
 ) -> Evaluation:
     """What `array.geotrans.evaluate` does."""
-    made, true = as_scene(array), as_scene(target)
-    both = pair(made, true, resampling=resampling)
-    window, is_alike = both.overlap, not isinstance(both.source, WarpedScene)
-    part = window if is_alike else _scene_on_truth(made, true, window)
-    edges = _tile_edges(made, window) if is_alike else None
+    product, truth = as_scene(array), as_scene(target)
+    matched = pair(product, truth, resampling=resampling)
+    window, is_same_grid = matched.overlap, not isinstance(matched.source, WarpedScene)
+    product_window = window if is_same_grid else _window_on_product(product, truth, window)
+    edges = _lazy_tile_edges(product, window) if is_same_grid else None
     with quiet_gdal():
-        cut = dask.compute(_cut(made, part), _cut(true, window))
-        product, truth = (as_scene(one) for one in cut)
+        parts = dask.compute(_crop(product, product_window), _crop(truth, window))
+        product_part, truth_part = (as_scene(array) for array in parts)
         return evaluate_picture(
-            product, truth, window=Window.whole(truth.shape), square=square,
+            product_part, truth_part, window=Window.whole(truth_part.shape), square=square,
             resampling=resampling, edges=edges, device=device,
         )  # fmt: skip
 
 
-def _scene_on_truth(made: Scene, true: Scene, window: Window) -> Window:
+def _window_on_product(product: Scene, truth: Scene, window: Window) -> Window:
     """The part of a scene on another grid that a window of the truth may be made of."""
-    part = project_window(true.geobox, made.geobox, window)
-    if part is None:
-        raise SceneError(f"{made.name} and {true.name} do not overlap on the common grid")
+    window_in_product = project_window(truth.geobox, product.geobox, window)
+    if window_in_product is None:
+        raise SceneError(f"{product.name} and {truth.name} do not overlap on the common grid")
     # As far as the widest kernel reaches, 3 px of the coarser grid.
-    margin = 4 + 3 * -(-max(part.shape) // min(window.shape))
-    return part.grown(margin).intersection(Window.whole(made.shape))
+    margin = 4 + 3 * -(-max(window_in_product.shape) // min(window.shape))
+    return window_in_product.grown(margin).intersection(Window.whole(product.shape))
 
 
-def _cut(scene: Scene, window: Window) -> xr.DataArray:
+def _crop(scene: Scene, window: Window) -> xr.DataArray:
     """A part of an array that knows where it lies, with or without coordinates."""
     rows, cols = window.slices
     part = get_array(scene)[:, rows, cols]
-    placed: xr.DataArray = part.rio.write_transform(window_geobox(scene.geobox, window).affine)
-    return placed
+    georeferenced: xr.DataArray = part.rio.write_transform(
+        window_geobox(scene.geobox, window).affine
+    )
+    return georeferenced
 
 
-def _tile_edges(scene: Scene, window: Window) -> Edges | None:
+def _lazy_tile_edges(scene: Scene, window: Window) -> TileEdges | None:
     """First rows and columns of the tiles of a lazy product, px of the window."""
     array = get_array(scene)
     if array.chunks is None or "GEOTRANS_TASK" not in array.attrs:

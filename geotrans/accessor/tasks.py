@@ -8,7 +8,7 @@ from html import escape
 
 import xarray as xr
 
-from geotrans.accessor.datasets import outline, variable_with_bands
+from geotrans.accessor.datasets import make_outline, variable_with_bands
 from geotrans.errors import GeotransError
 from geotrans.scene import Scene, expand_palette, match_bands
 from geotrans.scene.array import ArrayScene
@@ -45,7 +45,7 @@ class TaskFit:
 
 
 class TaskFits(Sequence[TaskFit]):
-    """Tasks beside an array, those that fit first; shown as a table."""
+    """Fits of tasks to an array, those that fit first; shown as a table."""
 
     def __init__(self, fits: Sequence[TaskFit]) -> None:
         self._fits = sorted(fits, key=lambda fit: not fit.fits)
@@ -87,24 +87,24 @@ def fit_tasks(array: xr.DataArray | xr.Dataset) -> TaskFits:
         SceneError: If it is no scene.
     """
     if isinstance(array, xr.Dataset):
-        whole = variable_with_bands(array)
-        array = outline(array) if whole is None else array[whole]
+        variable = variable_with_bands(array)
+        array = make_outline(array) if variable is None else array[variable]
     scene = ArrayScene(array.isel(dict.fromkeys(step_dims(array), 0)))
-    return TaskFits([_fit(spec, scene) for spec in list_tasks()])
+    return TaskFits([_fit_task(spec, scene) for spec in list_tasks()])
 
 
-def _fit(spec: TaskSpec, scene: Scene) -> TaskFit:
+def _fit_task(spec: TaskSpec, scene: Scene) -> TaskFit:
     return TaskFit(
         spec.name,
         spec.title,
         spec.describe_source(),
         describe_bands(spec.target),
         spec.describe_gsd(),
-        _reason(spec, scene),
+        _find_reason(spec, scene),
     )
 
 
-def _reason(spec: TaskSpec, scene: Scene) -> str:
+def _find_reason(spec: TaskSpec, scene: Scene) -> str:
     try:
         if scene.colormap is not None and len(spec.source) > 1:
             scene = expand_palette(scene)
@@ -112,6 +112,6 @@ def _reason(spec: TaskSpec, scene: Scene) -> str:
         match_bands(scene, spec.source, task=spec.name)
         check_gsd(spec, scene)
     except GeotransError as error:
-        *found, advice = str(error).split("; ")  # What to do is for whoever asks for this task.
-        return "; ".join(found) or advice
+        *reasons, advice = str(error).split("; ")  # The advice is for users of this task.
+        return "; ".join(reasons) or advice
     return ""

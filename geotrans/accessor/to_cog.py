@@ -33,7 +33,7 @@ from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
 from geotrans.scene.array import get_array
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 from geotrans.scene.views.classes import CLASSES_TAG
 from geotrans.tasks import PaletteClass
 
@@ -52,18 +52,18 @@ def save_cog(
 ) -> Path:
     """What `array.geotrans.to_cog` does with an array that is one scene."""
     path = check_output(Path(path), overwrite=overwrite, inputs=(), what="product")
-    array, layout = get_array(scene), _layout(scene)
+    array, layout = get_array(scene), _make_layout(scene)
     options = cog_options(layout, creation_options)
     try:
         with (
             quiet_gdal(),
-            tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as at,
+            tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
         ):
-            raw, whole = Path(at) / "raw.tif", Path(at) / "product.tif"
+            raw, cog = Path(folder) / "raw.tif", Path(folder) / "product.tif"
             _write_raw(array, scene, layout, raw)
-            write_cog(raw, whole, options)
-            write_class_names(whole, layout)
-            publish(whole, path)
+            write_cog(raw, cog, options)
+            write_class_names(cog, layout)
+            publish(cog, path)
     except GeotransError:
         raise
     except OSError as error:
@@ -72,7 +72,7 @@ def save_cog(
 
 
 def _write_raw(array: xr.DataArray, scene: Scene, layout: Layout, path: Path) -> None:
-    """All pixels and everything that is said of them, as a plain GeoTIFF.
+    """All pixels and their metadata, as a plain GeoTIFF.
 
     Raises:
         SceneError: If no pixel is valid.
@@ -92,22 +92,22 @@ def _write_raw(array: xr.DataArray, scene: Scene, layout: Layout, path: Path) ->
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"),
         rasterio.open(path, "w", **profile) as file,
     ):
-        _describe(file, array, layout)
-        for top, end in _strips(array):
+        _write_metadata(file, array, layout)
+        for top, end in _iter_strips(array):
             part = array[:, top:end]
-            asked = [part.data] if valid is None else [part.data, valid[top:end].data]
-            data, *mask = map(np.asarray, dask.compute(*asked))
+            lazy_arrays = [part.data] if valid is None else [part.data, valid[top:end].data]
+            data, *mask = map(np.asarray, dask.compute(*lazy_arrays))
             window = RasterioWindow(0, top, width, end - top)
             file.write(data, window=window)
             if mask:
                 file.write_mask(mask[0], window=window)
-            seen = mask[0] if mask else holds_values(data, [layout.nodata] * len(data))
-            is_empty &= not seen.any()
+            is_valid = mask[0] if mask else find_valid(data, [layout.nodata] * len(data))
+            is_empty &= not is_valid.any()
     if is_empty:
         raise SceneError(f"{scene.name} holds no valid pixel; nothing to write")
 
 
-def _describe(file: Any, array: xr.DataArray, layout: Layout) -> None:
+def _write_metadata(file: Any, array: xr.DataArray, layout: Layout) -> None:
     tags = {k: v for k, v in array.attrs.items() if str(k).startswith(_TAGS)}
     if "GEOTRANS_SYNTHETIC" in tags:
         tags["GEOTRANS_CREATED"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -118,13 +118,13 @@ def _describe(file: Any, array: xr.DataArray, layout: Layout) -> None:
     file.offsets = [band.offset for band in layout.bands]
     file.units = [band.units or "" for band in layout.bands]
     if layout.classes:
-        colors = enumerate(one.color for one in layout.classes)
+        colors = enumerate(item.color for item in layout.classes)
         file.write_colormap(1, {i: (*color, 255) for i, color in colors})
     elif layout.bands[0].colorinterp != "red":
         file.colorinterp = [ColorInterp[band.colorinterp] for band in layout.bands]
 
 
-def _strips(array: xr.DataArray) -> Iterator[tuple[int, int]]:
+def _iter_strips(array: xr.DataArray) -> Iterator[tuple[int, int]]:
     """First row of each strip, and the row after its last."""
     height = array.shape[1]
     if array.chunks is None:
@@ -134,20 +134,20 @@ def _strips(array: xr.DataArray) -> Iterator[tuple[int, int]]:
     return pairwise(edges)
 
 
-def _layout(scene: Scene) -> Layout:
+def _make_layout(scene: Scene) -> Layout:
     names = [band.name or f"band_{band.index}" for band in scene.bands]
     bands = tuple(
         LayoutBand(name, color, band.scale, band.offset, band.units)
         for name, color, band in zip(names, guess_color_names(names), scene.bands, strict=True)
     )
-    classes = _classes(get_array(scene))
+    classes = _read_classes(get_array(scene))
     if classes is not None:
         bands = (LayoutBand(names[0], "palette"),)
     return Layout(bands, str(scene.dtype), scene.nodata, classes)
 
 
-def _classes(array: xr.DataArray) -> tuple[PaletteClass, ...] | None:
-    """Classes that an array of class values tells in its attributes."""
+def _read_classes(array: xr.DataArray) -> tuple[PaletteClass, ...] | None:
+    """Classes in the attributes of an array of class values."""
     names = json.loads(array.attrs.get(CLASSES_TAG, "[]"))
     colors = str(array.attrs.get("flag_colors", "")).split()
     if len(array) != 1 or not names or len(names) != len(colors):

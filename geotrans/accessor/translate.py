@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from geotrans.accessor.datasets import is_masked, stack, variable_with_bands, variables_of
+from geotrans.accessor.datasets import (
+    is_masked,
+    match_variables,
+    stack_variables,
+    variable_with_bands,
+)
 from geotrans.accessor.tasks import fit_tasks
 from geotrans.errors import BandError, DomainError, SceneError, UsageError, message_of, suggest
 from geotrans.parts import Layout
@@ -40,7 +45,7 @@ class ArrayKeywords(PixelKeywords, total=False):
 # What `geotrans.translate` takes that says nothing about files, processes or runs before.
 _OPTIONS = ["bbox", "tile", "memory", "device", *option_names(PixelOptions)]
 
-# What a file tells of the moment it was written, and an array does not.
+# Tags of the moment a file was written, which an array does not have.
 _OF_FILES = ("GEOTRANS_CREATED", "GEOTRANS_NORM_STATS")
 
 
@@ -57,7 +62,7 @@ def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> 
     steps = _Steps(bundle, options.copy())
     with quiet_gdal():
         try:
-            product = _step_by_step(array, step_dims(array), steps)
+            product = _translate_steps(array, step_dims(array), steps)
         except (BandError, DomainError) as error:
             raise type(error)(message_of(error) + _suggest_others(array, bundle)) from error
     if steps.is_empty:
@@ -68,23 +73,25 @@ def translate_array(array: xr.DataArray, task: Task, options: ArrayKeywords) -> 
 def translate_dataset(dataset: xr.Dataset, task: Task, options: ArrayKeywords) -> xr.Dataset:
     """What `dataset.geotrans.translate` does."""
     bundle = open_bundle(task)
-    whole = variable_with_bands(dataset)
-    if whole is not None:
-        return translate_array(dataset[whole], bundle, options).to_dataset(name=whole)
-    wanted = options.get("bands")
-    mapping = parse_mapping(wanted, bundle.spec.source) if isinstance(wanted, str) else wanted
+    variable_name = variable_with_bands(dataset)
+    if variable_name is not None:
+        return translate_array(dataset[variable_name], bundle, options).to_dataset(
+            name=variable_name
+        )
+    bands = options.get("bands")
+    mapping = parse_mapping(bands, bundle.spec.source) if isinstance(bands, str) else bands
     try:
-        names = variables_of(dataset, bundle.spec, mapping)
+        names = match_variables(dataset, bundle.spec, mapping)
     except BandError as error:
         raise BandError(message_of(error) + _suggest_others(dataset, bundle)) from error
     positions = {band.name: i for i, band in enumerate(bundle.spec.source, 1)}
-    array = stack(dataset, names)
+    array = stack_variables(dataset, names)
     product = translate_array(array, bundle, {**options, "bands": positions})
     attrs = {k: v for k, v in product.attrs.items() if k != "long_name"}
-    made = product.assign_attrs(attrs).to_dataset("band")
-    for name, variable in made.data_vars.items():
+    variables = product.assign_attrs(attrs).to_dataset("band")
+    for name, variable in variables.data_vars.items():
         variable.attrs = {**attrs, "long_name": name}
-    return made
+    return variables
 
 
 def _check_valid(array: xr.DataArray) -> None:
@@ -119,37 +126,39 @@ class _Steps:
             )
         else:
             self._job = plan_next(self._job, scene, self._pixels, reads=reads)
-        data, valid = self._product(self._job, reads=reads)
+        data, valid = self._translate(self._job, reads=reads)
         return _add_metadata(get_array(scene), self._job, data, valid)
 
-    def _product(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
+    def _translate(self, job: Job, *, reads: bool) -> tuple[Any, Any]:
         with_valid = job.scene.maskable and job.layout.nodata is None
         if reads:
             data, valid = eager_product(job)
             self.is_empty &= not valid.any()
             return data, valid if with_valid else None
-        self.is_empty = False  # Nobody knows before it is computed.
+        self.is_empty = False  # Unknown before it is computed.
         return lazy_product(job, self._pixels, with_valid=with_valid)
 
 
-def _step_by_step(
+def _translate_steps(
     array: xr.DataArray, dims: tuple[str, ...], run: Callable[[xr.DataArray], xr.DataArray]
 ) -> xr.DataArray:
     """One product for each position along the dimensions that are left, one after another."""
     if not dims:
         return run(array)
-    dim, rest = dims[0], dims[1:]
-    along = [name for name, coord in array.coords.items() if dim in coord.dims]
-    made = [
-        _step_by_step(array.isel({dim: i}).drop_vars(along), rest, run)
+    dim, other_dims = dims[0], dims[1:]
+    dependent = [name for name, coord in array.coords.items() if dim in coord.dims]
+    products = [
+        _translate_steps(array.isel({dim: i}).drop_vars(dependent), other_dims, run)
         for i in range(array.sizes[dim])
     ]
     product: xr.DataArray = xr.concat(
-        made, dim, coords=[name for name in made[0].coords if name == "valid"],
+        products, dim, coords=[name for name in products[0].coords if name == "valid"],
         compat="override", combine_attrs="override", join="override",
     )  # fmt: skip
-    kept = {name: array.coords[name] for name in along if set(array[name].dims) <= {*product.dims}}
-    return product.assign_coords(kept)
+    coords = {
+        name: array.coords[name] for name in dependent if set(array[name].dims) <= {*product.dims}
+    }
+    return product.assign_coords(coords)
 
 
 def _add_metadata(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.DataArray:
@@ -159,9 +168,9 @@ def _add_metadata(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.D
     product: xr.DataArray = xr.DataArray(
         data,
         dims=("band", y_dim, x_dim),
-        coords={**_coords(source, job), "band": bands},
+        coords={**_product_coords(source, job), "band": bands},
         name=job.spec.name,
-        attrs=_attrs(job),
+        attrs=_product_attrs(job),
     )
     if valid is not None:
         product = product.assign_coords(valid=((y_dim, x_dim), valid))
@@ -173,32 +182,32 @@ def _add_metadata(source: xr.DataArray, job: Job, data: Any, valid: Any) -> xr.D
     return product
 
 
-def _coords(source: xr.DataArray, job: Job) -> dict[str, Any]:
+def _product_coords(source: xr.DataArray, job: Job) -> dict[str, Any]:
     """The source's own where the grid is the same: new ones could differ in the last bit."""
     y_dim, x_dim = spatial_dims(source)
     rows, cols = job.plan.area.slices
-    cut = source.isel({y_dim: rows, x_dim: cols})
+    part = source.isel({y_dim: rows, x_dim: cols})
     inner = {y_dim, x_dim} if job.layout.scale == 1 else set()
-    kept = {
+    coords = {
         str(name): coord
-        for name, coord in cut.coords.items()
+        for name, coord in part.coords.items()
         if set(coord.dims) <= inner and name != source.dims[0]
     }
     affine = job.geobox.affine
     if job.layout.scale > 1 and x_dim in source.coords and not (affine.b or affine.d):
         height, width = job.geobox.shape
-        kept[y_dim] = (y_dim, affine.f + affine.e * (np.arange(height) + 0.5))
-        kept[x_dim] = (x_dim, affine.c + affine.a * (np.arange(width) + 0.5))
-    return kept
+        coords[y_dim] = (y_dim, affine.f + affine.e * (np.arange(height) + 0.5))
+        coords[x_dim] = (x_dim, affine.c + affine.a * (np.arange(width) + 0.5))
+    return coords
 
 
-def _attrs(job: Job) -> dict[str, Any]:
+def _product_attrs(job: Job) -> dict[str, Any]:
     """The tags of a product, and what rioxarray makes of a file's bands."""
     kind = job.scene.identity.kind.upper()
     tags = {
         name: value
         for name, value in product_tags(job).items()
-        # The token of an array tells how it was made, down to its chunks, and not what it holds.
+        # The token of an array identifies how it was made, down to its chunks, not its content.
         if name not in (*_OF_FILES, f"GEOTRANS_SOURCE_{kind}")
     }
     return {**tags, **_band_attrs(job.layout)}
@@ -217,9 +226,9 @@ def _band_attrs(layout: Layout) -> dict[str, Any]:
         attrs["units"] = units if len(units) > 1 else units[0]
     if layout.classes is not None:  # As CF writes classes and GDAL reads them.
         attrs["flag_values"] = list(range(len(layout.classes)))
-        attrs["flag_meanings"] = " ".join(one.name.replace(" ", "_") for one in layout.classes)
+        attrs["flag_meanings"] = " ".join(item.name.replace(" ", "_") for item in layout.classes)
         attrs["flag_colors"] = " ".join(
-            "#{:02x}{:02x}{:02x}".format(*one.color) for one in layout.classes
+            "#{:02x}{:02x}{:02x}".format(*item.color) for item in layout.classes
         )
     return attrs
 
@@ -233,9 +242,9 @@ def _suggest_others(array: xr.DataArray | xr.Dataset, bundle: Bundle) -> str:
     """What else could be done with the array."""
     fits = fit_tasks(array)
     names = [fit.name for fit in fits if fit.fits and fit.name != bundle.spec.name]
-    told = (
+    message = (
         f"tasks that fit this array: {', '.join(names)}"
         if names
         else "no shipped task fits as it is"
     )
-    return f"; {told}; .geotrans.tasks() says why others do not"
+    return f"; {message}; .geotrans.tasks() says why others do not"

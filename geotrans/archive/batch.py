@@ -61,8 +61,8 @@ def batch(
         task: Name of a task, or a bundle.
         out: Folder of the products, made if it is not there, or a URL that theirs begin with.
         creation_options: Options of GDAL's COG driver.
-        overwrite: Do all scenes anew, in the place of whatever products and journal are there.
-        retry_failed: Try again what has failed in a run before.
+        overwrite: Do all scenes anew, and replace products and journal that are there.
+        retry_failed: Try again what has failed in an earlier run.
         max_retries: How often a scene is tried again at once, unless that cannot help.
         join: Share the work of a run that is at it already.
         progress: How to tell how far it is.
@@ -87,46 +87,48 @@ def batch(
         >>> geotrans.batch(["sample:suburb"], "aerial2map", out="maps").n_new
         0
     """
-    given = dict(options)
-    items = take_options(ItemOptions, given)
-    pixels, run = split_options(given)
-    bundle, place = open_bundle(task), Location.of(out)
+    rest = dict(options)
+    items = take_options(ItemOptions, rest)
+    pixels, run = split_options(rest)
+    bundle, location = open_bundle(task), Location.parse(out)
     pixels = replace(pixels, bands=pixels.band_mapping(bundle.spec))
     n_bytes = None if run.memory is None else parse_bytes(run.memory)
     mask = items.mask
-    place.check()
+    location.check()
     with run.open_cluster() as cluster:
-        entries = select_entries(inputs, items, outside=place.folder)
-        place.make()
-        setup = Setup(bundle, pixels, run, creation_options or None, target=place.target, mask=mask)
-        with _open_journal(place.folder) as journal:
-            rows = journal.rows()
-            names = place.names()
-            again = find_changed(entries, rows) | find_missing(
+        entries = select_entries(inputs, items, outside=location.folder)
+        location.make_folder()
+        setup = Setup(
+            bundle, pixels, run, creation_options or None, target=location.target, mask=mask
+        )
+        with _open_journal(location.folder) as journal:
+            rows = journal.read_rows()
+            names = location.list_names()
+            stale = find_changed(entries, rows) | find_missing(
                 entries, rows, names, bundle.spec.name
             )
             if retry_failed:
-                again |= {e.key for e in entries if e.key in rows and rows[e.key].state == "failed"}
+                stale |= {e.key for e in entries if e.key in rows and rows[e.key].state == "failed"}
             if overwrite:
-                discard_finished(place.folder)
-            elif not journal.terms():
-                check_free(place, bundle.spec.name)
-            journal.begin(_terms(setup), entries, again=again, join=join, overwrite=overwrite)
-            with journal.alive():
+                discard_finished(location.folder)
+            elif not journal.read_terms():
+                check_free(location, bundle.spec.name)
+            journal.begin(_make_terms(setup), entries, stale=stale, join=join, overwrite=overwrite)
+            with journal.heartbeat():
                 scheduler = Scheduler(
-                    journal, setup, place, entries,
+                    journal, setup, location, entries,
                     names=names, max_retries=max_retries, overwrite=overwrite,
                 )  # fmt: skip
                 if scheduler.is_unfinished():
-                    scheduler.finish(run.workers, cluster, n_bytes, progress)
-            with journal.alone():
-                write_catalogue(journal, place, bundle)
+                    scheduler.run(run.workers, cluster, n_bytes, progress)
+            with journal.transaction():
+                write_catalogue(journal, location, bundle)
             journal.end()
             return read_progress(journal, {entry.key for entry in entries})
 
 
-def _terms(setup: Setup) -> dict[str, Any]:
-    """What decides the pixels of every product and where it goes, by the words a user knows."""
+def _make_terms(setup: Setup) -> dict[str, Any]:
+    """What determines the pixels of every product and where it goes, by names of options."""
     pixels = {name.rstrip("_"): value for name, value in vars(setup.pixels).items()}
     if pixels["norm_stats"] is not None:
         pixels["norm_stats"] = os.fspath(pixels["norm_stats"])
@@ -142,18 +144,19 @@ def _terms(setup: Setup) -> dict[str, Any]:
 
 @contextmanager
 def _open_journal(folder: Path) -> Iterator[Journal]:
-    """The journal for one run; says how to go on if that is interrupted."""
+    """Open the journal for one run; if that is interrupted, the error says how to resume."""
     journal = Journal(folder)
     try:
         yield journal
     except (ClusterError, KeyboardInterrupt) as error:
-        said, counts = message_of(error) or "interrupted", journal.counts()
-        if isinstance(error, KeyboardInterrupt):  # A scene has told of its tiles.
-            said = said.partition(";")[0]
-        where = f" (their journal is in {folder})" if journal.terms().get("target") else ""
+        message, counts = message_of(error) or "interrupted", journal.count_states()
+        if isinstance(error, KeyboardInterrupt):  # The rest is about the tiles of a scene.
+            message = message.partition(";")[0]
+        is_remote = bool(journal.read_terms().get("target"))
+        where = f" (their journal is in {folder})" if is_remote else ""
         raise type(error)(
-            f"{said}; {counts['done']} of {counts.total()} scenes are done, and the same command "
-            f"goes on from there{where}"
+            f"{message}; {counts['done']} of {counts.total()} scenes are done, and the same "
+            f"command goes on from there{where}"
         ) from error
     finally:
         journal.close()

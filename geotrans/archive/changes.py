@@ -1,4 +1,4 @@
-"""What tells whether a source has changed since it was translated, without reading it again."""
+"""Fingerprints of sources, which show whether one has changed without reading it again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
 from geotrans.scene.access.identity import identify_url
 from geotrans.scene.access.stores import identify_object, is_object
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 
-# Questions to servers at a time.
-_AT_ONCE = 16
+# Requests to servers at a time.
+_N_THREADS = 16
 
 
 def fingerprint_files(files: Iterable[str]) -> str:
@@ -22,36 +22,38 @@ def fingerprint_files(files: Iterable[str]) -> str:
 
     Names are kept without signatures, which differ from day to day.
     """
-    return json.dumps({without_secrets(file): _mark(file) for file in files}, sort_keys=True)
+    return json.dumps(
+        {strip_secrets(file): _fingerprint_file(file) for file in files}, sort_keys=True
+    )
 
 
 def find_changed(entries: Iterable[Entry], rows: Mapping[str, Row]) -> set[str]:
-    """Keys of scenes that are done or failed and whose files are no longer what they were."""
-    settled = [
+    """Keys of scenes that are done or failed and whose files have changed since."""
+    finished = [
         (entry, row)
         for entry in entries
-        if (row := rows.get(entry.key)) and row.state in ("done", "failed") and row.witness
+        if (row := rows.get(entry.key)) and row.state in ("done", "failed") and row.fingerprint
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        same = pool.map(lambda one: _is_same(*one), settled)
-        return {entry.key for (entry, _), is_same in zip(settled, same, strict=True) if not is_same}
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        same = pool.map(lambda pair: _is_same(*pair), finished)
+        return {
+            entry.key for (entry, _), is_same in zip(finished, same, strict=True) if not is_same
+        }
 
 
 def _is_same(entry: Entry, row: Row) -> bool:
-    signed = {without_secrets(uri): uri for uri in entry.hrefs}
-    for file, before in json.loads(row.witness or "{}").items():
-        now = _mark(signed.get(file, file))
-        # A server that does not say is no sign of a change, and one that did not say once is none
-        # of what was made then.
-        is_told = not now.startswith("uri") and not (
-            row.state == "done" and before.startswith("uri")
-        )
-        if is_told and now != before:
+    signed = {strip_secrets(uri): uri for uri in entry.hrefs}
+    for file, old in json.loads(row.fingerprint or "{}").items():
+        new = _fingerprint_file(signed.get(file, file))
+        # A server that gives no etag is no sign of a change, nor is one that gave none when the
+        # scene was translated.
+        is_known = not new.startswith("uri") and not (row.state == "done" and old.startswith("uri"))
+        if is_known and new != old:
             return False
     return True
 
 
-def _mark(file: str) -> str:
+def _fingerprint_file(file: str) -> str:
     if file.startswith(("http://", "https://", "/vsicurl/")):
         return str(identify_url(file.removeprefix("/vsicurl/")))
     if is_object(file):

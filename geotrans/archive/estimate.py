@@ -1,4 +1,4 @@
-"""What an archive will cost, before it is begun: from the headers, and a few of its scenes."""
+"""Cost of an archive, estimated before it is begun: from headers and a few of its scenes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geotrans.archive.location import Location
 from geotrans.errors import ClusterError, GeotransError
 from geotrans.execution.cluster import Cluster
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.destination import megabytes
+from geotrans.product.destination import format_size
 from geotrans.runtime.progress import format_duration
 from geotrans.scene import Scene, match_bands
 from geotrans.scene.stac import Mask
@@ -39,16 +39,16 @@ from geotrans.translation.plan import plan_job
 from geotrans.translation.translate import translate
 
 # Headers read at a time.
-_AT_ONCE = 16
+_N_THREADS = 16
 
-# Scenes that are measured, one for each part of the archive by size; and pixels up to which all of
-# a scene is made: of a small one most of the cost is not in its pixels.
-_SAMPLES, _WHOLE_PX = 5, 2**20
+# Scenes that are measured, one for each group by size; and pixels up to which a scene is translated
+# whole: most of the cost of a small one is not in its pixels.
+_N_SAMPLES, _WHOLE_PX = 5, 2**20
 
 
 @dataclass(frozen=True)
 class ArchiveEstimate:
-    """What an archive will cost.
+    """Cost of an archive.
 
     Attributes:
         task: The task.
@@ -91,11 +91,14 @@ class ArchiveEstimate:
             plural = "es" * (self.workers > 1)
             lines |= {
                 "time": f"about {format_duration(self.seconds)}",
-                "memory": f"about {megabytes(self.memory_bytes)} in {self.workers} process{plural}",
-                "output": f"{self.out}: about {megabytes(self.output_bytes)}",
+                "memory": f"about {format_size(self.memory_bytes)} in "
+                f"{self.workers} process{plural}",
+                "output": f"{self.out}: about {format_size(self.output_bytes)}",
             }
-        told = [f"{name:<8}{text}" for name, text in lines.items()]
-        return "\n".join([*told, *(f"refused  {key}: {why}" for key, why in self.refused.items())])
+        report = [f"{name:<8}{text}" for name, text in lines.items()]
+        return "\n".join(
+            [*report, *(f"refused  {key}: {reason}" for key, reason in self.refused.items())]
+        )
 
 
 def estimate_archive(
@@ -112,50 +115,52 @@ def estimate_archive(
         GeotransError: What concerns all scenes.
     """
     bundle = open_bundle(task)
-    spec, place = bundle.spec, Location.of(out)
-    place.check()
-    given = dict(options)
-    items = take_options(ItemOptions, given)
-    pixels, run = split_options(given)
+    spec, location = bundle.spec, Location.parse(out)
+    location.check()
+    rest = dict(options)
+    items = take_options(ItemOptions, rest)
+    pixels, run = split_options(rest)
     bands, mask = pixels.band_mapping(spec), items.mask
 
-    def look(entry: Entry) -> int | str:
+    def check(entry: Entry) -> int | str:
         return _check_header(entry, spec, bands, mask, any_gsd=pixels.any_gsd)
 
-    with run.open_cluster() as crew:
-        entries = select_entries(inputs, items, outside=place.folder)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = dict(zip(entries, pool.map(look, entries), strict=True))
-        sizes = {entry: n for entry, n in found.items() if isinstance(n, int)}
-        refused = {entry.key: why for entry, why in found.items() if isinstance(why, str)}
-        n_workers = run.workers if crew is None else len(crew.workers)
+    with run.open_cluster() as cluster:
+        entries = select_entries(inputs, items, outside=location.folder)
+        with ThreadPoolExecutor(_N_THREADS) as pool:
+            checks = dict(zip(entries, pool.map(check, entries), strict=True))
+        sizes = {entry: n for entry, n in checks.items() if isinstance(n, int)}
+        refused = {entry.key: text for entry, text in checks.items() if isinstance(text, str)}
+        n_workers = run.workers if cluster is None else len(cluster.workers)
         costs: list[tuple[float, _Cost]] = []
-        for part in _parts(sizes):
-            for entry in _order_from_middle(part):
+        for group in _split_by_size(sizes):
+            for entry in _order_from_middle(group):
                 try:
                     with entry.open(spec, bands, mask) as scene:
                         measure = partial(
-                            _measure, entry, scene, bundle, place.folder,
-                            pixels=replace(pixels, bands=entry.left_of(bands)),
+                            _measure, entry, scene, bundle, location.folder,
+                            pixels=replace(pixels, bands=entry.remaining_bands(bands)),
                             run=replace(run, workers=n_workers, cluster=None),
                             creation_options=creation_options,
                         )  # fmt: skip
-                        cost = measure() if crew is None else _measure_on_worker(crew, measure)
-                    costs.append((sum(part.values()) / part[entry], cost))
+                        cost = (
+                            measure() if cluster is None else _measure_on_worker(cluster, measure)
+                        )
+                    costs.append((sum(group.values()) / group[entry], cost))
                     break
                 except ClusterError:
                     raise
-                except GeotransError as error:  # Its values, say; the next may do.
+                except GeotransError as error:  # Its values, say; the next scene may be fine.
                     refused[entry.key] = str(error)
-                    del sizes[entry], part[entry]
+                    del sizes[entry], group[entry]
     seconds = sum(share * cost.seconds for share, cost in costs)
     return ArchiveEstimate(
         task=bundle.spec.name,
-        out=str(place),
+        out=str(location),
         n_scenes=len(sizes),
         n_px=sum(sizes.values()) * bundle.spec.scale**2,
         refused=refused,
-        seconds=seconds if crew is None else seconds / n_workers,
+        seconds=seconds if cluster is None else seconds / n_workers,
         output_bytes=round(sum(share * cost.n_bytes for share, cost in costs)),
         memory_bytes=max((cost.estimate.memory_bytes for _, cost in costs), default=0),
         workers=n_workers,
@@ -166,14 +171,17 @@ def estimate_archive(
 def _check_header(
     entry: Entry, spec: TaskSpec, bands: Bands, mask: Mask | None, *, any_gsd: bool
 ) -> int | str:
-    """Pixels of a scene, or why it cannot be translated, as far as its header tells."""
+    """Pixels of a scene, or why it cannot be translated, by its header."""
     try:
         with entry.open(spec, bands, mask) as scene:
-            found = match_bands(
-                as_task_classes(spec, scene), spec.source, entry.left_of(bands), task=spec.name
+            matches = match_bands(
+                as_task_classes(spec, scene),
+                spec.source,
+                entry.remaining_bands(bands),
+                task=spec.name,
             )
-            if spec.source_classes is None:  # Classes are known by their pixels alone.
-                check_domain(spec, scene, found, any_gsd=any_gsd, any_values=True, any_style=True)
+            if spec.source_classes is None:  # Classes can only be checked by pixels.
+                check_domain(spec, scene, matches, any_gsd=any_gsd, any_values=True, any_style=True)
             return scene.shape[0] * scene.shape[1]
     except GeotransError as error:
         return str(error)
@@ -181,17 +189,17 @@ def _check_header(
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a scene costs: time, s, and bytes of its product."""
+    """Cost of a scene: time, s, and bytes of its product."""
 
     estimate: Estimate
     seconds: float
     n_bytes: int
 
 
-def _parts(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
-    """Scenes in a few parts, from the smallest to the largest."""
+def _split_by_size(sizes: Mapping[Entry, int]) -> list[dict[Entry, int]]:
+    """Split scenes into a few groups of similar size, smallest first."""
     ordered = sorted(sizes, key=lambda entry: sizes[entry])
-    n, n_parts = len(ordered), min(_SAMPLES, len(ordered))
+    n, n_parts = len(ordered), min(_N_SAMPLES, len(ordered))
     cuts = [i * n // n_parts for i in range(n_parts)]
     return [
         {entry: sizes[entry] for entry in ordered[first:last]}
@@ -205,10 +213,10 @@ def _order_from_middle(sizes: dict[Entry, int]) -> list[Entry]:
     return sorted(sizes, key=lambda entry: abs(sizes[entry] - ordered[len(ordered) // 2]))
 
 
-def _measure_on_worker(crew: Cluster, measure: Callable[..., _Cost]) -> _Cost:
-    """What is measured on a worker, whose network has as many threads as it has itself."""
-    worker, threads = next(iter(crew.workers.items()))
-    return crew.ask(partial(measure, threads=threads), workers=[worker])[worker]
+def _measure_on_worker(cluster: Cluster, measure: Callable[..., _Cost]) -> _Cost:
+    """Measure on one worker, with as many threads of the network as the worker has."""
+    worker, threads = next(iter(cluster.workers.items()))
+    return cluster.call_on_workers(partial(measure, threads=threads), workers=[worker])[worker]
 
 
 def _measure(
@@ -222,14 +230,14 @@ def _measure(
     creation_options: Mapping[str, str] | None,
     threads: int | None = None,
 ) -> _Cost:
-    """What one scene costs.
+    """Measure the cost of one scene.
 
     Args:
         entry: The scene.
         scene: The same, open.
         bundle: The task.
-        folder: Where its product would be.
-        pixels: Options that decide pixels.
+        folder: Folder of its product.
+        pixels: Options that determine pixels.
         run: Options that do not; its workers would have one scene each.
         creation_options: Options of GDAL's COG driver.
         threads: Threads of the network; its share of this machine's cores unless given.
@@ -240,15 +248,15 @@ def _measure(
     path = folder / f"{scene.name}_{bundle.spec.name}.tif"
     options = cog_options(job.layout, creation_options)
     probe = estimate_job(job, path=path, options=options, workers=run.workers)
-    started = time.perf_counter()  # The network is loaded by now, as for most scenes.
+    start = time.perf_counter()  # The network is loaded already, as for most scenes.
     if math.prod(probe.shape) > _WHOLE_PX:
         plan_job(scene, bundle, pixels, run)
-        return _Cost(probe, probe.seconds + time.perf_counter() - started, probe.output_bytes)
+        return _Cost(probe, probe.seconds + time.perf_counter() - start, probe.output_bytes)
     with TemporaryDirectory() as name:
-        whole = Path(name) / path.name
+        product = Path(name) / path.name
         translate(
-            scene, bundle, out=whole, creation_options=creation_options,
+            scene, bundle, out=product, creation_options=creation_options,
             **join_options(pixels, replace(run, workers=1)),
         )  # fmt: skip
-        describe_product(whole, bundle, entry, scene)
-        return _Cost(probe, time.perf_counter() - started, whole.stat().st_size)
+        describe_product(product, bundle, entry, scene)
+        return _Cost(probe, time.perf_counter() - start, product.stat().st_size)

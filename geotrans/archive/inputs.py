@@ -1,4 +1,4 @@
-"""Which scenes an archive holds: files, folders, globs and lists, each scene once."""
+"""Scenes of an archive: from files, folders, globs, lists and STAC, each scene once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, TypedDict
 from geotrans.archive.stac_inputs import is_stac, read_items, search_items
 from geotrans.errors import SceneError, UsageError, option
 from geotrans.scene import Scene, open_scene
-from geotrans.scene.access.urls import is_url, without_secrets
-from geotrans.scene.stac import Mask, hrefs_of, item_key, open_item, parse_mask
+from geotrans.scene.access.urls import is_url, strip_secrets
+from geotrans.scene.stac import Mask, get_item_key, list_hrefs, open_item, parse_mask
 from geotrans.tasks.spec import TaskSpec
 
 # Position or description of a band in a scene, by the name of a band a task reads.
 Bands = Mapping[str, int | str] | None
 
-# What a folder is searched for; anything else GDAL reads is named, or found by a glob.
+# Suffixes a folder is searched for; other formats are named, or matched by a glob.
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
-_LISTS = (".txt", ".csv")
-# Columns of a list in which a scene may stand, the first that is there.
+_LIST_SUFFIXES = (".txt", ".csv")
+# Possible columns of scenes in a list; the first that exists is used.
 _COLUMNS = ("scene", "path", "uri", "url", "href", "file", "filename", "location")
 
 
@@ -41,7 +41,7 @@ class ItemKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ItemOptions:
-    """STAC Items to be searched for, and which of their pixels to leave out.
+    """STAC Items to search for, and which of their pixels to leave out.
 
     Attributes:
         stac_api: URL of a STAC API, whose items are translated beside those named.
@@ -61,7 +61,7 @@ class ItemOptions:
 
     @property
     def mask(self) -> Mask | None:
-        """The mask asked for.
+        """The mask of `mask_asset` and `mask_values`.
 
         Raises:
             UsageError: If asset or values are there without the other, or no whole numbers.
@@ -74,9 +74,9 @@ class Entry:
     """A scene of an archive, not opened yet.
 
     Attributes:
-        key: What tells it from every other scene, the same in every run.
-        name: Short name that its product is called by.
-        uri: What `open_scene` takes.
+        key: Unique key of the scene, the same in every run.
+        name: Short name, from which that of its product is made.
+        uri: URI for `open_scene`.
         item: The STAC Item it is, with absolute hrefs.
     """
 
@@ -88,7 +88,7 @@ class Entry:
     @property
     def hrefs(self) -> tuple[str, ...]:
         """Files and URLs it may be opened from."""
-        return (self.uri,) if self.item is None else hrefs_of(self.item)
+        return (self.uri,) if self.item is None else list_hrefs(self.item)
 
     def open(
         self,
@@ -107,29 +107,29 @@ class Entry:
             return open_scene(self.uri)
         return open_item(self.item, spec.source, bands, gsd_range=spec.gsd_m, mask=mask)
 
-    def left_of(self, bands: Bands) -> Bands:
-        """Of a mapping, what is still to be followed in the scene that `open` gives."""
+    def remaining_bands(self, bands: Bands) -> Bands:
+        """The mapping to apply to the scene that `open` returns: an item's is applied already."""
         return bands if self.item is None else None
 
     @classmethod
-    def of_file(cls, path: Path) -> Entry:
-        """A file, under whichever of its names it was found."""
+    def from_file(cls, path: Path) -> Entry:
+        """Entry of a file, the same for all its names."""
         real = os.fspath(path.resolve())
-        # A name that is no UTF-8 has bytes that no database takes.
+        # SQLite cannot store the bytes of a name that is no UTF-8.
         key = os.fsencode(real).decode("utf-8", "backslashreplace")
         return cls(key, Path(key).stem, real)
 
     @classmethod
-    def of_item(cls, item: Mapping[str, Any]) -> Entry:
-        """A STAC Item."""
-        key = item_key(item)
-        return cls(without_secrets(key), str(item["id"]).replace("/", "_"), key, item)
+    def from_item(cls, item: Mapping[str, Any]) -> Entry:
+        """Entry of a STAC Item."""
+        key = get_item_key(item)
+        return cls(strip_secrets(key), str(item["id"]).replace("/", "_"), key, item)
 
     @classmethod
-    def of_uri(cls, uri: str) -> Entry:
-        """A URL or a name of GDAL's or ours; its signature changes, the scene does not."""
+    def from_uri(cls, uri: str) -> Entry:
+        """Entry of a URL, or of a name of GDAL or ours; the key leaves out signatures."""
         path = uri.partition("?")[0].rstrip("/")
-        return cls(without_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
+        return cls(strip_secrets(uri), PurePosixPath(path).stem.rpartition(":")[2], uri)
 
 
 def select_entries(
@@ -138,11 +138,11 @@ def select_entries(
     *,
     outside: Path,
 ) -> list[Entry]:
-    """What `batch` is given as inputs, and what a STAC API finds.
+    """Find the scenes of the inputs of `batch`, and those of a STAC API.
 
     Args:
         inputs: See `find_entries`.
-        options: What to search for.
+        options: The search.
         outside: The folder of the products.
 
     Raises:
@@ -154,9 +154,9 @@ def select_entries(
         "collection": options.collection, "bbox": options.bbox, "datetime": options.datetime,
     }  # fmt: skip
     if options.stac_api is None:
-        if asked := [name for name, value in search.items() if value]:
+        if described := [name for name, value in search.items() if value]:
             raise UsageError(
-                f"{option(asked[0])} describes a search; give {option('stac_api')}, too"
+                f"{option(described[0])} describes a search; give {option('stac_api')}, too"
             )
         return find_entries(inputs, outside=outside)
     items = search_items(
@@ -172,14 +172,14 @@ def find_entries(
     outside: Path,
     items: Iterable[Mapping[str, Any]] = (),
 ) -> list[Entry]:
-    """The scenes that are meant.
+    """Find the scenes of inputs.
 
     Args:
         inputs: Files, folders (searched to the bottom for rasters), globs, URLs; lists: `.txt`
             with a scene a line, `.csv` with a column named `path` or the like, relative to the
             list; STAC documents (`.json`) and stac-geoparquet files (`.parquet`).
         outside: The folder of the products, which a search passes over.
-        items: STAC Items found otherwise.
+        items: Further STAC Items.
 
     Returns:
         Each scene once, in the order given; a folder's by name.
@@ -188,34 +188,34 @@ def find_entries(
         SceneError: If an input is not there, or all together hold no scene.
         UsageError: If a list cannot be read.
     """
-    found: dict[str, Entry] = {}
-    given = [os.fspath(text) for text in inputs]
-    for text in given:
+    entries: dict[str, Entry] = {}
+    texts = [os.fspath(text) for text in inputs]
+    for text in texts:
         for entry in _expand(os.path.expanduser(text), outside.resolve()):
-            found.setdefault(entry.key, entry)
-    for entry in map(Entry.of_item, items):
-        found.setdefault(entry.key, entry)
-    if not found:
+            entries.setdefault(entry.key, entry)
+    for entry in map(Entry.from_item, items):
+        entries.setdefault(entry.key, entry)
+    if not entries:
         raise SceneError(
-            f"{', '.join(given) or 'nothing'} holds no scene; give rasters, folders with "
+            f"{', '.join(texts) or 'nothing'} holds no scene; give rasters, folders with "
             f"{', '.join(RASTER_SUFFIXES)}, globs, or lists of them"
         )
-    return list(found.values())
+    return list(entries.values())
 
 
 def _expand(text: str, outside: Path) -> Iterator[Entry]:
     path = Path(text)
     if is_stac(text) and (is_url(text) or path.is_file()):
-        yield from map(Entry.of_item, read_items(text))
+        yield from map(Entry.from_item, read_items(text))
     elif is_url(text) or text.startswith("sample:"):
-        yield Entry.of_uri(text)
+        yield Entry.from_uri(text)
     elif path.is_dir():
-        yield from map(Entry.of_file, _search(path, outside))
-    elif path.suffix.lower() in _LISTS and path.is_file():
-        for line in _lines(path):
-            yield from _expand(_beside(path, line), outside)
+        yield from map(Entry.from_file, _find_rasters(path, outside))
+    elif path.suffix.lower() in _LIST_SUFFIXES and path.is_file():
+        for line in _read_list(path):
+            yield from _expand(_resolve_line(path, line), outside)
     elif path.exists():
-        yield Entry.of_file(path)
+        yield Entry.from_file(path)
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))
         if not matches:
@@ -223,26 +223,26 @@ def _expand(text: str, outside: Path) -> Iterator[Entry]:
         for match in matches:
             yield from _expand(match, outside)
     elif text.partition(":")[0].isupper() and ":" in text:  # NETCDF:file.nc:variable
-        yield Entry.of_uri(text)
+        yield Entry.from_uri(text)
     else:
-        # A scene that is not there is one failure among the others, not the end of the run.
-        yield Entry.of_file(path)
+        # A missing file is one failed scene, not an error of the run.
+        yield Entry.from_file(path)
 
 
-def _search(folder: Path, outside: Path) -> list[Path]:
-    """Rasters in a folder, links followed, each folder entered once however many lead to it."""
-    found: list[Path] = []
+def _find_rasters(folder: Path, outside: Path) -> list[Path]:
+    """Rasters in a folder and below; links are followed, and each folder is entered once."""
+    rasters: list[Path] = []
     entered: set[tuple[int, int]] = set()
     for name, folders, files in os.walk(folder, followlinks=True):
-        here = Path(name)
-        stat = here.stat()
-        if (stat.st_dev, stat.st_ino) in entered or here.resolve() == outside:
+        current = Path(name)
+        stat = current.stat()
+        if (stat.st_dev, stat.st_ino) in entered or current.resolve() == outside:
             folders.clear()
             continue
         entered.add((stat.st_dev, stat.st_ino))
-        folders[:] = sorted(one for one in folders if not _is_scratch(one))
-        found += [here / one for one in sorted(files) if _is_raster(one)]
-    return found
+        folders[:] = sorted(folder for folder in folders if not _is_scratch(folder))
+        rasters += [current / file for file in sorted(files) if _is_raster(file)]
+    return rasters
 
 
 def _is_scratch(name: str) -> bool:
@@ -253,30 +253,30 @@ def _is_raster(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(RASTER_SUFFIXES)
 
 
-def _beside(path: Path, line: str) -> str:
+def _resolve_line(path: Path, line: str) -> str:
     if is_url(line) or line.startswith("sample:") or line.partition(":")[0].isupper():
         return line
     return str(path.parent / os.path.expanduser(line))
 
 
-def _lines(path: Path) -> list[str]:
-    """Scenes of a list."""
+def _read_list(path: Path) -> list[str]:
+    """Read the scenes of a list."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"list {path} cannot be read: {error}") from error
     if path.suffix.lower() == ".csv":
-        return _column(path, list(csv.reader(text.splitlines())))
+        return _read_column(path, list(csv.reader(text.splitlines())))
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _column(path: Path, rows: list[list[str]]) -> list[str]:
-    head = [cell.strip().lower() for cell in rows[0]] if rows else []
-    index = next((head.index(name) for name in _COLUMNS if name in head), None)
+def _read_column(path: Path, rows: list[list[str]]) -> list[str]:
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    index = next((header.index(name) for name in _COLUMNS if name in header), None)
     if index is None:
         raise UsageError(
-            f"list {path} has the columns {', '.join(head) or 'none'}; name that of the scenes "
+            f"list {path} has the columns {', '.join(header) or 'none'}; name that of the scenes "
             f"one of {', '.join(_COLUMNS)}"
         )
     cells = (row[index].strip() for row in rows[1:] if len(row) > index)

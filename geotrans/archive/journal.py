@@ -1,7 +1,7 @@
 """The journal of an archive: one SQLite file beside the products, written around every scene.
 
-A scene is waiting, running, done or failed. What a run that died left running is waiting again for
-the next one; what is done is never computed twice.
+A scene is waiting, running, done or failed. Scenes that a dead run left running are waiting again
+for the next one; what is done is never computed twice.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ NAME = "journal.sqlite"
 
 State = Literal["waiting", "running", "done", "failed"]
 
-# A run on another machine that has not been heard of for so long is over, s.
+# A run on another machine without a heartbeat for so long is over, s.
 _SILENCE_S = 120.0
-_BEAT_S = 20.0
+_HEARTBEAT_S = 20.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS term (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -54,20 +54,23 @@ CREATE TABLE IF NOT EXISTS scene (
 );
 """
 
+# Columns whose name is not that of their field.
+_COLUMNS = {"is_ours": "ours", "fingerprint": "witness"}
+
 
 @dataclass(frozen=True)
 class Row:
-    """What the journal knows of a scene; see the schema."""
+    """A scene in the journal; see the schema."""
 
     key: str
     name: str
     state: State = "waiting"
-    ours: bool = False
+    is_ours: bool = False
     tries: int = 0
     run: int | None = None
     began: float | None = None
     ended: float | None = None
-    witness: str | None = None
+    fingerprint: str | None = None
     kind: str | None = None
     reason: str | None = None
     n_px: int | None = None
@@ -84,16 +87,16 @@ class RunRecord:
     pid: int
     born: float
     started: float
-    seen: float
+    last_seen: float
     ended: float | None
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still works, as far as can be seen from here."""
+        """Whether it still runs, by its process or, on another machine, by its heartbeat."""
         if self.ended is not None:
             return False
         if self.host != platform.node():
-            return time.time() - self.seen < _SILENCE_S
+            return time.time() - self.last_seen < _SILENCE_S
         try:
             process = psutil.Process(self.pid)
             is_same = abs(process.create_time() - self.born) < 1
@@ -111,7 +114,7 @@ class Journal:
 
     Args:
         folder: Where the products are.
-        read_only: Only look; the journal must be there.
+        read_only: Whether only to read; the journal must exist.
 
     Raises:
         OutputError: If it is not there, is no journal, or cannot be written.
@@ -122,7 +125,7 @@ class Journal:
         self._run: int | None = None
         if read_only and not self.path.is_file():
             raise OutputError(f"{folder} has no {NAME}: geotrans batch has not written there")
-        # A reader of a folder it may not write to must do without what a writer has not merged yet.
+        # Without permission to write, what a writer has not merged yet cannot be read.
         mode = "rw" if os.access(folder, os.W_OK) else "ro&immutable=1"
         mode = mode if read_only else "rwc"
         try:
@@ -143,21 +146,21 @@ class Journal:
         """Number of the run that writes here; None before it begins."""
         return self._run
 
-    def terms(self) -> dict[str, Any]:
-        """What decides the pixels of all products, as it was settled by the first run."""
+    def read_terms(self) -> dict[str, Any]:
+        """Read what determines the pixels of all products, as the first run recorded it."""
         rows = self._db.execute("SELECT name, value FROM term").fetchall()
         return {name: json.loads(value) for name, value in rows}
 
-    def rows(self) -> dict[str, Row]:
-        """Every scene by its key."""
+    def read_rows(self) -> dict[str, Row]:
+        """Read every scene, by its key."""
         return {row.key: row for row in self._select()}
 
-    def runs(self) -> list[RunRecord]:
-        """Every run, oldest first."""
+    def read_runs(self) -> list[RunRecord]:
+        """Read every run, oldest first."""
         return [RunRecord(*row) for row in self._db.execute("SELECT * FROM run ORDER BY id")]
 
-    def counts(self, keys: Collection[str] | None = None) -> Counter[str]:
-        """Scenes in each state, of all or of some."""
+    def count_states(self, keys: Collection[str] | None = None) -> Counter[str]:
+        """Count the scenes in each state, of all or of some."""
         rows = self._db.execute("SELECT key, state FROM scene")
         return Counter(state for key, state in rows if keys is None or key in keys)
 
@@ -166,52 +169,52 @@ class Journal:
         terms: Mapping[str, Any],
         entries: Sequence[Entry],
         *,
-        again: Collection[str],
+        stale: Collection[str],
         join: bool,
         overwrite: bool,
     ) -> None:
-        """Take up work: no other run does, or it is shared.
+        """Begin a run; no other one may be active unless work is shared.
 
         Args:
-            terms: What decides the pixels of all products.
+            terms: What determines the pixels of all products.
             entries: The scenes of this run.
-            again: Keys of those that are done or failed and must be done anew.
-            join: Whether work is shared with a run that is at it.
-            overwrite: Forget a journal of other terms, and do all scenes anew.
+            stale: Keys of those that are done or failed and must be done again.
+            join: Whether to share work with a run that is active.
+            overwrite: Whether to discard a journal of other terms, and do all scenes again.
 
         Raises:
             OutputError: If another run holds the folder, or it has products of other terms.
         """
-        with self.alone():
-            holders = [run for run in self.runs() if run.is_alive]
-            if holders and not join:
+        with self.transaction():
+            active = [run for run in self.read_runs() if run.is_alive]
+            if active and not join:
                 raise OutputError(
-                    f"{self.folder} is being worked on by {holders[0]}; wait for it, or share its "
+                    f"{self.folder} is being worked on by {active[0]}; wait for it, or share its "
                     f"work with {option('join', True)}"
                 )
-            self._settle(terms, overwrite=overwrite and not holders)
-            if overwrite and not holders:
-                again = [entry.key for entry in entries]
-            now, me = time.time(), psutil.Process()
+            self._store_terms(terms, overwrite=overwrite and not active)
+            if overwrite and not active:
+                stale = [entry.key for entry in entries]
+            now, process = time.time(), psutil.Process()
             self._run = self._db.execute(
                 "INSERT INTO run (host, pid, born, started, seen) VALUES (?, ?, ?, ?, ?)",
-                (platform.node(), me.pid, me.create_time(), now, now),
+                (platform.node(), process.pid, process.create_time(), now, now),
             ).lastrowid
-            self._free([run.id for run in holders])
-            self._add(entries)
-            for key in again:
+            self._requeue_except([run.id for run in active])
+            self._add_scenes(entries)
+            for key in stale:
                 self._db.execute(
                     "UPDATE scene SET state = 'waiting', tries = 0 WHERE key = ? AND state IN "
                     "('done', 'failed')", (key,),
                 )  # fmt: skip
 
     def claim(self, key: str) -> Row | None:
-        """Take a scene that waits, before it is begun; None if it does not.
+        """Mark a waiting scene as running; None if it is not waiting.
 
         Returns:
-            The scene as it was before.
+            The scene before that.
         """
-        with self.alone():
+        with self.transaction():
             row = next(self._select("key = ? AND state = 'waiting'", key), None)
             if row is not None:
                 self._db.execute(
@@ -221,41 +224,41 @@ class Journal:
                 )  # fmt: skip
         return row
 
-    def settle(self, key: str, state: State, **fields: Any) -> None:
-        """Write down what became of a scene.
+    def record(self, key: str, state: State, **fields: Any) -> None:
+        """Record the result of a scene.
 
         Args:
-            key: Which.
-            state: Done, failed, or waiting to be tried again.
-            fields: Further columns.
+            key: The scene.
+            state: Done, failed, or waiting for another try.
+            fields: Further fields of its row.
         """
         fields = {"state": state, "ended": time.time(), **fields}
-        columns = ", ".join(f"{name} = ?" for name in fields)
-        with self.alone():
+        columns = ", ".join(f"{_COLUMNS.get(name, name)} = ?" for name in fields)
+        with self.transaction():
             self._db.execute(
                 f"UPDATE scene SET {columns} WHERE key = ? AND run = ?",
                 (*fields.values(), key, self._run),
             )
 
-    def remember(self, name: str, value: Any) -> None:
-        """Keep something that was settled on the way, for later runs."""
-        with self.alone():
+    def store_term(self, name: str, value: Any) -> None:
+        """Record a choice for later runs."""
+        with self.transaction():
             self._db.execute("REPLACE INTO term VALUES (?, ?)", (name, json.dumps(value)))
 
-    def free(self) -> set[int]:
-        """Take back what runs that have died had begun.
+    def release_dead_runs(self) -> set[int]:
+        """Have scenes of dead runs wait again.
 
         Returns:
-            Numbers of those that are alive.
+            Numbers of the runs that are alive.
         """
-        with self.alone():
-            alive = {run.id for run in self.runs() if run.is_alive}
-            self._free(alive)
+        with self.transaction():
+            alive = {run.id for run in self.read_runs() if run.is_alive}
+            self._requeue_except(alive)
         return alive
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One change, whole or not at all; other runs wait with theirs."""
+    def transaction(self) -> Iterator[None]:
+        """Make one atomic change; other runs wait with theirs."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -268,12 +271,12 @@ class Journal:
             raise OutputError(f"{self.path} cannot be written: {error}") from error
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Say every now and then that this run is alive, for those who cannot see its process."""
+    def heartbeat(self) -> Iterator[None]:
+        """Record regularly that this run is alive; other machines cannot see its process."""
         done = threading.Event()
 
         def beat() -> None:
-            while not done.wait(_BEAT_S):
+            while not done.wait(_HEARTBEAT_S):
                 with suppress(sqlite3.Error), closing(sqlite3.connect(self.path)) as db, db:
                     db.execute("UPDATE run SET seen = ? WHERE id = ?", (time.time(), self._run))
 
@@ -286,73 +289,73 @@ class Journal:
             thread.join()
 
     def end(self) -> None:
-        """End this run: what it has not finished waits for the next."""
+        """End this run; its unfinished scenes wait for the next one."""
         if self._run is not None:
-            with self.alone():
+            with self.transaction():
                 self._db.execute("UPDATE run SET ended = ? WHERE id = ?", (time.time(), self._run))
-                self._free([run.id for run in self.runs() if run.is_alive])
+                self._requeue_except([run.id for run in self.read_runs() if run.is_alive])
         self._run = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         try:
             self.end()
         finally:
             self._db.close()
 
     def _select(self, where: str = "TRUE", *values: Any) -> Iterator[Row]:
-        columns = ", ".join(asdict(Row("", "")))
+        columns = ", ".join(_COLUMNS.get(name, name) for name in asdict(Row("", "")))
         for row in self._db.execute(f"SELECT {columns} FROM scene WHERE {where}", values):
             yield Row(*row)
 
-    def _settle(self, terms: Mapping[str, Any], *, overwrite: bool) -> None:
-        found, asked = self.terms(), json.loads(json.dumps(terms))
-        if found and found.get("target") != asked.get("target"):
-            whose = found.get("target") or "the products beside it"
+    def _store_terms(self, terms: Mapping[str, Any], *, overwrite: bool) -> None:
+        old, new = self.read_terms(), json.loads(json.dumps(terms))
+        if old and old.get("target") != new.get("target"):
+            owner = old.get("target") or "the products beside it"
             raise OutputError(
-                f"{self.path} is the journal of {whose}; for {asked.get('target') or 'others'} "
+                f"{self.path} is the journal of {owner}; for {new.get('target') or 'others'} "
                 f"choose another {option('out')}, or another directory to run in"
             )
-        different = [name for name in asked if found and found.get(name) != asked[name]]
+        different = [name for name in new if old and old.get(name) != new[name]]
         if different and not overwrite:
-            told = "; ".join(
-                f"{name} {_short(found.get(name))}, now {_short(asked[name])}" for name in different
+            differences = "; ".join(
+                f"{name} {_shorten(old.get(name))}, now {_shorten(new[name])}" for name in different
             )
             raise OutputError(
-                f"{self.folder} holds the products of another job ({told}); choose another "
+                f"{self.folder} holds the products of another job ({differences}); choose another "
                 f"{option('out')}, or do all of it anew with {option('overwrite', True)}"
             )
         if different:
             self._db.execute("DELETE FROM scene")
-        self._db.executemany("REPLACE INTO term VALUES (?, ?)", _pairs(asked))
+        self._db.executemany("REPLACE INTO term VALUES (?, ?)", _encode_terms(new))
 
-    def _free(self, alive: Collection[int]) -> None:
-        """What runs that are over left running waits again."""
+    def _requeue_except(self, alive: Collection[int]) -> None:
+        """Have scenes that other runs than these left running wait again."""
         for row in list(self._select("state = 'running'")):
             if row.run not in alive:
                 self._db.execute("UPDATE scene SET state = 'waiting' WHERE key = ?", (row.key,))
 
-    def _add(self, entries: Sequence[Entry]) -> None:
+    def _add_scenes(self, entries: Sequence[Entry]) -> None:
         known = {key for (key,) in self._db.execute("SELECT key FROM scene")}
-        new = [entry for entry in entries if entry.key not in known]
-        wanted = Counter(entry.name.casefold() for entry in new)
+        added = [entry for entry in entries if entry.key not in known]
+        n_same = Counter(entry.name.casefold() for entry in added)
         taken = {name.casefold() for (name,) in self._db.execute("SELECT name FROM scene")}
-        for entry in new:
+        for entry in added:
             folded = entry.name.casefold()
-            alone = wanted[folded] == 1 and folded not in taken
-            name = entry.name if alone else f"{entry.name}-{_mark(entry.key)}"
+            is_unique = n_same[folded] == 1 and folded not in taken
+            name = entry.name if is_unique else f"{entry.name}-{_hash_key(entry.key)}"
             self._db.execute("INSERT INTO scene (key, name) VALUES (?, ?)", (entry.key, name))
 
 
-def _mark(key: str) -> str:
-    """What tells two scenes of one name apart, the same in every run."""
+def _hash_key(key: str) -> str:
+    """A suffix that distinguishes scenes of the same name, the same in every run."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
-def _pairs(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _encode_terms(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, json.dumps(value)) for name, value in terms.items()]
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "unset" if value is None else str(value)
     return text if len(text) <= 48 else f"{text[:20]}…"

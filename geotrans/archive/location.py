@@ -1,4 +1,4 @@
-"""Where an archive is: a folder, or a prefix in a store and a folder of this machine to work in."""
+"""Location of an archive: a folder, or a prefix in a store and a working folder."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from geotrans.archive.inputs import Entry
 from geotrans.archive.journal import Row
 from geotrans.errors import OutputError, UsageError, message_of, option
 from geotrans.product.stac.collection import make_folder
-from geotrans.product.stac.document import encode, write_document
+from geotrans.product.stac.document import encode_document, write_document
 from geotrans.product.upload import Target
 
-# What a path makes of a URL.
-_LIKE_A_URL = re.compile(r"[A-Za-z][\w+.-]+:/")
+# A URL that was turned into a path, and has lost a slash.
+_URL_AS_PATH = re.compile(r"[A-Za-z][\w+.-]+:/")
 
-# A disk that does not take so much takes no product, bytes.
-_LEAST_BYTES = 2**16
+# A disk without room for this probe has none for a product, bytes.
+_PROBE_BYTES = 2**16
 
-# The documents over all products, and the one that shows whether a store can be written: any other
-# object for that would be of no use to anybody, and stay where a key may not delete.
+# The documents over all products, and the one that is rewritten to probe a store: an object made
+# only for that would be useless, and credentials that may not delete could not remove it.
 COLLECTION, MODELS = "collection.json", "models"
-_PROOF = f"{MODELS}/{COLLECTION}"
+_PROBE = f"{MODELS}/{COLLECTION}"
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where an archive is.
+    """Where the products and the journal of an archive are.
 
     Attributes:
-        folder: Where its journal and tiles under way are; without a store the products, too.
-        target: What its products begin with in a store.
+        folder: Folder of its journal and unfinished tiles; without a store also of the products.
+        target: Prefix of its products in a store.
     """
 
     folder: Path
     target: Target | None = None
 
     @classmethod
-    def of(cls, out: str | os.PathLike[str]) -> Location:
-        """The place that was asked for. Work for a store is done in the current directory.
+    def parse(cls, out: str | os.PathLike[str]) -> Location:
+        """Parse a folder or URL. The working folder of a store is in the current directory.
 
         Raises:
             UsageError: If nothing can be uploaded to it.
         """
-        if (target := Target.of_many(out)) is not None:
-            return cls(target.local, target)
-        if _LIKE_A_URL.match(os.fspath(out)):
+        if (target := Target.parse_prefix(out)) is not None:
+            return cls(target.local_path, target)
+        if _URL_AS_PATH.match(os.fspath(out)):
             raise UsageError(f"{out} was given as a path; give a URL as text, such as s3://bucket")
         return cls(Path(out).expanduser())
 
@@ -59,7 +59,7 @@ class Location:
         return str(self.folder) if self.target is None else self.target.url
 
     def check(self) -> None:
-        """See, before any work, that the store answers, if there is one.
+        """Check, before any work, that the store answers, if there is one.
 
         Raises:
             OutputError: If it does not.
@@ -67,8 +67,8 @@ class Location:
         if self.target is not None:
             self.target.check_listing()
 
-    def make(self) -> None:
-        """Make the folder, and see that it can be written.
+    def make_folder(self) -> None:
+        """Make the folder, and check that it can be written.
 
         Raises:
             OutputError: If it cannot.
@@ -77,62 +77,62 @@ class Location:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"{self.folder} cannot be made: {error.strerror}; {self._elsewhere}"
+                f"{self.folder} cannot be made: {error.strerror}; {self._alternative}"
             ) from error
-        if told := self._trouble_here(None):
-            raise OutputError(f"{told}; {self._elsewhere}")
+        if problem := self._find_local_problem(None):
+            raise OutputError(f"{problem}; {self._alternative}")
 
     @property
-    def _elsewhere(self) -> str:
+    def _alternative(self) -> str:
         if self.target is not None:
             return "run in another directory"
         return f"choose another {option('out')}"
 
-    def names(self) -> set[str]:
-        """Names of what lies there, found by listing it once."""
+    def list_names(self) -> set[str]:
+        """List the names of what is there."""
         if self.target is not None:
-            return self.target.names()
+            return self.target.list_names()
         return {entry.name for entry in os.scandir(self.folder) if entry.is_file()}
 
     def has(self, name: str) -> bool:
-        """Whether a document is there."""
+        """Whether a document exists."""
         if self.target is not None:
             return self.target.child(name).read() is not None
         return (self.folder / name).exists()
 
     def write(self, name: str, document: dict[str, Any]) -> None:
-        """Write a document, whole or not at all; one that says the same already is left alone."""
+        """Write a document, whole or not at all; an equal one is left as it is."""
         if self.target is None:
             path = self.folder / name
             make_folder(path.parent)
             write_document(document, path)
             return
-        target, content = self.target.child(name), encode(document)
+        target, content = self.target.child(name), encode_document(document)
         if target.read() != content:
             target.write(content)
 
-    def trouble(self, told: str | None = None) -> str | None:
-        """What keeps anything from being written.
+    def find_problem(self, last_error: str | None = None) -> str | None:
+        """Find out why nothing can be written, if that is so.
 
         Args:
-            told: Why the last product could not be: a disk that was too full for it may still have
-                room for a probe, and none for the next one.
+            last_error: Why the last product could not be written: a disk that was too full for it
+                may still have room for a probe, and none for the next one.
         """
-        if (here := self._trouble_here(told)) or self.target is None:
-            return here
+        if (problem := self._find_local_problem(last_error)) or self.target is None:
+            return problem
         try:
             write_probe(self.target)
         except OutputError as error:
             return message_of(error)
         return None
 
-    def _trouble_here(self, told: str | None) -> str | None:
+    def _find_local_problem(self, last_error: str | None) -> str | None:
         full = os.strerror(errno.ENOSPC)
-        if full in (told or ""):
+        if full in (last_error or ""):
             return f"{self.folder} cannot be written: {full}"
         probe = self.folder / ".probe.tmp"
         try:
-            probe.write_bytes(bytes(_LEAST_BYTES))
+            probe.write_bytes(bytes(_PROBE_BYTES))
         except OSError as error:
             return f"{self.folder} cannot be written: {error.strerror}"
         finally:
@@ -142,25 +142,25 @@ class Location:
 
 
 def write_probe(target: Target) -> None:
-    """See that this process can read and write where the products go.
+    """Check that this process can read and write where the products go.
 
     Raises:
         OutputError: If it cannot.
     """
-    proof = target.child(_PROOF)
-    content = proof.read()
+    probe = target.child(_PROBE)
+    content = probe.read()
     if content is None:
-        raise OutputError(f"{proof.url} is not seen here, although this run has written it")
-    proof.write(content)
+        raise OutputError(f"{probe.url} is not seen here, although this run has written it")
+    probe.write(content)
 
 
 def product_name(name: str, task: str) -> str:
-    """What the product of a scene is called."""
+    """File name of the product of a scene."""
     return f"{name}_{task}.tif"
 
 
 def sidecar_names(product: str) -> list[str]:
-    """Names of a product, and of what is made with it: its thumbnail and its item."""
+    """File names of a product and of its sidecar files: thumbnail and item."""
     stem = product.removesuffix(".tif")
     return [product, f"{stem}.png", f"{stem}.json"]
 
@@ -168,12 +168,12 @@ def sidecar_names(product: str) -> list[str]:
 def find_missing(
     entries: Iterable[Entry], rows: Mapping[str, Row], names: Collection[str], task: str
 ) -> set[str]:
-    """Keys of scenes that are done and whose products, or what belongs to them, are gone.
+    """Keys of scenes that are done and whose products or sidecar files are missing.
 
     Args:
         entries: The scenes.
-        rows: What the journal knows of them.
-        names: What is there; listed later than the journal was read, for others may be at work.
+        rows: The journal.
+        names: Names of what is there; listed after the journal was read, as others may be writing.
         task: Name of the task.
     """
     done = (rows[e.key] for e in entries if e.key in rows and rows[e.key].state == "done")

@@ -1,4 +1,4 @@
-"""One scene of an archive, wherever it is worked on: it is done, or its failure is told."""
+"""Translation of one scene of an archive, in any process: its result is success or a failure."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.scene import Scene
 from geotrans.scene.stac import Mask
 from geotrans.tasks import Bundle
-from geotrans.translation.budget import tile_within
+from geotrans.translation.budget import largest_tile
 from geotrans.translation.options import PixelOptions, RunOptions, join_options
 from geotrans.translation.translate import translate
 from geotrans.translation.translators import NetworkSettings, prepare_translator
 
 _log = logging.getLogger("geotrans")
 
-# Beside a product that waits for its upload, what became of its scene.
-_FINISHED = ".made.json"
+# Beside a product that waits for its upload: the result of its scene, as JSON.
+_FINISHED, _FINGERPRINT_KEY = ".made.json", "witness"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all scenes of an archive have in common; small enough to be sent around.
+    """Settings shared by all scenes of an archive; small enough to be sent to workers.
 
     Attributes:
         bundle: The task and its weights.
-        pixels: Options that decide pixels; bands by the task's names.
+        pixels: Options that determine pixels; bands by the task's names.
         run: Tile, device, and memory of each process that translates.
         creation_options: Options of GDAL's COG driver.
-        target: What products begin with in a store; None leaves them where they are made. Keys are
-            no part of it: each process finds its own.
+        target: Prefix of the products in a store; None if they are not uploaded. Credentials are no
+            part of it: each process finds its own.
         mask: Which pixels of STAC Items to leave out.
         threads: Threads of the network in a worker; None takes as many as the worker has.
     """
@@ -67,9 +67,9 @@ class SceneTask:
     """A scene to be translated.
 
     Attributes:
-        entry: Which.
-        path: Where its product is made. Whatever is there, a worker has left that died.
-        tries: How often it is tried with this one.
+        entry: The scene.
+        path: File of its product; an existing one is the rest of a dead worker.
+        tries: Number of this try.
     """
 
     entry: Entry
@@ -79,22 +79,22 @@ class SceneTask:
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What became of a scene.
+    """Result of a scene.
 
     Attributes:
         state: Done or failed.
-        witness: What tells when its files change.
+        fingerprint: Fingerprint of its files.
         kind: Class of the error.
         reason: What the error says; to be spelled.
-        is_final: Whether trying again cannot help.
+        is_final: Whether another try cannot succeed.
         n_px: Pixels of the product.
         n_bytes: Size of its file.
-        facts: What a catalogue needs to know of the product, as JSON.
-        notes: What a user should be told about it.
+        facts: Bbox and times of the product for the catalogue, as JSON.
+        notes: Warnings for the user.
     """
 
     state: Literal["done", "failed"]
-    witness: str | None = None
+    fingerprint: str | None = None
     kind: str | None = None
     reason: str | None = None
     is_final: bool = False
@@ -104,99 +104,106 @@ class SceneResult:
     notes: tuple[str, ...] = ()
 
 
-def translate_scene(setup: Setup, order: SceneTask) -> SceneResult:
-    """Translate one scene. Whatever is wrong with it is told and never raised."""
-    witness = fingerprint_files(order.entry.hrefs)
+def translate_scene(setup: Setup, task: SceneTask) -> SceneResult:
+    """Translate one scene. Errors become a result and are never raised."""
+    fingerprint = fingerprint_files(task.entry.hrefs)
     with _collect_warnings() as notes:
         try:
-            with order.entry.open(setup.bundle.spec, setup.bands, setup.mask) as scene:
-                witness = fingerprint_files(scene.files)
-                made = _find_finished(setup, order, witness) or _translate(
-                    setup, order, scene, witness
+            with task.entry.open(setup.bundle.spec, setup.bands, setup.mask) as scene:
+                fingerprint = fingerprint_files(scene.files)
+                result = _find_finished(setup, task, fingerprint) or _translate(
+                    setup, task, scene, fingerprint
                 )
                 if setup.target is not None:
-                    _upload(order.path, setup.target)
+                    _upload(task.path, setup.target)
         except Exception as error:
             is_known = isinstance(error, GeotransError)
             reason = message_of(error) if is_known else f"{type(error).__name__}: {error}"
             return SceneResult(
-                "failed", witness, type(error).__name__, reason, isinstance(error, UsageError),
+                "failed", fingerprint, type(error).__name__, reason, isinstance(error, UsageError),
                 notes=tuple(notes),
             )  # fmt: skip
-    return replace(made, notes=tuple(notes))
+    return replace(result, notes=tuple(notes))
 
 
-def _translate(setup: Setup, order: SceneTask, scene: Scene, witness: str) -> SceneResult:
+def _translate(setup: Setup, task: SceneTask, scene: Scene, fingerprint: str) -> SceneResult:
     is_sent = setup.target is not None
     if is_sent:
-        order.path.with_suffix(_FINISHED).unlink(missing_ok=True)
-    pixels = replace(setup.pixels, bands=order.entry.left_of(setup.bands))
+        task.path.with_suffix(_FINISHED).unlink(missing_ok=True)
+    pixels = replace(setup.pixels, bands=task.entry.remaining_bands(setup.bands))
     product = translate(
-        scene, setup.bundle, out=order.path, overwrite=True,
+        scene, setup.bundle, out=task.path, overwrite=True,
         creation_options=setup.creation_options, **join_options(pixels, setup.run),
     )  # fmt: skip
-    Parts.beside(order.path).check_claim()
-    facts = describe_product(order.path, setup.bundle, order.entry, scene, is_sent=is_sent)
-    (height, width), n_bytes = product.shape, order.path.stat().st_size
-    made = SceneResult("done", witness, n_px=height * width, n_bytes=n_bytes, facts=facts)
+    Parts.beside(task.path).check_claim()
+    facts = describe_product(task.path, setup.bundle, task.entry, scene, is_sent=is_sent)
+    (height, width), n_bytes = product.shape, task.path.stat().st_size
+    result = SceneResult("done", fingerprint, n_px=height * width, n_bytes=n_bytes, facts=facts)
     if is_sent:
-        write_whole(order.path.with_suffix(_FINISHED), json.dumps(asdict(made)).encode())
-    return made
+        write_whole(task.path.with_suffix(_FINISHED), _encode_result(result))
+    return result
 
 
-def _find_finished(setup: Setup, order: SceneTask, witness: str) -> SceneResult | None:
-    """What became of a scene whose product waits for its upload, if the scene is as it was."""
+def _find_finished(setup: Setup, task: SceneTask, fingerprint: str) -> SceneResult | None:
+    """Result of a scene whose product waits for its upload, if the scene has not changed."""
     if setup.target is None:
         return None
     try:
-        found = json.loads(order.path.with_suffix(_FINISHED).read_text())
-        made = SceneResult(**{**found, "notes": ()})
-    except (OSError, ValueError, TypeError):
+        fields = json.loads(task.path.with_suffix(_FINISHED).read_text())
+        fields["fingerprint"] = fields.pop(_FINGERPRINT_KEY)
+        result = SceneResult(**{**fields, "notes": ()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    is_whole = all(order.path.with_name(name).exists() for name in sidecar_names(order.path.name))
-    return made if is_whole and made.witness == witness else None
+    is_whole = all(task.path.with_name(name).exists() for name in sidecar_names(task.path.name))
+    return result if is_whole and result.fingerprint == fingerprint else None
+
+
+def _encode_result(result: SceneResult) -> bytes:
+    fields = asdict(result)
+    fields[_FINGERPRINT_KEY] = fields.pop("fingerprint")
+    return json.dumps(fields).encode()
 
 
 def _upload(product: Path, target: Target) -> None:
-    """Send a product and what belongs to it, the item last, and keep none of it here.
+    """Upload a product and its sidecar files, the item last, and remove them from this machine.
 
-    What went before one that fails stays: it is whole, and replaced when that is tried again.
+    If one fails, those uploaded before stay: they are complete, and replaced by the next try.
     """
-    check_wanted = Parts.beside(product).check_claim  # A later run may be at the same scene.
+    check_claim = Parts.beside(product).check_claim  # A later run may work on the scene.
     names = [f"{product.name}.aux.xml", *sidecar_names(product.name)]
     files = [file for name in names if (file := product.with_name(name)).exists()]
     for file in files:
-        target.child(file.name).send(file, check=check_wanted)
-    check_wanted()
+        target.child(file.name).upload(file, check=check_claim)
+    check_claim()
     for file in (product.with_suffix(_FINISHED), *files):
         file.unlink(missing_ok=True)
 
 
 def discard_finished(folder: Path) -> None:
-    """Have every scene made anew of which a product waits for its upload."""
-    for made in folder.glob(f"*{_FINISHED}"):
-        made.unlink(missing_ok=True)
+    """Remove the results of products that wait for their upload, so that they are made again."""
+    for path in folder.glob(f"*{_FINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def prepare(setup: Setup) -> str:
-    """Make the network ready in this process, before its first scene.
+    """Load the network in this process, before its first scene.
 
     Returns:
         The precision it runs in.
 
     Raises:
-        GeotransError: What would go wrong with every scene: a damaged bundle, a device that is not
+        GeotransError: If no scene could be translated: a damaged bundle, a device that is not
             there, too little memory.
     """
     bundle, pixels, run = setup.bundle, setup.pixels, setup.run
     if bundle.spec.norm == "instance" or pixels.norm_stats is not None:
-        # Such a network waits for the statistics of its scene.
+        # Such a network is loaded with the statistics of its scene.
         return pixels.precision
     settings = NetworkSettings(bundle, run.device, pixels.precision, pixels.seed, pixels.as_)
     translator, base = prepare_translator(settings, base=resident_bytes())
     if run.memory is not None:
         dtype, n_bytes = bundle.spec.source[0].dtype, parse_bytes(run.memory)
-        tile_within(n_bytes, translator, base=base, dtype=dtype, workers=1, halo=pixels.halo)
+        largest_tile(n_bytes, translator, base=base, dtype=dtype, workers=1, halo=pixels.halo)
     return translator.precision
 
 
@@ -205,8 +212,8 @@ class SceneWork:
     """Scenes as the `Work` of a cluster's workers, one at a time in each.
 
     Attributes:
-        setup: What all scenes have in common.
-        folder: Where the products are.
+        setup: Settings of all scenes.
+        folder: Folder of the products.
         sample: A file to be translated.
         claim: File whose absence says that nobody wants more products: a worker whose run has died
             must not write into a later one.
@@ -224,18 +231,18 @@ class SceneWork:
 
     @property
     def concurrency(self) -> int:
-        """Its memory is planned for one."""
+        """One: memory is planned for a single scene."""
         return 1
 
     def for_worker(self, n_threads: int, *, claim: Path) -> Self:
-        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        """A copy for a worker of so many threads; its results are wanted while `claim` exists."""
         import torch
 
         torch.set_num_threads(self.setup.threads or n_threads)
         return replace(self, claim=claim)
 
     def check(self) -> None:
-        """See that the scenes are here, that products can be sent, and load the network."""
+        """Check that scenes are visible and products can be uploaded, and load the network."""
         if self.sample is not None and not Path(self.sample).exists():
             raise SceneError(
                 f"does not see {self.sample}; keep scenes where every worker mounts them under the "
@@ -245,23 +252,23 @@ class SceneWork:
             write_probe(self.setup.target)
         prepare(self.setup)
 
-    def __call__(self, order: SceneTask) -> SceneResult:
+    def __call__(self, task: SceneTask) -> SceneResult:
         """Translate one scene."""
         with claim_parts(self.claim):
-            return translate_scene(self.setup, order)
+            return translate_scene(self.setup, task)
 
 
 @contextmanager
 def _collect_warnings() -> Iterator[list[str]]:
-    """What geotrans warns of meanwhile, for whoever asked for the work."""
+    """Collect the warnings of geotrans meanwhile, for the process that began the run."""
     notes: list[str] = []
     listener = _Listener(notes)
-    before, _log.handlers = _log.handlers, [listener]
+    handlers, _log.handlers = _log.handlers, [listener]
     propagate, _log.propagate = _log.propagate, False
     try:
         yield notes
     finally:
-        _log.handlers, _log.propagate = before, propagate
+        _log.handlers, _log.propagate = handlers, propagate
 
 
 class _Listener(logging.Handler):

@@ -1,4 +1,4 @@
-"""One run over an archive: which scene is next, who gets it, and what is written down of it."""
+"""One run over an archive: the order of its scenes, their retries, their records."""
 
 from __future__ import annotations
 
@@ -25,66 +25,66 @@ from geotrans.runtime.progress import Progress, show_nothing
 
 _log = logging.getLogger(__name__)
 
-# How often to look what those with whom work is shared have done, s.
-_LOOK_S = 1.0
+# How often to check what the runs with which work is shared have done, s.
+_POLL_S = 1.0
 
-# What workers of a cluster are told lies in a file of this name and the number of the run.
+# The work of a cluster lies in a file whose name begins with this and the number of the run.
 _WORK_FILE = ".errand-"
 
 
 class Scheduler:
-    """The scenes of one run on their way through a crew.
+    """The scenes of one run, and their translation by its workers.
 
     Args:
-        journal: Where it is written down.
-        setup: What all scenes have in common.
-        place: Where products go.
+        journal: Records their states.
+        setup: Settings of all scenes.
+        location: Where products go.
         entries: The scenes.
-        names: What was there at the start.
+        names: Names of what was there at the start.
         max_retries: How often a scene is tried again.
-        overwrite: Whether what is not of our making is replaced.
+        overwrite: Whether files of others are replaced.
     """
 
     def __init__(
         self,
         journal: Journal,
         setup: Setup,
-        place: Location,
+        location: Location,
         entries: Collection[Entry],
         *,
         names: Collection[str],
         max_retries: int,
         overwrite: bool,
     ) -> None:
-        self._journal, self._setup, self._place = journal, setup, place
-        self._folder, self._names = place.folder.absolute(), names
+        self._journal, self._setup, self._location = journal, setup, location
+        self._folder, self._names = location.folder.absolute(), names
         self._entries = {entry.key: entry for entry in entries}
         self._max_retries, self._overwrite = max_retries, overwrite
         self._pending: deque[str] = deque()
-        self._advance: Callable[[int], None] = lambda done: None
-        self._free()
+        self._report_progress: Callable[[int], None] = lambda done: None
+        self._release_dead_runs()
 
-    def waiting(self) -> list[str]:
-        """Keys of the scenes that nobody has begun, in the order given."""
-        rows = self._journal.rows()
+    def list_waiting(self) -> list[str]:
+        """Keys of the waiting scenes, in the order given."""
+        rows = self._journal.read_rows()
         return [key for key in self._entries if rows[key].state == "waiting"]
 
     def is_unfinished(self) -> bool:
-        """Whether a scene waits, or is being translated where work is shared."""
-        counts = self._journal.counts(self._entries)
+        """Whether a scene waits, or is running in a run that shares the work."""
+        counts = self._journal.count_states(self._entries)
         return counts["waiting"] > 0 or counts["running"] > 0
 
-    def finish(
+    def run(
         self, workers: int, cluster: Cluster | None, memory: int | None, progress: Progress | None
     ) -> None:
-        """Work until every scene is done or has failed, here or where work is shared."""
+        """Work until every scene is done or has failed, here or in a run that shares the work."""
         progress = progress or show_nothing
-        self._pending.extend(self.waiting())
-        if self._place.target is not None:
-            with self._journal.alone():
-                write_model(self._place, self._setup.bundle)
-            if told := self._place.trouble():
-                raise OutputError(f"{told}; choose another {option('out')}")
+        self._pending.extend(self.list_waiting())
+        if self._location.target is not None:
+            with self._journal.transaction():
+                write_model(self._location, self._setup.bundle)
+            if problem := self._location.find_problem():
+                raise OutputError(f"{problem}; choose another {option('out')}")
         with ExitStack() as stack:
             n_workers, threads = min(workers, len(self._pending)), None
             if cluster is None and n_workers > 1:
@@ -92,94 +92,98 @@ class Scheduler:
                     local_cluster(n_workers, imports=["geotrans.inference"])
                 )
                 threads = max(1, n_cores() // n_workers)
-            self._advance = stack.enter_context(progress("scenes", len(self._pending)))
-            setup = self._settled(replace(self._setup, threads=threads), cluster, memory)
+            self._report_progress = stack.enter_context(progress("scenes", len(self._pending)))
+            setup = self._resolve_setup(replace(self._setup, threads=threads), cluster, memory)
             name = f"{_WORK_FILE}{self._journal.run}"
-            work = stack.enter_context(
-                serve_scenes(setup, cluster, folder=self._folder, name=name, sample=self._sample())
+            translate_all = stack.enter_context(
+                serve_scenes(
+                    setup, cluster, folder=self._folder, name=name, sample=self._find_sample()
+                )
             )
             while True:
-                work(self._take, self._done)
+                translate_all(self._claim_next, self._record)
                 if not self.is_unfinished():
                     return
-                time.sleep(_LOOK_S)
-                self._free()
-                self._pending.extend(self.waiting())
+                time.sleep(_POLL_S)
+                self._release_dead_runs()
+                self._pending.extend(self.list_waiting())
 
-    def _settled(self, setup: Setup, cluster: Cluster | None, memory: int | None) -> Setup:
-        """The setup with a process's share of memory, and the precision of the first run."""
+    def _resolve_setup(self, setup: Setup, cluster: Cluster | None, memory: int | None) -> Setup:
+        """Give the setup one process's share of memory, and the precision of the first run."""
         if memory is not None and cluster is not None:
             memory = max(1, (memory - resident_bytes()) // len(cluster.workers))
         precision = setup.pixels.precision
         if precision == "auto":
-            precision = self._journal.terms().get("runs in", precision)
+            precision = self._journal.read_terms().get("runs in", precision)
         pixels = replace(setup.pixels, precision=precision)
         run = replace(setup.run, memory=memory, workers=1, cluster=None)
         setup = resolve_settings(replace(setup, pixels=pixels, run=run), cluster)
         if precision == "auto" and setup.pixels.precision != "auto":
-            # Which is faster is found by a clock: asked again, it might say the other.
-            self._journal.remember("runs in", setup.pixels.precision)
+            # Which is faster is measured: a later run might measure otherwise.
+            self._journal.store_term("runs in", setup.pixels.precision)
         return setup
 
-    def _sample(self) -> str | None:
-        """A file on this machine that is to be translated, if there is one."""
+    def _find_sample(self) -> str | None:
+        """Find a file of this machine among the pending scenes, if there is one."""
         files = (self._entries[key].uri for key in self._pending if not self._entries[key].item)
         return next((file for file in files if Path(file).is_file()), None)
 
-    def _free(self) -> None:
-        """Take back what runs that have died had begun, and say so to workers they may have."""
-        alive = self._journal.free()
-        for errand in self._folder.glob(f"{_WORK_FILE}*"):
-            number = errand.name.removeprefix(_WORK_FILE).partition("-")[0]
+    def _release_dead_runs(self) -> None:
+        """Have scenes of dead runs wait again, and withdraw the claims of their workers."""
+        alive = self._journal.release_dead_runs()
+        for path in self._folder.glob(f"{_WORK_FILE}*"):
+            number = path.name.removeprefix(_WORK_FILE).partition("-")[0]
             if number.isdigit() and int(number) not in alive:
-                errand.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
-    def _take(self) -> SceneTask | None:
-        """The next scene, written down as begun."""
+    def _claim_next(self) -> SceneTask | None:
+        """Claim the next scene in the journal."""
         while self._pending:
             key = self._pending.popleft()
             row = self._journal.claim(key)
             if row is None:
                 continue
-            is_ours = bool(row.ours) or self._overwrite
+            is_ours = bool(row.is_ours) or self._overwrite
             product = product_name(row.name, self._setup.bundle.spec.name)
-            if not is_ours and (there := self._others(product)):
-                told = (
-                    f"{there} exists and is not of this job; move it away or give "
+            if not is_ours and (foreign := self._find_foreign(product)):
+                reason = (
+                    f"{foreign} exists and is not of this job; move it away or give "
                     f"{option('overwrite', True)}"
                 )
-                self._journal.settle(key, "failed", ours=0, kind="OutputError", reason=told)
-                self._advance(1)
+                self._journal.record(
+                    key, "failed", is_ours=False, kind="OutputError", reason=reason
+                )
+                self._report_progress(1)
                 continue
             return SceneTask(self._entries[key], self._folder / product, tries=row.tries + 1)
         return None
 
-    def _others(self, product: str) -> str | None:
-        """What is where a product would be, or something that belongs to it."""
+    def _find_foreign(self, product: str) -> str | None:
+        """Find a file in the place of a product or of one of its sidecar files."""
         for name in sidecar_names(product):
             if name in self._names:
-                return f"{self._place}/{name}"
+                return f"{self._location}/{name}"
             if (self._folder / name).exists():
                 return str(self._folder / name)
         return None
 
-    def _done(self, order: SceneTask, outcome: SceneResult) -> None:
-        """Write down what became of a scene; try it again if that may help."""
-        key = order.entry.key
-        for note in outcome.notes:
+    def _record(self, task: SceneTask, result: SceneResult) -> None:
+        """Record the result of a scene; have it tried again if that may succeed."""
+        key = task.entry.key
+        for note in result.notes:
             _log.warning("%s", note)
-        if outcome.kind == "OutputError" and (told := self._place.trouble(outcome.reason)):
-            self._journal.settle(key, "waiting")
-            raise OutputError(f"{told}; make room or rights, and the same command goes on")
-        if outcome.state == "failed" and not outcome.is_final and order.tries <= self._max_retries:
-            _log.info("%s: %s; it is tried again", order.entry.name, spell(outcome.reason or ""))
-            self._journal.settle(key, "waiting", witness=outcome.witness)
+        if result.kind == "OutputError" and (problem := self._location.find_problem(result.reason)):
+            self._journal.record(key, "waiting")
+            raise OutputError(f"{problem}; make room or rights, and the same command goes on")
+        if result.state == "failed" and not result.is_final and task.tries <= self._max_retries:
+            _log.info("%s: %s; it is tried again", task.entry.name, spell(result.reason or ""))
+            self._journal.record(key, "waiting", fingerprint=result.fingerprint)
             self._pending.append(key)
             return
-        self._journal.settle(
-            key, outcome.state, witness=outcome.witness, kind=outcome.kind,
-            reason=outcome.reason, n_px=outcome.n_px, n_bytes=outcome.n_bytes,
-            facts=outcome.facts,
+        self._journal.record(
+            key, result.state, fingerprint=result.fingerprint, kind=result.kind,
+            reason=result.reason, n_px=result.n_px, n_bytes=result.n_bytes,
+            facts=result.facts,
         )  # fmt: skip
-        _log.info("%s: %s", order.entry.name, spell(outcome.reason or "done"))
-        self._advance(1)
+        _log.info("%s: %s", task.entry.name, spell(result.reason or "done"))
+        self._report_progress(1)

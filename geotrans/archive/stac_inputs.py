@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.errors import SceneError, UsageError
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 
-DOCUMENTS = (".json", ".geojson")
-TABLES = (".parquet", ".geoparquet")
+DOCUMENT_SUFFIXES = (".json", ".geojson")
+TABLE_SUFFIXES = (".parquet", ".geoparquet")
 
 
 def is_stac(text: str) -> bool:
     """Whether a file or URL is to be read as STAC."""
     path = text.partition("?")[0] if is_url(text) else text
-    return path.lower().endswith((*DOCUMENTS, *TABLES))
+    return path.lower().endswith((*DOCUMENT_SUFFIXES, *TABLE_SUFFIXES))
 
 
 def read_items(text: str) -> Iterator[dict[str, Any]]:
-    """Items of a document, catalogue or table, with absolute hrefs.
+    """Read the items of a document, catalogue or table, with absolute hrefs.
 
     Args:
         text: Path or URL of an Item, ItemCollection, Catalog, Collection or stac-geoparquet file.
@@ -29,31 +29,31 @@ def read_items(text: str) -> Iterator[dict[str, Any]]:
     Raises:
         SceneError: If it cannot be read, or is none of these.
     """
-    if text.partition("?")[0].lower().endswith(TABLES):
-        yield from _table(text)
+    if text.partition("?")[0].lower().endswith(TABLE_SUFFIXES):
+        yield from _read_table(text)
         return
     import pystac
 
-    shown = without_secrets(text)
+    name = strip_secrets(text)
     try:
         document = json.loads(pystac.StacIO.default().read_text(text))
         kind = document.get("type") if isinstance(document, dict) else None
         if kind == "FeatureCollection" and all("stac_version" in f for f in document["features"]):
             for item in pystac.ItemCollection.from_dict(document):
-                yield _absolute(item, text)
+                yield _resolve_hrefs(item, text)
         elif kind in ("Feature", "Catalog", "Collection") and "stac_version" in document:
-            found = pystac.read_file(text)
-            if isinstance(found, pystac.Catalog):
-                for item in found.get_items(recursive=True):
-                    yield _absolute(item, text)
+            stac_object = pystac.read_file(text)
+            if isinstance(stac_object, pystac.Catalog):
+                for item in stac_object.get_items(recursive=True):
+                    yield _resolve_hrefs(item, text)
             else:
-                yield _absolute(found, text)
+                yield _resolve_hrefs(stac_object, text)
         else:
-            raise SceneError(f"{shown} is no STAC Item, ItemCollection, Catalog or Collection")
+            raise SceneError(f"{name} is no STAC Item, ItemCollection, Catalog or Collection")
     except SceneError:
         raise
-    except Exception as error:  # Of pystac, json and whatever fetches, with no root in common.
-        raise SceneError(f"{shown} cannot be read as STAC: {_line(error)}") from error
+    except Exception as error:  # Of pystac, json and HTTP clients, without a common base.
+        raise SceneError(f"{name} cannot be read as STAC: {_one_line(error)}") from error
 
 
 def search_items(
@@ -63,10 +63,10 @@ def search_items(
     bbox: Sequence[float] | None = None,
     datetime: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Items that a STAC API finds.
+    """Search a STAC API for items.
 
     Args:
-        api: Its URL.
+        api: URL of the API.
         collection: Names of collections.
         bbox: `xmin, ymin, xmax, ymax`, lon-lat degrees.
         datetime: A moment or `START/END`, ISO 8601.
@@ -76,7 +76,7 @@ def search_items(
     """
     import pystac_client
 
-    found = False
+    n_items = 0
     try:
         client = pystac_client.Client.open(api)
         search = client.search(
@@ -85,37 +85,37 @@ def search_items(
             datetime=datetime,
         )
         for item in search.items():
-            found = True
-            yield _absolute(item, api)
+            n_items += 1
+            yield _resolve_hrefs(item, api)
     except Exception as error:
-        raise SceneError(f"STAC API {without_secrets(api)} failed: {_line(error)}") from error
-    if not found:
-        asked = {"collection": collection, "bbox": bbox, "datetime": datetime}
-        told = ", ".join(f"{k} {v}" for k, v in asked.items() if v) or "anything"
-        raise SceneError(f"STAC API {without_secrets(api)} has no item for {told}; ask for more")
+        raise SceneError(f"STAC API {strip_secrets(api)} failed: {_one_line(error)}") from error
+    if not n_items:
+        query = {"collection": collection, "bbox": bbox, "datetime": datetime}
+        text = ", ".join(f"{k} {v}" for k, v in query.items() if v) or "anything"
+        raise SceneError(f"STAC API {strip_secrets(api)} has no item for {text}; ask for more")
 
 
-def _table(text: str) -> Iterator[dict[str, Any]]:
+def _read_table(text: str) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
     import stac_geoparquet.arrow
 
     if is_url(text):
         raise UsageError(
-            f"{without_secrets(text)}: fetch stac-geoparquet files first, they are read whole"
+            f"{strip_secrets(text)}: fetch stac-geoparquet files first, they are read whole"
         )
     try:
         table = pyarrow.parquet.read_table(text)
         for item in stac_geoparquet.arrow.stac_table_to_items(table):
-            yield _plain(item)
+            yield _drop_none(item)
     except Exception as error:
-        raise SceneError(f"{text} cannot be read as stac-geoparquet: {_line(error)}") from error
+        raise SceneError(f"{text} cannot be read as stac-geoparquet: {_one_line(error)}") from error
 
 
-def _absolute(item: Any, where: str) -> dict[str, Any]:
-    """An item as JSON, its assets found from where it lies."""
-    if item.get_self_href() is None and not is_url(where):
-        # Of one in a collection of items, what it refers to lies beside that.
-        base = Path(where).absolute().parent
+def _resolve_hrefs(item: Any, origin: str) -> dict[str, Any]:
+    """An item as JSON, with hrefs relative to its origin made absolute."""
+    if item.get_self_href() is None and not is_url(origin):
+        # Hrefs of an item in an ItemCollection are relative to that.
+        base = Path(origin).absolute().parent
         for asset in item.assets.values():
             if not is_url(asset.href):
                 asset.href = str(base / asset.href)
@@ -125,12 +125,12 @@ def _absolute(item: Any, where: str) -> dict[str, Any]:
     return document
 
 
-def _plain(value: Any) -> Any:
-    """Without the columns of a table that an item does not have."""
+def _drop_none(value: Any) -> Any:
+    """Drop columns of a table that an item does not have."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items() if one is not None}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+        return {name: _drop_none(item) for name, item in value.items() if item is not None}
+    return [_drop_none(item) for item in value] if isinstance(value, list) else value
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""How far an archive is: counts, failures with reasons, throughput, time left."""
+"""Progress of an archive: counts, failures with reasons, throughput, time left."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Failure:
     """A scene that failed.
 
     Attributes:
-        scene: Where it was to be opened from.
-        name: What its product would be called by.
+        scene: Where it would be opened from.
+        name: Name of its product without the task.
         kind: Class of the error.
         reason: What the error says.
         tries: How often it was tried.
@@ -77,14 +77,14 @@ class Status:
     def __str__(self) -> str:
         """A line of counts, and one for each failure."""
         n = sum(self.counts.values())
-        told = [f"{self.counts['done']} of {n} scenes done ({self.n_new} by the last run)"]
+        items = [f"{self.counts['done']} of {n} scenes done ({self.n_new} by the last run)"]
         others = ("running", "waiting", "failed")
-        told += [f"{self.counts[state]} {state}" for state in others if self.counts[state]]
+        items += [f"{self.counts[state]} {state}" for state in others if self.counts[state]]
         if self.px_per_s is not None:
-            told.append(f"{self.px_per_s / 1e6:.2f} Mpx/s")
+            items.append(f"{self.px_per_s / 1e6:.2f} Mpx/s")
         if self.seconds_left:
-            told.append(f"about {format_duration(self.seconds_left)} left")
-        lines = [f"{self.out}: {', '.join(told)}"]
+            items.append(f"about {format_duration(self.seconds_left)} left")
+        lines = [f"{self.out}: {', '.join(items)}"]
         if self.folder != self.out:
             lines.append(f"journal {self.folder}")
         lines += [f"worked on by {holder}" for holder in self.held_by]
@@ -94,7 +94,7 @@ class Status:
 
 
 def read_status(out: str | os.PathLike[str]) -> Status:
-    """How far an archive is, whether somebody works on it or not.
+    """Read how far an archive is, also while a run is active.
 
     Args:
         out: The folder of its journal, or in the directory it was begun in the URL of its products.
@@ -102,7 +102,7 @@ def read_status(out: str | os.PathLike[str]) -> Status:
     Raises:
         OutputError: If there is no journal.
     """
-    journal = Journal(Location.of(out).folder, read_only=True)
+    journal = Journal(Location.parse(out).folder, read_only=True)
     try:
         return read_progress(journal)
     finally:
@@ -110,16 +110,16 @@ def read_status(out: str | os.PathLike[str]) -> Status:
 
 
 def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Status:
-    """How far a journal's scenes, or some of them, are."""
-    rows = [row for row in journal.rows().values() if keys is None or row.key in keys]
-    runs, terms = journal.runs(), journal.terms()
+    """Progress of the scenes of a journal, or of some of them."""
+    rows = [row for row in journal.read_rows().values() if keys is None or row.key in keys]
+    runs, terms = journal.read_runs(), journal.read_terms()
     counts = {
         state: sum(row.state == state for row in rows)
         for state in ("waiting", "running", "done", "failed")
     }
-    made = [row for row in rows if row.state == "done" and runs and row.run == runs[-1].id]
-    seconds = _worked_s(runs[-1], made) if made else 0.0
-    left = counts["waiting"] + counts["running"]
+    new = [row for row in rows if row.state == "done" and runs and row.run == runs[-1].id]
+    seconds = _compute_worked_s(runs[-1], new) if new else 0.0
+    n_left = counts["waiting"] + counts["running"]
     return Status(
         out=terms.get("target") or str(journal.folder),
         folder=str(journal.folder),
@@ -132,16 +132,16 @@ def read_progress(journal: Journal, keys: Collection[str] | None = None) -> Stat
         ),
         running=tuple(row.key for row in rows if row.state == "running"),
         held_by=tuple(str(run) for run in runs if run.is_alive),
-        n_new=len(made),
+        n_new=len(new),
         n_px=sum(row.n_px or 0 for row in rows if row.state == "done"),
         n_bytes=sum(row.n_bytes or 0 for row in rows if row.state == "done"),
-        px_per_s=sum(row.n_px or 0 for row in made) / seconds if seconds else None,
-        seconds_left=left * seconds / len(made) if seconds else None,
+        px_per_s=sum(row.n_px or 0 for row in new) / seconds if seconds else None,
+        seconds_left=n_left * seconds / len(new) if seconds else None,
     )
 
 
-def _worked_s(run: RunRecord, made: list[Row]) -> float:
-    """Time a run has worked, from its start to its end, its last product, or now."""
+def _compute_worked_s(run: RunRecord, new: list[Row]) -> float:
+    """Time a run has worked, s: from its start to now or, if it is over, to its last product."""
     if run.is_alive:
         return time.time() - run.started
-    return max(row.ended or run.started for row in made) - run.started
+    return max(row.ended or run.started for row in new) - run.started

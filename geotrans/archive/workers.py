@@ -1,4 +1,4 @@
-"""Who works on the scenes of an archive: this process, or the workers of a Dask cluster."""
+"""Translation of the scenes of an archive: in this process, or on workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from geotrans.tasks import NormStatistics
 from geotrans.translation.devices import shared_device, shared_precision
 from geotrans.translation.norm_statistics import needs_samples
 
-# Gives the next scene, or None if there is none now; is told what became of one.
+# Returns the next scene, or None if there is none now; receives the result of one.
 Take = Callable[[], SceneTask | None]
 Done = Callable[[SceneTask, SceneResult], None]
 
@@ -33,14 +33,14 @@ def resolve_settings(setup: Setup, cluster: Cluster | None) -> Setup:
     """Choose one device and one precision for all scenes.
 
     Raises:
-        GeotransError: What would go wrong with every scene.
+        GeotransError: If no scene could be translated.
     """
     bundle, pixels = setup.bundle, setup.pixels
     if cluster is None:
         return replace(setup, pixels=replace(pixels, precision=prepare(setup)))
     if (stats := pixels.norm_stats) is not None and Path(stats).exists():
-        stats = Path(stats).absolute()  # A worker is in another directory.
-    # Any statistics do to find out which precision is faster.
+        stats = Path(stats).absolute()  # Workers have another current directory.
+    # Which precision is faster does not depend on the statistics.
     norm = NormStatistics("tile") if needs_samples(bundle.spec, stats) else None
     device = shared_device(cluster, setup.run.device)
     precision = shared_precision(cluster, pixels.precision, bundle=bundle, device=device, norm=norm)
@@ -55,17 +55,17 @@ def resolve_settings(setup: Setup, cluster: Cluster | None) -> Setup:
 def serve_scenes(
     setup: Setup, cluster: Cluster | None, *, folder: Path, name: str, sample: str | None
 ) -> Iterator[Callable[[Take, Done], None]]:
-    """Workers that are ready, of which each translates one scene at a time.
+    """Prepare workers, each of which translates one scene at a time.
 
     Args:
-        setup: What all scenes have in common, settled.
-        cluster: Whose workers; None works in this process.
-        folder: Where the products are, which every worker must see.
-        name: What a file that tells workers of the work is called by there.
-        sample: A file to be translated, which every worker must see, too.
+        setup: Settings of all scenes, resolved.
+        cluster: Cluster of the workers; None for this process.
+        folder: Folder of the products, which every worker must see.
+        name: What the name of the work's file in that folder begins with.
+        sample: One of the scenes' files, which every worker must see, too.
 
     Yields:
-        A function that works until there is nothing to take and nothing on its way.
+        A function that translates until no scene is left and none is running.
 
     Raises:
         ClusterError: If the cluster is lost meanwhile.
@@ -76,9 +76,9 @@ def serve_scenes(
         return
     work = SceneWork(setup, folder, sample)
     try:
-        with cluster.serve(work, name=name) as errand:
+        with cluster.serve(work, name=name) as work_file:
             label = make_label(work)
-            yield lambda take, done: _run_on_workers(cluster, errand, label, take, done)
+            yield lambda take, done: _run_on_workers(cluster, work_file, label, take, done)
     except TilingError as error:
         raise TilingError(
             f"of {option('memory')} each process has a share: {message_of(error)}"
@@ -86,35 +86,37 @@ def serve_scenes(
 
 
 def _run_here(setup: Setup, take: Take, done: Done) -> None:
-    while (order := take()) is not None:
-        done(order, translate_scene(setup, order))
+    while (task := take()) is not None:
+        done(task, translate_scene(setup, task))
 
 
-def _run_on_workers(cluster: Cluster, errand: WorkFile, label: str, take: Take, done: Done) -> None:
-    # Dask gives each to the worker with the least to do. Asked for one, it would keep a scene of a
-    # worker that has died for that one, and never give it to those that come when all have died.
+def _run_on_workers(
+    cluster: Cluster, work_file: WorkFile, label: str, take: Take, done: Done
+) -> None:
+    # Dask assigns each scene to the least busy worker. If a worker were named, the scene of a dead
+    # one would wait for it, and never move to those that come when all have died.
     submit_items(
-        lambda order: cluster.submit(
-            run_item, errand, order, key=(label, order.entry.key, order.tries)
+        lambda task: cluster.submit(
+            run_item, work_file, task, key=(label, task.entry.key, task.tries)
         ),
         take,
-        room=lambda: max(1, len(cluster.workers)),
-        done=lambda order, future: done(order, _get_result(cluster, future)),
+        capacity=lambda: max(1, len(cluster.workers)),
+        on_done=lambda task, future: done(task, _get_result(cluster, future)),
         cancel=cluster.cancel,
-        stranded=cluster.find_lost,
+        cancel_stranded=cluster.cancel_stranded,
     )
 
 
 def _get_result(cluster: Cluster, future: Any) -> SceneResult:
-    """What a scene has told. Whatever else is raised concerns the cluster, not the scene."""
+    """Result of a scene. Any error raised here concerns the cluster, not the scene."""
     from distributed import KilledWorker
 
     try:
-        outcome: SceneResult = cluster.result(future)
+        result: SceneResult = cluster.get_result(future)
     except KilledWorker:
-        told = (
+        reason = (
             "the processes that worked on it were killed one after another, most likely for want "
             f"of memory; give fewer {option('workers')} or a smaller {option('memory')}"
         )
-        return SceneResult("failed", kind="ClusterError", reason=told, is_final=True)
-    return outcome
+        return SceneResult("failed", kind="ClusterError", reason=reason, is_final=True)
+    return result

@@ -93,24 +93,24 @@ def command(
     from geotrans.archive.batch import BatchKeywords, batch
     from geotrans.translation.options import join_options
 
-    given = inputs or []
+    paths = inputs or []
     if status:
-        if len(given) != 1:
+        if len(paths) != 1:
             raise UsageError("--status takes one folder, that of the journal")
-        state = read_status(given[0])
+        state = read_status(paths[0])
         console.emit(state.to_dict() if as_json else state, as_json=as_json)
         return
-    if task is None or output is None or not (given or items.stac_api):
+    if task is None or output is None or not (paths or items.stac_api):
         raise UsageError("give scenes, --task and -o; or --status and the folder of the products")
     options = cast(BatchKeywords, {**join_options(pixels, run), **vars(items)})
     cog = parse_pairs(creation_options, option="--co")
     if dry_run:
-        estimate = estimate_archive(given, task, out=output, creation_options=cog, **options)
+        estimate = estimate_archive(paths, task, out=output, creation_options=cog, **options)
         console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
     with console.terminable():
         state = batch(
-            given, task, out=output, creation_options=cog, overwrite=overwrite,
+            paths, task, out=output, creation_options=cog, overwrite=overwrite,
             retry_failed=retry_failed, max_retries=max_retries, join=join,
             progress=partial(console.progress, unit="scenes"), **options,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What commands say: results on stdout, everything else on stderr."""
+"""Output of commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _handler = logging.StreamHandler()
 
 
 class _Lines(logging.Formatter):
-    """`warning: text`; a plain line for what is merely said."""
+    """`warning: text`; a plain line for information."""
 
     def format(self, record: logging.LogRecord) -> str:
         head = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
@@ -50,15 +50,15 @@ def start() -> None:
     warnings.simplefilter("ignore")
 
 
-def set_verbose(asked: bool) -> None:
+def set_verbose(is_given: bool) -> None:
     """Show details and tracebacks from now on."""
-    if asked:
+    if is_given:
         _log.setLevel(logging.DEBUG)
 
 
-def set_quiet(asked: bool) -> None:
+def set_quiet(is_given: bool) -> None:
     """Show errors only from now on."""
-    if asked:
+    if is_given:
         _log.setLevel(logging.ERROR)
 
 
@@ -78,7 +78,7 @@ def emit(value: Any, *, as_json: bool = False) -> None:
 
 
 def report(error: BaseException) -> int:
-    """Tell on stderr, in one line, what ended a command.
+    """Report on stderr, in one line, what ended a command.
 
     Returns:
         The exit code that goes with it.
@@ -94,11 +94,13 @@ def report(error: BaseException) -> int:
         typer.echo(str(error) or "interrupted", err=True)
     elif isinstance(error, GeotransError):
         typer.echo(f"error: {error}", err=True)
-    elif tell := getattr(error, "format_message", None):  # typer's own, on whichever click.
-        message = " ".join(tell().split())
+    elif format_message := getattr(
+        error, "format_message", None
+    ):  # typer's own, on whichever click.
+        message = " ".join(format_message().split())
         typer.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
         return EXIT_USAGE
-    elif isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
+    elif isinstance(error, ModuleNotFoundError) and (extra := _find_extra(error.name)):
         typer.echo(f"error: this needs {error.name}; pip install 'geotrans[{extra}]'", err=True)
     else:
         hint = "" if is_verbose() else "; run again with -v to see where"
@@ -106,14 +108,14 @@ def report(error: BaseException) -> int:
     return exit_code(error)
 
 
-def _extra_with(module: str | None) -> str | None:
+def _find_extra(module: str | None) -> str | None:
     top = (module or "").split(".")[0]
     return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
 
 
 @contextmanager
 def progress(label: str, total: int, *, unit: str = "px") -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while something runs, if stderr is a terminal and nobody asked for quiet.
+    """A bar on stderr while something runs, if stderr is a terminal and `--quiet` is not given.
 
     Args:
         label: What is going on.
@@ -161,11 +163,11 @@ def terminable() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         raise KeyboardInterrupt("terminated")
 
-    before: Any = signal.SIG_DFL
-    with suppress(ValueError):  # Only the main thread hears signals.
-        before = signal.signal(signal.SIGTERM, leave)
+    previous: Any = signal.SIG_DFL
+    with suppress(ValueError):  # Only the main thread receives signals.
+        previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
         with suppress(ValueError):
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, previous)

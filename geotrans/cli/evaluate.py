@@ -72,20 +72,20 @@ def command(
     """
     from geotrans.evaluation import evaluate
 
-    found = evaluate(
+    evaluation = evaluate(
         what, data=data, split=split, group=group, inverse=inverse, seed=seed, device=device,
         precision=precision, out=output, overwrite=overwrite,
         progress=partial(console.progress, unit="steps"),
     )  # fmt: skip
     if as_json:
-        console.emit(found.to_dict(), as_json=True)
+        console.emit(evaluation.to_dict(), as_json=True)
         return
-    _show(found)
+    _print_table(evaluation)
     if output is not None:
         console.emit(output / "report.html")
 
 
-def _show(found: Evaluation) -> None:
+def _print_table(evaluation: Evaluation) -> None:
     """The table of scores on stdout."""
     import sys
 
@@ -94,10 +94,10 @@ def _show(found: Evaluation) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for i, name in enumerate(found.header()):
+    for i, name in enumerate(evaluation.header()):
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    for row in found.rows():
+    for row in evaluation.rows():
         table.add_row(*row)
     out = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     out.print(table)
-    out.print(f"{found.summary()}; in brackets {found.facts['interval']}")
+    out.print(f"{evaluation.summary()}; in brackets {evaluation.facts['interval']}")

@@ -56,14 +56,14 @@ def command(
     from geotrans.translation.norm_statistics import read_statistics
 
     bundle = open_bundle(task)
-    made = export_onnx(
+    export = export_onnx(
         bundle,
         output or Path(f"{bundle.spec.name}.onnx"),
         norm=None if norm_stats is None else read_statistics(norm_stats, bundle),
         overwrite=overwrite,
     )
     if as_json:
-        console.emit(made.to_dict(), as_json=True)
+        console.emit(export.to_dict(), as_json=True)
         return
-    console.emit(made.parity)
-    console.emit(made.path)
+    console.emit(export.parity)
+    console.emit(export.path)

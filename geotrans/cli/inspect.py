@@ -24,7 +24,7 @@ What = Annotated[
 _TAG_PREFIX = "GEOTRANS_"
 
 # Statistics of norms are a tag of many kB.
-_LONGEST = 400  # characters of a value in a table
+_MAX_CHARS = 400  # characters of a value in a table
 
 
 EXAMPLES = (
@@ -46,18 +46,18 @@ def command(what: What, as_json: Json = False) -> None:
         _inspect_bundle(shipped_bundles()[what], as_json=as_json)
         return
     if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
         shipped = ", ".join(shipped_bundles())
         raise SceneError(
-            f"cannot inspect {what}: {found}; give a bundle, a product, or one of {shipped}"
+            f"cannot inspect {what}: {reason}; give a bundle, a product, or one of {shipped}"
         )
     try:
         _inspect_bundle(path, as_json=as_json)
     except BundleError as error:
-        product = _product(path)
+        product = _read_product(path)
         if product is None:
             raise BundleError(f"{path} is neither a bundle ({error}) nor a product") from error
-        _show_product(product, as_json=as_json)
+        _print_product(product, as_json=as_json)
 
 
 def _inspect_bundle(path: Path, *, as_json: bool) -> None:
@@ -72,7 +72,7 @@ def _inspect_bundle(path: Path, *, as_json: bool) -> None:
     console.emit(render_card(bundle).rstrip("\n"))
 
 
-def _product(path: Path) -> dict[str, Any] | None:
+def _read_product(path: Path) -> dict[str, Any] | None:
     """What a product says about itself; None if the file is none of ours."""
     import warnings
 
@@ -97,22 +97,22 @@ def _product(path: Path) -> dict[str, Any] | None:
             }
     except RasterioIOError:
         return None
-    told = {k.removeprefix(_TAG_PREFIX).lower(): _value(v) for k, v in sorted(tags.items())}
-    return {**raster, **told}
+    facts = {k.removeprefix(_TAG_PREFIX).lower(): _parse_tag(v) for k, v in sorted(tags.items())}
+    return {**raster, **facts}
 
 
-def _value(text: str) -> Any:
+def _parse_tag(text: str) -> Any:
     """A tag as it was meant: JSON where it holds an object or a list."""
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 
-def _show_product(product: dict[str, Any], *, as_json: bool) -> None:
+def _print_product(product: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         console.emit(product, as_json=True)
         return
     width = max(len(name) for name in product)
     for name, value in product.items():
-        shown = json.dumps(value) if isinstance(value, dict | list) else str(value)
-        if len(shown) > _LONGEST:
-            shown = f"{shown[:_LONGEST]} ... (all of it with --json)"
-        console.emit(f"{name:<{width}}  {shown}")
+        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        if len(text) > _MAX_CHARS:
+            text = f"{text[:_MAX_CHARS]} ... (all of it with --json)"
+        console.emit(f"{name:<{width}}  {text}")

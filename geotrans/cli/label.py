@@ -61,7 +61,7 @@ def command(
         mapping = parse_mapping(bands, [WantedBand(name) for name in rules.bands])
     path = label(
         opened,
-        _destination(scene, opened.name, rules.name, output),
+        _choose_destination(scene, opened.name, rules.name, output),
         recipe=rules,
         bands=mapping,
         vectors=vectors,
@@ -74,7 +74,7 @@ def command(
     console.emit(path)
 
 
-def _destination(scene: str, stem: str, recipe: str, output: Path | None) -> Path:
+def _choose_destination(scene: str, stem: str, recipe: str, output: Path | None) -> Path:
     name = f"{stem}_{recipe}.tif"
     if output is not None:
         return output / name if output.is_dir() else output

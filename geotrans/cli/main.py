@@ -43,8 +43,8 @@ class OneTask(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give every parameter its value."""
-        _, _, given = self.make_parser(ctx).parse_args(list(args))
-        if sum(param.name == "task" for param in given) > 1:
+        _, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        if sum(param.name == "task" for param in parameters) > 1:
             raise UsageError("--task was given twice; a run has one: run again for the other")
         return super().parse_args(ctx, args)
 
@@ -75,8 +75,8 @@ def _make_entry(name: str, function: Any) -> Any:
     return typer.main.get_command(app)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         from geotrans import __version__
 
         typer.echo(f"geotrans {__version__}")
@@ -146,7 +146,7 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
         name: What the program is called in help texts.
 
     Returns:
-        The exit code; whatever went wrong has been told on stderr in one line.
+        The exit code; errors are reported on stderr in one line.
     """
     console.start()
     group = typer.main.get_command(app)
@@ -154,8 +154,8 @@ def run(args: Sequence[str], *, name: str = "geotrans") -> int:
         try:
             with group.make_context(name, list(args) or ["--help"]) as context:
                 group.invoke(context)
-        except typer.Exit as left:
-            return left.exit_code
+        except typer.Exit as exit_request:
+            return exit_request.exit_code
         except (Exception, KeyboardInterrupt) as error:
             return console.report(error)
     return EXIT_DONE

@@ -123,11 +123,11 @@ def command(
         estimate = estimate_mosaic(tiles, **choices)
         console.emit(estimate.to_dict() if as_json else estimate, as_json=as_json)
         return
-    made = mosaic(
+    product = mosaic(
         tiles,
         **choices,
         workers=workers,
         creation_options=parse_pairs(creation_options, option="--co"),
         progress=console.progress,
     )
-    console.emit(made.to_dict() if as_json else made.path, as_json=as_json)
+    console.emit(product.to_dict() if as_json else product.path, as_json=as_json)

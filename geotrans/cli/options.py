@@ -61,8 +61,8 @@ DryRun = Annotated[
 ]
 
 
-def _refuse_plan(given: bool) -> None:
-    if given:
+def _refuse_plan(is_given: bool) -> None:
+    if is_given:
         raise UsageError("a dry run is --dry-run; --plan is the tile plan of geotrans mosaic")
 
 
@@ -93,15 +93,15 @@ def option_group(name: str) -> Callable[[Callable[..., Any]], Callable[[Command]
                 value = group(**{option.name: values.pop(option.name) for option in options})
                 command(**values, **{name: value})
 
-            shown = [
+            parameters = [
                 option
-                for own in _parameters(command)
-                for option in (options if own.name == name else (own,))
+                for parameter in _parameters(command)
+                for option in (options if parameter.name == name else (parameter,))
             ]
             # Not by functools.wraps: typer would look through to the command.
             with_group.__name__, with_group.__doc__ = command.__name__, command.__doc__
-            with_group.__annotations__ = {option.name: option.annotation for option in shown}
-            with_group.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+            with_group.__annotations__ = {option.name: option.annotation for option in parameters}
+            with_group.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
             return with_group
 
         return decorate

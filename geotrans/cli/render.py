@@ -76,11 +76,13 @@ def command(
 
     if style is not None and style_of is not None:
         raise UsageError("--style and --style-of both name a style; give one")
-    drawn = _style_of(style_of) if style_of is not None else load_style(style or "plain")
+    loaded_style = (
+        _load_task_style(style_of) if style_of is not None else load_style(style or "plain")
+    )
     path = render_map(
         vectors,
-        _destination(vectors, drawn.name, output),
-        style=drawn,
+        _choose_destination(vectors, loaded_style.name, output),
+        style=loaded_style,
         gsd_m=gsd,
         bbox=parse_bbox(bbox),
         bbox_crs=bbox_crs,
@@ -92,7 +94,7 @@ def command(
     console.emit(path)
 
 
-def _destination(vectors: str, style: str, output: Path | None) -> Path:
+def _choose_destination(vectors: str, style: str, output: Path | None) -> Path:
     source = Path(vectors.removeprefix(PREFIX))
     name = f"{source.name.split('.')[0]}_{style}.tif"
     if output is not None:
@@ -100,7 +102,7 @@ def _destination(vectors: str, style: str, output: Path | None) -> Path:
     return source.with_name(name) if source.exists() else Path(name)
 
 
-def _style_of(task: str) -> Style:
+def _load_task_style(task: str) -> Style:
     """The style a task's bundle carries."""
     from geotrans.maps.style import load_style
     from geotrans.tasks import open_bundle

@@ -20,7 +20,7 @@ def geotrans(context: click.Context, words: tuple[str, ...]) -> None:
     """Hand every word after `rio geotrans` to geotrans, in the GDAL environment rio has set up."""
     from geotrans.cli.main import run
 
-    # typer may bring a click of its own, so that its commands are no members of rio's group.
+    # typer may bring its own click, so that its commands are no members of rio's group.
     with context.obj["env"]:
         code = run(words, name="rio geotrans")
     context.exit(code)

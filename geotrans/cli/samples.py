@@ -40,19 +40,19 @@ def command(
     the vectors that a map was drawn from. Prints the files written.
     """
     if not names:
-        _list(as_json=as_json)
+        _print_samples(as_json=as_json)
         return
     files = [path for name in names for path in sample_files(name)]
     copies = [output / path.name for path in files]
-    if not overwrite and (there := next((copy for copy in copies if copy.exists()), None)):
-        raise OutputError(f"{there} exists; replace it with --overwrite or choose another -o")
+    if not overwrite and (existing := next((copy for copy in copies if copy.exists()), None)):
+        raise OutputError(f"{existing} exists; replace it with --overwrite or choose another -o")
     for path, copy in zip(files, copies, strict=True):
-        _copy(path, copy)
+        _copy_file(path, copy)
     paths = [str(copy) for copy in copies]
     console.emit(paths if as_json else "\n".join(paths), as_json=as_json)
 
 
-def _list(*, as_json: bool) -> None:
+def _print_samples(*, as_json: bool) -> None:
     titles = list_samples()
     if as_json:
         console.emit(
@@ -69,7 +69,7 @@ def _list(*, as_json: bool) -> None:
         console.emit(f"{name:<{width}}  {title} ({files})")
 
 
-def _copy(path: Path, copy: Path) -> None:
+def _copy_file(path: Path, copy: Path) -> None:
     from geotrans.runtime.files import write_whole
 
     try:

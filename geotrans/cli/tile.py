@@ -93,11 +93,11 @@ def command(
         "bbox": parse_bbox(bbox),
     }
     if Path(what).suffix.lower() in (".yaml", ".yml"):
-        given = [name for name, value in choices.items() if value is not None]
-        if given or pad or format_ is not Format.tif:
-            told = ", ".join(f"--{name}" for name in given) or "--pad or --format"
+        options = [name for name, value in choices.items() if value is not None]
+        if options or pad or format_ is not Format.tif:
+            names = ", ".join(f"--{name}" for name in options) or "--pad or --format"
             raise UsageError(
-                f"{what} is a configuration, which says all that is to know; leave out {told}"
+                f"{what} is a configuration, which says all that is to know; leave out {names}"
             )
         _cut_patches(Path(what), overrides or [], output, overwrite=overwrite, as_json=as_json)
         return
@@ -108,7 +108,7 @@ def command(
         )
     from geotrans.mosaicking.cut import cut_tiles
 
-    cut = cut_tiles(
+    tiles = cut_tiles(
         what,
         out=output,
         **choices,
@@ -117,7 +117,7 @@ def command(
         overwrite=overwrite,
         progress=console.progress,
     )
-    console.emit(cut.to_dict() if as_json else cut.plan, as_json=as_json)
+    console.emit(tiles.to_dict() if as_json else tiles.plan, as_json=as_json)
 
 
 def _cut_patches(

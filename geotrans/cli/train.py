@@ -49,7 +49,7 @@ def command(
     from geotrans.training import train
 
     trained = train(config, overrides or [], out=output, resume=not new, quiet=console.is_quiet())
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # one process a device, and one of them tells
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one process per device; the first one reports
         return
     if as_json:
         console.emit(

@@ -1,4 +1,4 @@
-"""How good translations are on places no network has seen, beside what needs no network."""
+"""Evaluation of translations on held-out places, compared with baselines without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture against the truth, in squares that are scored like places."""
+"""Evaluation of one picture against the truth, in squares that are scored like places."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 from geotrans import __version__
 from geotrans.errors import BandError, DomainError, SceneError, UsageError
 from geotrans.evaluation.places import BLANK, RGB, Palette, Places, draw_classes
-from geotrans.evaluation.products import Edges, Products, read_on_grid
+from geotrans.evaluation.products import Products, TileEdges, read_on_grid
 from geotrans.evaluation.result import Evaluation
 from geotrans.evaluation.run import TRUTH, score_groups, torch_device, value_range
-from geotrans.evaluation.scores import Judge, ScoreOfPlaces
+from geotrans.evaluation.scores import MetricResult, Scorer
 from geotrans.grid import Window, window_geobox
 from geotrans.metrics.interval import mean
 from geotrans.metrics.mapping import nearest_class
 from geotrans.metrics.seams import seam_ratio
 from geotrans.sampling.cache import Manifest, PatchRecord, SideRecord
 from geotrans.scene import Scene, expand_palette, match_bands
-from geotrans.scene.views.classes import PALETTE_TAG, ClassValue, class_values
+from geotrans.scene.views.classes import PALETTE_TAG, ClassValue, read_class_values
 from geotrans.tasks import BandSpec, TaskSpec, list_tasks
 
 # Squares below this hold too little for any score of structure, px.
-_LEAST_PX = 16
+_MIN_PX = 16
 
 
 def evaluate_picture(
@@ -38,7 +38,7 @@ def evaluate_picture(
     window: Window,
     square: int,
     resampling: str,
-    edges: Edges | None = None,
+    edges: TileEdges | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Score a picture on the grid of the truth, in equal squares.
@@ -46,7 +46,7 @@ def evaluate_picture(
     Args:
         product: What is scored.
         target: The truth, whose grid is the common one.
-        window: Pixels of the truth that are looked at.
+        window: Pixels of the truth that are scored.
         square: Edge of a square, px of the truth; a little more or less, so that none is a sliver.
         resampling: Kernel for a product on another grid.
         edges: First rows and columns of the tiles that the product was made from, px of `window`,
@@ -60,38 +60,38 @@ def evaluate_picture(
         SceneError: If no pixel is valid in both.
     """
     started = time.monotonic()
-    if square < _LEAST_PX:
-        raise UsageError(f"asked for squares of {square} px; they must have {_LEAST_PX} or more")
-    task = _task_of(product)
-    pair = _Pair.of(product, target, task)
-    places = _places(pair, window, square)
+    if square < _MIN_PX:
+        raise UsageError(f"asked for squares of {square} px; they must have {_MIN_PX} or more")
+    task = _find_task(product)
+    pair = _Pair.match(product, target, task)
+    places = _cut_places(pair, window, square)
     patches = [read_on_grid(pair.product, places, i, resampling) for i in range(len(places))]
-    valid = places.valid & np.stack([seen for _, seen in patches])
+    valid = places.valid & np.stack([is_valid for _, is_valid in patches])
     kept = np.flatnonzero(valid.any((1, 2)))
     if not len(kept):
         raise SceneError(f"no pixel of {product.name} is valid where {target.name} is")
     places = replace(places, valid=valid)[kept.tolist()]
-    made = Products(np.stack([patches[i][0] for i in kept]))
-    judge = Judge(
+    products = Products(np.stack([patches[i][0] for i in kept]))
+    scorer = Scorer(
         places,
         value_range=value_range(task, places),
         groups={} if task is None else score_groups(task, {}),
         device=torch_device(device),
     )
-    scores = judge.scores(made)
-    beside: dict[str, ScoreOfPlaces] = {}
+    scores = scorer.score(products)
+    truth_scores: dict[str, MetricResult] = {}
     if not pair.has_colors:
         scores.pop("within_16", None)
     if edges is not None:
-        for of, scene in ((scores, pair.product), (beside, pair.target)):
-            of |= _seams(scene, places.bands, window, edges)
+        for table, scene in ((scores, pair.product), (truth_scores, pair.target)):
+            table |= _score_seams(scene, places.bands, window, edges)
     return Evaluation(
         name=product.name,
         title=f"against {target.name}",
         scores=scores,
-        beside={TRUTH: beside} if beside else {},
+        beside={TRUTH: truth_scores} if truth_scores else {},
         places=places,
-        products=made.values,
+        products=products.values,
         facts={
             "geotrans": __version__,
             "bundle_sha256": product.tags.get("GEOTRANS_WEIGHTS_SHA256"),
@@ -118,7 +118,7 @@ class _Pair:
         target: The truth.
         palette: Classes, if they are maps.
         is_classes: Whether the truth stores classes, so that other values are none of them.
-        has_colors: Whether the colours of the classes are those that somebody gave them.
+        has_colors: Whether the classes have assigned colours.
     """
 
     product: Scene
@@ -128,87 +128,90 @@ class _Pair:
     has_colors: bool = True
 
     @classmethod
-    def of(cls, product: Scene, target: Scene, task: TaskSpec | None) -> _Pair:
-        made, true = class_values(product), class_values(target)
-        palette = _draw_classes_like(target)
+    def match(cls, product: Scene, target: Scene, task: TaskSpec | None) -> _Pair:
+        product_classes, target_classes = read_class_values(product), read_class_values(target)
+        palette = _read_palette(target)
         if not palette and task is not None:
-            palette = tuple((one.name, one.color) for one in task.palette or ())
-        if made is None and true is None:
+            palette = tuple((item.name, item.color) for item in task.palette or ())
+        if product_classes is None and target_classes is None:
             return cls(product, target, palette)
         has_colors = bool(palette)
-        given = [scene for scene in (target, product) if scene.colormap is not None]
-        if given:
-            palette = tuple((c.name, c.color) for c in class_values(given[0]) or ())
+        with_colors = [scene for scene in (target, product) if scene.colormap is not None]
+        if with_colors:
+            palette = tuple((c.name, c.color) for c in read_class_values(with_colors[0]) or ())
         elif not palette:
-            palette = tuple((c.name, ((c.value + 1) % 256,) * 3) for c in true or made or ())
+            palette = tuple(
+                (c.name, ((c.value + 1) % 256,) * 3)
+                for c in target_classes or product_classes or ()
+            )
         return cls(
-            _in_colors(product, made, palette),
-            _in_colors(target, true, palette),
-            palette, true is not None, has_colors or bool(given),
+            _apply_palette(product, product_classes, palette),
+            _apply_palette(target, target_classes, palette),
+            palette, target_classes is not None, has_colors or bool(with_colors),
         )  # fmt: skip
 
 
-def _draw_classes_like(target: Scene) -> Palette:
+def _read_palette(target: Scene) -> Palette:
     """Classes and colours that a rendered map says it was drawn in."""
-    found: dict[str, tuple[int, int, int]] = json.loads(target.tags.get(PALETTE_TAG, "{}"))
-    return tuple((name, (red, green, blue)) for name, (red, green, blue) in found.items())
+    colors: dict[str, tuple[int, int, int]] = json.loads(target.tags.get(PALETTE_TAG, "{}"))
+    return tuple((name, (red, green, blue)) for name, (red, green, blue) in colors.items())
 
 
-def _in_colors(scene: Scene, classes: tuple[ClassValue, ...] | None, palette: Palette) -> Scene:
+def _apply_palette(scene: Scene, classes: tuple[ClassValue, ...] | None, palette: Palette) -> Scene:
     """A map of classes in the colours of a palette, by name; any other scene as it is."""
     if classes is None:
         return scene
     colors = dict(palette)
-    if foreign := [one.name for one in classes if one.name not in colors]:
+    if unknown := [item.name for item in classes if item.name not in colors]:
         raise DomainError(
-            f"{scene.name} has the classes {', '.join(foreign)}, and what it is compared with has "
+            f"{scene.name} has the classes {', '.join(unknown)}, and what it is compared with has "
             f"{', '.join(colors)}; call them alike"
         )
-    shown = copy.copy(scene)
-    shown.info = replace(
-        scene.info, colormap={one.value: (*colors[one.name], 255) for one in classes}
+    recolored = copy.copy(scene)
+    recolored.info = replace(
+        scene.info, colormap={item.value: (*colors[item.name], 255) for item in classes}
     )
-    return expand_palette(shown)
+    return expand_palette(recolored)
 
 
-def _task_of(product: Scene) -> TaskSpec | None:
-    """The shipped task that a product says it was made by."""
+def _find_task(product: Scene) -> TaskSpec | None:
+    """The shipped task named in a product's tags."""
     name = product.tags.get("GEOTRANS_TASK")
     return next((spec for spec in list_tasks() if spec.name == name), None)
 
 
-def _places(pair: _Pair, window: Window, square: int) -> Places:
+def _cut_places(pair: _Pair, window: Window, square: int) -> Places:
     """The truth in squares, with the bands that the product has."""
     target = pair.target
-    wanted = _names(pair.product)
-    is_map = bool(pair.palette) and set(wanted) == set(RGB)
+    names = _band_names(pair.product)
+    is_map = bool(pair.palette) and set(names) == set(RGB)
     if is_map:
-        wanted = list(RGB)
+        names = list(RGB)
     try:
-        found = match_bands(target, [BandSpec(name=name) for name in wanted])
+        positions = match_bands(target, [BandSpec(name=name) for name in names])
     except BandError as error:
-        has = ", ".join(str(band.name or band.colorinterp) for band in target.bands)
+        available = ", ".join(str(band.name or band.colorinterp) for band in target.bands)
         raise BandError(
-            f"{pair.product.name} has the bands {', '.join(wanted)}, and {target.name}, which it "
-            f"is compared with, has {has}; name them alike, or select those that both have"
+            f"{pair.product.name} has the bands {', '.join(names)}, and {target.name}, which it "
+            f"is compared with, has {available}; name them alike, or select those that both have"
         ) from error
     windows = [
         Window(left, top, right - left, bottom - top)
-        for top, bottom in pairwise(_cuts(window.row_off, window.height, square))
-        for left, right in pairwise(_cuts(window.col_off, window.width, square))
+        for top, bottom in pairwise(_square_edges(window.row_off, window.height, square))
+        for left, right in pairwise(_square_edges(window.col_off, window.width, square))
     ]
     height, width = max(w.height for w in windows), max(w.width for w in windows)
-    bands = target.select(found)
+    bands = target.select(positions)
     values = np.zeros((len(windows), len(bands), height, width), bands[0].dtype)
     valid = np.zeros((len(windows), height, width), bool)
     for i, part in enumerate(windows):
-        patch = target.read(part, found)
+        patch = target.read(part, positions)
         values[i, :, : part.height, : part.width] = patch.data
         valid[i, : part.height, : part.width] = patch.valid
-    side = SideRecord(bands=tuple(wanted), dtype=str(values.dtype))
+    side = SideRecord(bands=tuple(names), dtype=str(values.dtype))
     places = Places(
-        values[:0], 0, values, tuple(wanted), valid,
-        tuple(_record(target, part) for part in windows), Manifest(source=side, target=side),
+        values[:0], 0, values, tuple(names), valid,
+        tuple(_make_record(target, part) for part in windows), Manifest(source=side, target=side),
     )  # fmt: skip
     if not is_map or values.dtype != np.uint8:
         return places
@@ -219,7 +222,7 @@ def _places(pair: _Pair, window: Window, square: int) -> Places:
     return replace(places, map_side="target", palette=pair.palette, classes=classes)
 
 
-def _names(product: Scene) -> list[str]:
+def _band_names(product: Scene) -> list[str]:
     names = [band.name or band.common_name for band in product.bands]
     if len(names) == 1:
         return [names[0] or "band"]
@@ -231,29 +234,29 @@ def _names(product: Scene) -> list[str]:
     return [str(name) for name in names]
 
 
-def _cuts(first: int, length: int, square: int) -> list[int]:
+def _square_edges(first: int, length: int, square: int) -> list[int]:
     """Where squares of nearly the same size begin, and where the last ends."""
     n = max(1, round(length / square))
     return [first + round(i * length / n) for i in range(n + 1)]
 
 
-def _record(target: Scene, part: Window) -> PatchRecord:
-    geobox = window_geobox(target.geobox, part)
-    name = f"{target.name}_{part.row_off}_{part.col_off}"
+def _make_record(target: Scene, window: Window) -> PatchRecord:
+    geobox = window_geobox(target.geobox, window)
+    name = f"{target.name}_{window.row_off}_{window.col_off}"
     return PatchRecord(
         name=name, place=name, crs=target.crs_wkt, transform=tuple(geobox.affine)[:6],
-        shape=part.shape, window=(part.col_off, part.row_off, part.width, part.height),
+        shape=window.shape, window=(window.col_off, window.row_off, window.width, window.height),
     )  # fmt: skip
 
 
-def _seams(
-    scene: Scene, bands: Sequence[str], window: Window, edges: Edges
-) -> dict[str, ScoreOfPlaces]:
+def _score_seams(
+    scene: Scene, bands: Sequence[str], window: Window, edges: TileEdges
+) -> dict[str, MetricResult]:
     """Whether tile edges show in the whole picture, which squares would cut along some of them."""
-    found = match_bands(scene, [BandSpec(name=name) for name in bands])
-    patch = scene.read(window, found)
+    positions = match_bands(scene, [BandSpec(name=name) for name in bands])
+    patch = scene.read(window, positions)
     ratio = seam_ratio(patch.data, row_edges=edges[0], col_edges=edges[1], valid=patch.valid)
     if not np.isfinite(ratio):
         return {}
     title = "seam ratio at tile edges"
-    return {"seam_ratio": ScoreOfPlaces("seam_ratio", title, "", mean([ratio], [scene.name]))}
+    return {"seam_ratio": MetricResult("seam_ratio", title, "", mean([ratio], [scene.name]))}

@@ -60,8 +60,8 @@ class Places:
     classes: UInt8Array | None = None
 
     @classmethod
-    def of(cls, cache: PatchCache, split: str, *, group: str | None = None) -> Places:
-        """Places of a split of a patch cache; of one group only if said.
+    def load(cls, cache: PatchCache, split: str, *, group: str | None = None) -> Places:
+        """Places of a split of a patch cache; of one group only if `group` is given.
 
         Raises:
             SamplingError: If the cache has no such split.
@@ -76,35 +76,35 @@ class Places:
                 patches.source[:0], 0, patches.target, manifest.target.bands,
                 patches.target_valid, patches.target_records, manifest,
             )  # fmt: skip
-        chosen = [i for i, name in enumerate(patches.groups) if group in (None, name)]
-        if not chosen:
-            found = ", ".join(sorted(set(patches.groups)))
-            raise UsageError(f"asked for the group '{group}'; split '{split}' has {found}")
-        records = _group_by_squares([patches.records[i] for i in chosen])
-        if nowhere := [record.name for record in records if record.crs is None]:
+        indices = [i for i, name in enumerate(patches.groups) if group in (None, name)]
+        if not indices:
+            available = ", ".join(sorted(set(patches.groups)))
+            raise UsageError(f"asked for the group '{group}'; split '{split}' has {available}")
+        records = _group_by_squares([patches.records[i] for i in indices])
+        if without_crs := [record.name for record in records if record.crs is None]:
             raise SceneError(
-                f"{nowhere[0]} has no CRS, so nobody can say which ground its scores are of; "
+                f"{without_crs[0]} has no CRS, so nobody can say which ground its scores are of; "
                 "give it one, for instance with 'rio edit-info --crs'"
             )
         return cls(
-            patches.source[chosen], margin, patches.target[chosen], manifest.target.bands,
-            patches.valid[chosen], records, manifest, manifest.drawn, manifest.palette or (),
-            None if patches.classes is None else patches.classes[chosen],
+            patches.source[indices], margin, patches.target[indices], manifest.target.bands,
+            patches.valid[indices], records, manifest, manifest.drawn, manifest.palette or (),
+            None if patches.classes is None else patches.classes[indices],
         )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, chosen: Sequence[int]) -> Places:
+    def __getitem__(self, indices: Sequence[int]) -> Places:
         """Some of the places."""
-        index = list(chosen)
+        indices = list(indices)
         return replace(
             self,
-            source=self.source[index] if len(self.source) else self.source,
-            target=self.target[index],
-            valid=self.valid[index],
-            records=tuple(self.records[i] for i in index),
-            classes=None if self.classes is None else self.classes[index],
+            source=self.source[indices] if len(self.source) else self.source,
+            target=self.target[indices],
+            valid=self.valid[indices],
+            records=tuple(self.records[i] for i in indices),
+            classes=None if self.classes is None else self.classes[indices],
         )
 
     @property
@@ -127,21 +127,23 @@ class Places:
         """The source without its margin."""
         return crop_margin(self.source, self.margin)
 
-    def source_bands(self, names: Sequence[str], *, who: str) -> Array:
+    def source_bands(self, names: Sequence[str], *, subject: str) -> Array:
         """The source in the channel order of a task, margin included.
 
         Raises:
             BandError: If it has no such band.
         """
-        return _pick(self.source, self.manifest.source.bands, names, f"{who} reads", "source")
+        return _select_bands(
+            self.source, self.manifest.source.bands, names, f"{subject} reads", "source"
+        )
 
-    def truth_bands(self, names: Sequence[str], *, who: str) -> Places:
+    def select_truth(self, names: Sequence[str], *, subject: str) -> Places:
         """The same places, with these bands of the truth alone.
 
         Raises:
             BandError: If the truth has no such band.
         """
-        target = _pick(self.target, self.bands, names, f"{who} writes", "truth")
+        target = _select_bands(self.target, self.bands, names, f"{subject} writes", "truth")
         return replace(self, target=target, bands=tuple(names))
 
     def for_task(self, spec: TaskSpec) -> Places:
@@ -152,18 +154,18 @@ class Places:
             DomainError: If a map is in another style than the task knows, or the source has none
                 of its classes.
         """
-        who = f"task '{spec.name}'"
-        places = self.truth_bands([band.name for band in spec.target], who=who)
+        subject = f"task '{spec.name}'"
+        places = self.select_truth([band.name for band in spec.target], subject=subject)
         if spec.source_classes is not None:
-            return places._with_source_classes(spec)
+            return places._match_source_classes(spec)
         known = spec.palette or spec.source_palette
         if known is None:
             return places
         side: Literal["source", "target"] = "target" if spec.palette else "source"
-        palette = tuple((one.name, one.color) for one in known)
+        palette = tuple((item.name, item.color) for item in known)
         if places.map_side == side and places.palette != palette:
             raise DomainError(
-                f"{who} knows the map in another style than these places are drawn in; "
+                f"{subject} knows the map in another style than these places are drawn in; "
                 "give a configuration that draws it in the task's own"
             )
         if places.map_side == side or not len(places.source):
@@ -172,24 +174,24 @@ class Places:
         pixels = places.target
         if side == "source":
             pixels = crop_margin(
-                places.source_bands([b.name for b in spec.source], who=who), self.margin
+                places.source_bands([b.name for b in spec.source], subject=subject), self.margin
             )
         classes = nearest_class(pixels, colors)
         return replace(places, map_side=side, palette=palette, classes=classes)
 
-    def _with_source_classes(self, spec: TaskSpec) -> Places:
-        wanted = spec.source_classes or ()
-        found = self.manifest.source.classes
-        names = [one.name for one in wanted]
-        classes = class_index(found, names)[self.inner_source[:, 0]] if found else None
-        if classes is None or (classes[self.valid] == BLANK).any():
-            has = ", ".join(one.name for one in found or ()) or "no classes"
+    def _match_source_classes(self, spec: TaskSpec) -> Places:
+        task_classes = spec.source_classes or ()
+        classes = self.manifest.source.classes
+        names = [item.name for item in task_classes]
+        labels = class_index(classes, names)[self.inner_source[:, 0]] if classes else None
+        if labels is None or (labels[self.valid] == BLANK).any():
+            has = ", ".join(item.name for item in classes or ()) or "no classes"
             raise DomainError(
                 f"task '{spec.name}' reads the classes {', '.join(names)}; the source has {has}; "
                 "make classes of photographs with geotrans label"
             )
-        palette = tuple((one.name, one.color) for one in wanted)
-        return replace(self, map_side="source", palette=palette, classes=classes)
+        palette = tuple((item.name, item.color) for item in task_classes)
+        return replace(self, map_side="source", palette=palette, classes=labels)
 
 
 def crop_margin(values: Array, margin: int) -> Array:
@@ -201,13 +203,13 @@ def crop_margin(values: Array, margin: int) -> Array:
 def class_index(classes: Sequence[ClassRecord], names: Sequence[str]) -> UInt8Array:
     """Position among `names` of each class value, `(256,)`; `BLANK` for one that is not there."""
     index = np.full(256, BLANK, np.uint8)
-    for one in classes:
-        if one.name in names:
-            index[one.value] = names.index(one.name)
+    for item in classes:
+        if item.name in names:
+            index[item.value] = names.index(item.name)
     return index
 
 
-def colors_of(values: Array, bands: Sequence[str]) -> UInt8Array | None:
+def select_rgb(values: Array, bands: Sequence[str]) -> UInt8Array | None:
     """Red, green and blue of 8-bit values `(N, C, H, W)`, if they are among the bands."""
     if values.dtype != np.uint8 or not set(RGB) <= set(bands):
         return None
@@ -221,7 +223,7 @@ def draw_classes(classes: UInt8Array, colors: Sequence[tuple[int, int, int]]) ->
     return np.ascontiguousarray(np.moveaxis(table[classes], -1, 1))
 
 
-def _pick(
+def _select_bands(
     values: Array, bands: Sequence[str], names: Sequence[str], what: str, where: str
 ) -> Array:
     if missing := [name for name in names if name not in bands]:
@@ -235,7 +237,7 @@ def _pick(
 
 
 def _group_by_squares(records: Sequence[PatchRecord]) -> tuple[PatchRecord, ...]:
-    """Windows of one scene as places of their own, by the square of the scene they begin in.
+    """Windows of one scene as separate places, by the square of the scene they begin in.
 
     One place has no interval. Squares side by side resemble each other, so theirs is narrow.
     """

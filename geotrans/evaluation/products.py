@@ -1,4 +1,4 @@
-"""What a task makes of held-out places, or what files say it made."""
+"""Products of held-out places: translated now, or read from files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 TILE = 128
 
 # First rows and first columns of tiles, px.
-Edges = tuple[Sequence[int], Sequence[int]]
+TileEdges = tuple[Sequence[int], Sequence[int]]
 
 # What a shift by whole pixels may be off by, px: georeferences are rounded.
 _ROUNDED_PX = 0.01
@@ -51,7 +51,7 @@ class Products:
     """
 
     values: Array
-    edges: tuple[Edges, ...] | None = None
+    edges: tuple[TileEdges, ...] | None = None
 
 
 def translate_places(
@@ -64,7 +64,7 @@ def translate_places(
     precision: str,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Products:
-    """Translate each place as a scene of its own, as `geotrans translate` does.
+    """Translate each place as a separate scene, as `geotrans translate` does.
 
     Raises:
         BandError: If the places lack a band the task reads.
@@ -77,12 +77,12 @@ def translate_places(
             "is paired with; translate first, and evaluate the products"
         )
     names = [band.name for band in spec.source]
-    patches = _class_values(bundle, places)
+    patches = _encode_classes(bundle, places)
     if patches is None:
-        patches = places.source_bands(names, who=f"task '{spec.name}'")
+        patches = places.source_bands(names, subject=f"task '{spec.name}'")
     products, edges = None, []
     for i, (patch, geobox) in enumerate(zip(patches, places.geoboxes, strict=True)):
-        scene = open_scene(as_array(patch, geobox, names, margin=places.margin))
+        scene = open_scene(to_data_array(patch, geobox, names, margin=places.margin))
         pixels = PixelOptions(
             seed=seed, precision=precision, any_gsd=True, any_values=True, any_style=True
         )
@@ -104,7 +104,7 @@ def translate_places(
     return Products(products, tuple(edges))
 
 
-def as_array(
+def to_data_array(
     patch: Array, geobox: GeoBox, names: Sequence[str], *, margin: int = 0
 ) -> xr.DataArray:
     """A patch `(C, H, W)`, cut to its grid and the margin around, as an array that knows both."""
@@ -117,43 +117,43 @@ def as_array(
         patch[:, rows, cols], dims=("band", "y", "x"), coords={"band": list(names)}, name="place"
     )
     array = array.rio.write_crs(str(geobox.crs))
-    placed: xr.DataArray = array.rio.write_transform(
+    georeferenced: xr.DataArray = array.rio.write_transform(
         geobox.affine @ Affine.translation(-margin, -margin)
     )
-    return placed
+    return georeferenced
 
 
 def relabel_classes(recipe: str, products: Array, places: Places) -> Array:
     """Classes `(N, 1, H, W)` that a recipe finds in products."""
     labels = np.zeros((len(products), 1, *products.shape[2:]), np.uint8)
-    for product, geobox, found in zip(products, places.geoboxes, labels, strict=True):
-        scene = open_scene(as_array(product, geobox, places.bands))
+    for product, geobox, label_map in zip(products, places.geoboxes, labels, strict=True):
+        scene = open_scene(to_data_array(product, geobox, places.bands))
         classes = LabelScene(scene, recipe, any_gsd=True, any_values=True)
         rows, cols = geobox.shape
-        found[:, :rows, :cols] = classes.read(Window.whole((rows, cols))).data
+        label_map[:, :rows, :cols] = classes.read(Window.whole((rows, cols))).data
     return labels
 
 
-def _class_values(bundle: Bundle, places: Places) -> Array | None:
+def _encode_classes(bundle: Bundle, places: Places) -> Array | None:
     """Sources of classes in the values a task knows; None for a task that reads bands."""
     if bundle.spec.source_classes is None:
         return None
     assert places.classes is not None
     values = np.zeros(256, np.uint8)
-    for i, one in enumerate(bundle.spec.source_classes):
-        values[i] = one.value
-    found: Array = values[places.classes][:, None]
-    return found
+    for i, item in enumerate(bundle.spec.source_classes):
+        values[i] = item.value
+    encoded: Array = values[places.classes][:, None]
+    return encoded
 
 
-def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, Products]:
+def read_products(location: str | PathLike[str], places: Places) -> tuple[Places, Products]:
     """Products that files hold, on the grids of the places.
 
     A product belongs to a place whose file name it begins with, or else to the one it covers most
     of. Places without a product are left out, with a warning.
 
     Args:
-        where: Folder or glob.
+        location: Folder or glob.
         places: Where to look.
 
     Returns:
@@ -163,54 +163,56 @@ def read_products(where: str | PathLike[str], places: Places) -> tuple[Places, P
         SamplingError: If no place has one.
         BandError: If a product lacks a band of the truth, or stores another type.
     """
-    scenes = open_scenes(find_files(where))
-    alone = Skipped("places without a product")
-    chosen, values, seen, edges = [], [], [], []
+    scenes = open_scenes(find_files(location))
+    unmatched = Skipped("places without a product")
+    chosen, values, valid_masks, edges = [], [], [], []
     for i, record in enumerate(places.records):
-        scene = _product_of(record.name, places.geoboxes[i], scenes)
+        scene = _find_product(record.name, places.geoboxes[i], scenes)
         if scene is None:
-            alone.add(record.name)
+            unmatched.add(record.name)
             continue
         data, valid = read_on_grid(scene, places, i)
         chosen.append(i)
         values.append(data)
-        seen.append(valid)
-        edges.append(_tile_edges(scene, places.geoboxes[i]))
+        valid_masks.append(valid)
+        edges.append(_read_tile_edges(scene, places.geoboxes[i]))
     if not chosen:
         raise SamplingError(
-            f"none of the {len(scenes)} products in {where} lies on any of the {len(places)} "
+            f"none of the {len(scenes)} products in {location} lies on any of the {len(places)} "
             f"places, the first of which is {places.records[0].name}; products are paired by file "
             "name, else by ground"
         )
-    alone.warn(len(places))
-    kept = places[chosen]
-    both = kept.valid & np.stack(seen)
-    if not both.any():
-        raise SamplingError(f"no pixel of the products in {where} is valid where the truth is")
-    known = any(rows or cols for rows, cols in edges)
-    return replace(kept, valid=both), Products(np.stack(values), tuple(edges) if known else None)
+    unmatched.warn(len(places))
+    matched = places[chosen]
+    valid = matched.valid & np.stack(valid_masks)
+    if not valid.any():
+        raise SamplingError(f"no pixel of the products in {location} is valid where the truth is")
+    has_edges = any(rows or cols for rows, cols in edges)
+    return replace(matched, valid=valid), Products(
+        np.stack(values), tuple(edges) if has_edges else None
+    )
 
 
-def _tile_edges(product: Scene, geobox: GeoBox) -> Edges:
+def _read_tile_edges(product: Scene, geobox: GeoBox) -> TileEdges:
     """Where the tiles begin that a product says it was made from, if the place is on its grid."""
-    told = json.loads(product.tags.get("GEOTRANS_PARAMS", "{}"))
+    params = json.loads(product.tags.get("GEOTRANS_PARAMS", "{}"))
     to_place = ~geobox.affine @ product.geobox.affine
     shift = round(to_place.f), round(to_place.c)
     height, width = product.shape
     corners = [to_place @ corner for corner in ((0, 0), (width, 0), (0, height))]
-    wanted = [(shift[1], shift[0]), (width + shift[1], shift[0]), (shift[1], height + shift[0])]
-    if "row_edges" not in told or not np.allclose(corners, wanted, rtol=0, atol=_ROUNDED_PX):
+    expected = [(shift[1], shift[0]), (width + shift[1], shift[0]), (shift[1], height + shift[0])]
+    if "row_edges" not in params or not np.allclose(corners, expected, rtol=0, atol=_ROUNDED_PX):
         return [], []
     return (
-        [row + shift[0] for row in told["row_edges"]],
-        [col + shift[1] for col in told["col_edges"]],
+        [row + shift[0] for row in params["row_edges"]],
+        [col + shift[1] for col in params["col_edges"]],
     )
 
 
-def _product_of(name: str, geobox: GeoBox, scenes: Sequence[Scene]) -> Scene | None:
-    named = [s for s in scenes if s.name == name or s.name.startswith(f"{name}_")]
-    if named:
-        return min(named, key=lambda scene: len(scene.name))
+def _find_product(name: str, geobox: GeoBox, scenes: Sequence[Scene]) -> Scene | None:
+    matches = [s for s in scenes if s.name == name or s.name.startswith(f"{name}_")]
+    if matches:
+        return min(matches, key=lambda scene: len(scene.name))
     try:
         return match_scenes([_Grid(geobox, name)], scenes)[0][1]  # type: ignore[list-item]
     except SamplingError:
@@ -219,7 +221,7 @@ def _product_of(name: str, geobox: GeoBox, scenes: Sequence[Scene]) -> Scene | N
 
 @dataclass(frozen=True)
 class _Grid:
-    """As much of a scene as pairing by ground asks for."""
+    """The part of a scene's interface that pairing by ground needs."""
 
     geobox: GeoBox
     name: str
@@ -237,12 +239,12 @@ def read_on_grid(
     if len(places.bands) > 1:
         scene = expand_palette(scene)
     try:
-        found = match_bands(scene, [BandSpec(name=name) for name in places.bands])
+        positions = match_bands(scene, [BandSpec(name=name) for name in places.bands])
     except BandError as error:
-        has = ", ".join(str(band.name or band.colorinterp) for band in scene.bands)
+        available = ", ".join(str(band.name or band.colorinterp) for band in scene.bands)
         raise BandError(
             f"the truth has the bands {', '.join(places.bands)}, the product {scene.name} has "
-            f"{has}; name them alike"
+            f"{available}; name them alike"
         ) from error
     if scene.dtype != places.target.dtype:
         raise BandError(
@@ -252,7 +254,7 @@ def read_on_grid(
     geobox = places.geoboxes[i]
     rows, cols = geobox.shape
     patch = warp_to_grid(scene, geobox, resampling=resampling).read(
-        Window.whole((rows, cols)), found
+        Window.whole((rows, cols)), positions
     )
     values = np.zeros(places.target.shape[1:], places.target.dtype)
     valid = np.zeros(places.valid.shape[1:], bool)

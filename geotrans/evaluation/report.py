@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import OutputError, option
-from geotrans.evaluation.places import UInt8Array, colors_of, draw_classes
+from geotrans.evaluation.places import UInt8Array, draw_classes, select_rgb
 from geotrans.evaluation.result import Evaluation
 from geotrans.html import page as html
 from geotrans.html.footprints import draw_footprints
@@ -25,7 +25,7 @@ FILES = ("report.html", "scores.json", "places.gpkg", "places.parquet")
 PathText = str | PathLike[str]
 
 N_PICTURES = 24
-_MOST_PX = 384
+_MAX_PX = 384
 # How bright a difference is drawn that few are greater than.
 _BRIGHT = 128
 # Scores that stand below the pictures of a place, those of them there are.
@@ -68,29 +68,31 @@ def check_folder(out: PathText, *, overwrite: bool) -> Path:
     Raises:
         OutputError: If it is a file, or holds an evaluation that may not be replaced.
     """
-    import pyarrow  # noqa: F401  GeoParquet: told now, and not after all the work
+    import pyarrow  # noqa: F401  GeoParquet: fail before the work, not after it
 
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder for {', '.join(FILES)}")
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
+    existing = [name for name in FILES if (folder / name).exists()]
+    if existing and not overwrite:
         raise OutputError(
-            f"{folder} holds {there[0]} already; replace it with {option('overwrite', True)} or "
+            f"{folder} holds {existing[0]} already; replace it with {option('overwrite', True)} or "
             f"choose another {option('out')}"
         )
     return folder
 
 
-def render_report(found: Evaluation) -> str:
+def render_report(evaluation: Evaluation) -> str:
     """The page as text."""
-    facts = found.facts
-    rings = [list(outline(g, LONLAT).exterior.coords) for g in found.places.geoboxes]
+    facts = evaluation.facts
+    rings = [list(outline(g, LONLAT).exterior.coords) for g in evaluation.places.geoboxes]
     return html.render_page(
-        f"{found.name} on held-out places" if facts["split"] else f"{found.name}, square by square",
+        f"{evaluation.name} on held-out places"
+        if facts["split"]
+        else f"{evaluation.name}, square by square",
         html.section(
             "Scores",
-            html.table(found.header(), found.rows()),
+            html.table(evaluation.header(), evaluation.rows()),
             html.text(
                 f"In brackets: {facts['interval']}. Baselines learned on: "
                 f"{facts['baselines_learned_on']}. An edge shift is none where edges agree at no "
@@ -98,97 +100,101 @@ def render_report(found: Evaluation) -> str:
                 "KID."
             ),
         ),
-        html.section("Places", draw_footprints({"places": rings}), *_pictures(found)),
-        html.section("What was scored", html.facts(_facts(found))),
-        subtitle=f"{found.title}. {found.summary()}" if found.title else found.summary(),
+        html.section("Places", draw_footprints({"places": rings}), *_render_places(evaluation)),
+        html.section("What was scored", html.facts(_format_facts(evaluation))),
+        subtitle=f"{evaluation.title}. {evaluation.summary()}"
+        if evaluation.title
+        else evaluation.summary(),
     )
 
 
-def _facts(found: Evaluation) -> Iterator[tuple[str, object]]:
-    for name, value in found.facts.items():
+def _format_facts(evaluation: Evaluation) -> Iterator[tuple[str, object]]:
+    for name, value in evaluation.facts.items():
         yield name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value
 
 
-def _pictures(found: Evaluation) -> Iterator[html.Html]:
+def _render_places(evaluation: Evaluation) -> Iterator[html.Html]:
     """Rows of source, product, truth and difference; every so many places, not the best ones."""
-    places, n = found.places, len(found.places)
+    places, n = evaluation.places, len(evaluation.places)
     chosen = np.unique(np.linspace(0, n - 1, min(n, N_PICTURES)).round().astype(int))
     if len(chosen) < n:
         yield html.text(f"{len(chosen)} of {n}, evenly from the list and not by score.")
     is_map = places.map_side == "target"
-    sides = _sides(found, chosen)
-    for at, i in enumerate(chosen):
+    sides = _make_pictures(evaluation, chosen)
+    for position, i in enumerate(chosen):
         record = places.records[i]
         rows, cols = record.shape
         figures = []
         for name, (images, is_flat) in sides.items():
-            shown = _decimate(images[at, :, :rows, :cols])
-            figures.append(html.figure(embed_picture(shown, name, lossless=is_flat), name))
+            picture = _decimate(images[position, :, :rows, :cols])
+            figures.append(html.figure(embed_picture(picture, name, lossless=is_flat), name))
         yield html.text(f"{record.place} {record.group}".strip(), "h3")
         yield html.side_by_side(*figures)
-        yield html.text(_describe_place(found, int(i)))
+        yield html.text(_describe_place(evaluation, int(i)))
     if is_map:
         yield html.text("Red in the last picture: a class other than the truth's.")
 
 
-def _sides(found: Evaluation, chosen: Any) -> dict[str, tuple[UInt8Array, bool]]:
+def _make_pictures(evaluation: Evaluation, chosen: Any) -> dict[str, tuple[UInt8Array, bool]]:
     """Pictures of the chosen places by name, `(N, C, H, W)`, and whether they are flat colours."""
-    places = found.places[chosen]
-    product, truth = found.products[chosen], places.target
+    places = evaluation.places[chosen]
+    product, truth = evaluation.products[chosen], places.target
     is_map = places.map_side == "target"
-    sides = {}
+    pictures = {}
     if places.map_side == "source" and places.classes is not None:
-        sides["source"] = draw_classes(places.classes, places.colors), True
+        pictures["source"] = draw_classes(places.classes, places.colors), True
     elif len(places.source):  # a picture that is scored alone may be of anything
         source = places.inner_source
-        seen = _to_display(source, places.manifest.source.bands, source, places.valid)
-        sides["source"] = seen, False
-    made, real = (_to_display(side, places.bands, truth, places.valid) for side in (product, truth))
-    sides |= {"product": (made, is_map), "truth": (real, is_map)}
+        displayed = _to_display(source, places.manifest.source.bands, source, places.valid)
+        pictures["source"] = displayed, False
+    product_rgb, truth_rgb = (
+        _to_display(side, places.bands, truth, places.valid) for side in (product, truth)
+    )
+    pictures |= {"product": (product_rgb, is_map), "truth": (truth_rgb, is_map)}
     if is_map and places.classes is not None:
-        is_wrong = (nearest_class(made, places.colors) != places.classes) & places.valid
-        grey = np.repeat(real.mean(1, keepdims=True) * 0.4 + 140, 3, axis=1)
+        is_wrong = (nearest_class(product_rgb, places.colors) != places.classes) & places.valid
+        grey = np.repeat(truth_rgb.mean(1, keepdims=True) * 0.4 + 140, 3, axis=1)
         wrong = np.where(is_wrong[:, None], _RED[:, None, None], grey).astype(np.uint8)
-        return {**sides, "wrong class": (wrong, True)}
-    gap = np.abs(made.astype(np.int16) - real).mean(1) * places.valid
-    gain = 2 ** int(np.log2(_BRIGHT / np.percentile(gap, 98).clip(4, _BRIGHT)))
-    shown = (gap * gain).clip(0, 255).astype(np.uint8)[:, None]
-    return {**sides, f"difference x {gain}": (shown, False)}
+        return {**pictures, "wrong class": (wrong, True)}
+    difference = np.abs(product_rgb.astype(np.int16) - truth_rgb).mean(1) * places.valid
+    gain = 2 ** int(np.log2(_BRIGHT / np.percentile(difference, 98).clip(4, _BRIGHT)))
+    difference_picture = (difference * gain).clip(0, 255).astype(np.uint8)[:, None]
+    return {**pictures, f"difference x {gain}": (difference_picture, False)}
 
 
 def _to_display(
     values: npt.NDArray[Any],
     bands: tuple[str, ...],
-    like: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_],
 ) -> UInt8Array:
     """Values as `(N, 3, H, W)`: red, green, blue, else the first bands.
 
     Bytes stay as they are; other values are stretched between the outer fiftieths of `like`.
     """
-    colors = colors_of(values, bands)
+    colors = select_rgb(values, bands)
     if colors is not None:
         return colors
     order = [0, 1, 2] if values.shape[1] >= 3 else [0, 0, 0]
     low, high = 0.0, 255.0
     if values.dtype != np.uint8 and valid.any():
-        low, high = np.percentile(np.moveaxis(like, 1, -1)[valid], (2, 98))
+        low, high = np.percentile(np.moveaxis(reference, 1, -1)[valid], (2, 98))
     scaled = (values[:, order].astype(np.float32) - low) * (255 / max(high - low, 1e-9))
-    shown: UInt8Array = scaled.round().clip(0, 255).astype(np.uint8)
-    return shown
+    displayed: UInt8Array = scaled.round().clip(0, 255).astype(np.uint8)
+    return displayed
 
 
 def _decimate(pixels: UInt8Array) -> UInt8Array:
-    """A picture of at most `_MOST_PX`, every so many px of a larger one."""
-    step = -(-max(pixels.shape[1:]) // _MOST_PX)
+    """A picture of at most `_MAX_PX`, every so many px of a larger one."""
+    step = -(-max(pixels.shape[1:]) // _MAX_PX)
     return np.ascontiguousarray(pixels[:, ::step, ::step])
 
 
-def _describe_place(found: Evaluation, i: int) -> str:
-    """What the scores of one place are."""
-    shown = [found.scores[name] for name in _SHOWN if name in found.scores]
+def _describe_place(evaluation: Evaluation, i: int) -> str:
+    """The scores of one place as text."""
+    scores = [evaluation.scores[name] for name in _SHOWN if name in evaluation.scores]
     return "; ".join(
         f"{score.title}: {score.each[i]:.3g}"
-        for score in shown
+        for score in scores
         if score.each is not None and not math.isnan(score.each[i])
     )

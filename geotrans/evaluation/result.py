@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geotrans.evaluation.places import Array, Places
-from geotrans.evaluation.scores import ScoreOfPlaces, slug
+from geotrans.evaluation.scores import MetricResult, slug
 from geotrans.html import page as html
 from geotrans.html.card import render_card
-from geotrans.sampling.ground import common_crs, outline
+from geotrans.sampling.ground import find_common_crs, outline
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Evaluation:
 
     name: str
     title: str
-    scores: Mapping[str, ScoreOfPlaces]
-    beside: Mapping[str, Mapping[str, ScoreOfPlaces]]
+    scores: Mapping[str, MetricResult]
+    beside: Mapping[str, Mapping[str, MetricResult]]
     places: Places
     products: Array = field(repr=False)
     facts: Mapping[str, Any]
@@ -43,9 +43,9 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         table = html.table(self.header(), self.rows())
-        below = html.text(f"In brackets: {self.facts['interval']}.")
+        note = html.text(f"In brackets: {self.facts['interval']}.")
         facts = [("scored", self.summary())]
-        return render_card(self.name, self.title, facts, figure=html.Html(table + below))
+        return render_card(self.name, self.title, facts, figure=html.Html(table + note))
 
     def to_dict(self) -> dict[str, Any]:
         """The scores, for JSON; what is no finite number is None."""
@@ -56,11 +56,11 @@ class Evaluation:
                 name: {
                     "title": score.title,
                     "better": score.better or None,
-                    **_plain(score),
+                    **_to_plain(score),
                     "beside": {
-                        other: _plain(found[name])
-                        for other, found in self.beside.items()
-                        if name in found
+                        other: _to_plain(scores[name])
+                        for other, scores in self.beside.items()
+                        if name in scores
                     },
                 }
                 for name, score in self.scores.items()
@@ -82,22 +82,22 @@ class Evaluation:
             "place": places.names,
             "group": [record.group for record in places.records],
         }
-        for ending, scores in (
+        for suffix, scores in (
             ("", self.scores),
             *((f"__{slug(k)}", s) for k, s in self.beside.items()),
         ):
-            columns |= {f"{s.name}{ending}": s.each for s in scores.values() if s.each is not None}
-        crs = common_crs(places.geoboxes)
+            columns |= {f"{s.name}{suffix}": s.each for s in scores.values() if s.each is not None}
+        crs = find_common_crs(places.geoboxes)
         shapes = [outline(geobox, crs) for geobox in places.geoboxes]
         return gpd.GeoDataFrame(columns, geometry=shapes, crs=None if crs is None else str(crs))
 
     def summary(self) -> str:
         """How many places, and which of the equally plausible pictures."""
         facts = self.facts
-        words = [f"{facts['n_pairs']} pairs of {facts['n_places']} places"]
+        parts = [f"{facts['n_pairs']} pairs of {facts['n_places']} places"]
         if facts["seed"] is not None:
-            words += [f"seed {facts['seed']}", f"weights {facts['bundle_sha256'][:12]}"]
-        return ", ".join(words)
+            parts += [f"seed {facts['seed']}", f"weights {facts['bundle_sha256'][:12]}"]
+        return ", ".join(parts)
 
     def header(self) -> list[str]:
         """Names of the columns of the table of scores."""
@@ -112,11 +112,11 @@ class Evaluation:
         """Lines of the table: each score with its interval, and the same of other pictures."""
         for name, score in self.scores.items():
             arrow = {"higher": " \u2191", "lower": " \u2193", "": ""}[score.better]
-            others = [_value(scores.get(name)) for scores in self.beside.values()]
-            yield [f"{score.title}{arrow}", _value(score), *others, str(score.interval.n)]
+            others = [_format_value(scores.get(name)) for scores in self.beside.values()]
+            yield [f"{score.title}{arrow}", _format_value(score), *others, str(score.interval.n)]
 
 
-def _value(score: ScoreOfPlaces | None) -> str:
+def _format_value(score: MetricResult | None) -> str:
     """Value, and below it the interval."""
     if score is None:
         return ""
@@ -126,7 +126,7 @@ def _value(score: ScoreOfPlaces | None) -> str:
     return f"{interval.value:.4g}\n[{interval.low:.3g}, {interval.high:.3g}]"
 
 
-def _plain(score: ScoreOfPlaces) -> dict[str, Any]:
-    i = score.interval
-    ends = {"value": i.value, "low": i.low, "high": i.high}
-    return {**{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": i.n}
+def _to_plain(score: MetricResult) -> dict[str, Any]:
+    interval = score.interval
+    ends = {"value": interval.value, "low": interval.low, "high": interval.high}
+    return {**{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": interval.n}

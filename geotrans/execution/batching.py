@@ -1,8 +1,8 @@
-"""Cells that go to a cluster together, so that scheduling costs little beside quick ones.
+"""Batches of cells that go to a cluster as one task, so that scheduling costs little.
 
-What Dask does for a task costs milliseconds, whatever the task is: much beside a tile without a
-valid pixel or on a GPU. A task is therefore a turn: several cells, as long as that takes no time
-to speak of. Cells that turn out slow come back and go elsewhere.
+Dask's overhead is milliseconds a task: much beside a tile without a valid pixel or on a GPU. A task
+is therefore a batch of cells, as long as it takes no more than a fraction of a second. Cells that a
+slow batch did not reach are returned and go into later ones.
 """
 
 from __future__ import annotations
@@ -13,37 +13,38 @@ from collections.abc import Callable, Iterable, Sequence
 
 from geotrans.execution.work import Cell
 
-# How long a turn takes, s, unless one cell takes longer: what a worker that dies may lose, and what
-# the others may have to wait for at the end. And its cells at most.
-_TURN_S, _MOST = 0.5, 16
+# Longest time of a batch, s, unless one cell takes longer: what is lost with a worker, and what
+# the others may wait for at the end. And the most cells of a batch.
+_BATCH_S, _MAX_CELLS = 0.5, 16
 
 
 class CellBatches:
-    """Cells that wait, and how many of them make a turn.
+    """Pending cells, and how many of them make a batch.
 
     Args:
         cells: All of them.
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
-        self._waiting = deque(cells)
-        self._n = 1
+        self._pending = deque(cells)
+        self._batch_size = 1
 
     def take(self) -> list[Cell] | None:
-        """The cells of the next turn; None if there are none now."""
-        n = min(self._n, len(self._waiting))
-        return [self._waiting.popleft() for _ in range(n)] or None
+        """Remove the next batch; None if no cell is pending now."""
+        size = min(self._batch_size, len(self._pending))
+        return [self._pending.popleft() for _ in range(size)] or None
 
     def finish(self, cells: Sequence[Cell], n_done: int, seconds: float) -> None:
-        """Learn from a turn that is over; what it did not come to waits again.
+        """Adapt the size of batches to one that is over, and put back what it did not reach.
 
         Args:
-            cells: What was taken.
-            n_done: How many of them are done, from the first.
-            seconds: How long that took.
+            cells: The batch.
+            n_done: How many of its cells are done, from the first.
+            seconds: Time they took, s.
         """
-        self._waiting.extendleft(reversed(cells[n_done:]))
-        self._n = max(1, min(_MOST, int(n_done * _TURN_S / max(seconds, 1e-6))))
+        self._pending.extendleft(reversed(cells[n_done:]))
+        size = int(n_done * _BATCH_S / max(seconds, 1e-6))
+        self._batch_size = max(1, min(_MAX_CELLS, size))
 
 
 def run_batch[Result](
@@ -54,9 +55,9 @@ def run_batch[Result](
     Returns:
         What `work` returned, and the time it took, s.
     """
-    started, results = time.perf_counter(), []
+    start, results = time.perf_counter(), []
     for cell in cells:
         results.append(work(cell))
-        if time.perf_counter() - started >= _TURN_S:
+        if time.perf_counter() - start >= _BATCH_S:
             break
-    return results, time.perf_counter() - started
+    return results, time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What a Dask cluster loses while it works: workers, all of them, or its scheduler."""
+"""Health of a Dask cluster: whether it still has workers, and a scheduler that answers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from geotrans.runtime.threads import run_in_thread
 
 _log = logging.getLogger(__name__)
 
-# How often workers are counted, s.
-_COUNT_S = 5.0
+# How long a list of workers is used before it is refreshed, s.
+_REFRESH_S = 5.0
 
 # How long to wait for a worker once all are lost, s, unless Dask's configuration says it.
-_ALONE_S = 60.0
-_ALONE_KEY = "distributed.scheduler.no-workers-timeout"
+_NO_WORKERS_S = 60.0
+_NO_WORKERS_KEY = "distributed.scheduler.no-workers-timeout"
 
-# How long a scheduler may say nothing, s. One that is stopped, or behind a line that is cut without
-# a word, Dask itself waits for without end.
-_SILENT_S = 60.0
+# How long a scheduler may not answer, s. For one that is stopped or unreachable Dask itself waits
+# without end.
+_SILENCE_S = 60.0
 
 
 class WorkerRegistry:
@@ -35,60 +35,60 @@ class WorkerRegistry:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._n_threads: dict[str, int] = {}
-        self._counted = -_COUNT_S
-        self._alone_since: float | None = None
+        self._refreshed = -_REFRESH_S
+        self._empty_since: float | None = None
 
-    def call(self) -> dict[str, int]:
+    def get_workers(self) -> dict[str, int]:
         """Threads of each worker by its address.
 
         Raises:
             ClusterError: If there has been none for too long, or the scheduler is gone or silent.
         """
-        if time.monotonic() - self._counted >= _COUNT_S:
+        if time.monotonic() - self._refreshed >= _REFRESH_S:
             try:
-                found = dict(call_with_timeout(self._client, self._client.nthreads))
+                n_threads = dict(call_with_timeout(self._client, self._client.nthreads))
             except GeotransError:
                 raise
             except Exception as error:
-                raise _gone(self._client) from error
-            self._counted = time.monotonic()
-            self._look(found)
-            self._n_threads = found
+                raise _make_lost_error(self._client) from error
+            self._refreshed = time.monotonic()
+            self._check_workers(n_threads)
+            self._n_threads = n_threads
         return self._n_threads
 
-    def _look(self, found: dict[str, int]) -> None:
-        where, patience_s = get_address(self._client), no_workers_timeout_s(_ALONE_S)
-        if found:
-            self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = time.monotonic()
+    def _check_workers(self, n_threads: dict[str, int]) -> None:
+        address, timeout_s = get_address(self._client), no_workers_timeout_s(_NO_WORKERS_S)
+        if n_threads:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = time.monotonic()
             _log.warning(
                 "the cluster at %s has lost all its workers; waiting up to %.0f s for new ones",
-                where, patience_s,
+                address, timeout_s,
             )  # fmt: skip
-        elif time.monotonic() - self._alone_since >= patience_s:
+        elif time.monotonic() - self._empty_since >= timeout_s:
             raise ClusterError(
-                f"the cluster at {where} has lost all its workers, and none came within "
-                f"{patience_s:.0f} s; start some"
+                f"the cluster at {address} has lost all its workers, and none came within "
+                f"{timeout_s:.0f} s; start some"
             )
 
 
-def call_with_timeout[T](client: Any, function: Callable[[], T], *, beside_s: float = 0.0) -> T:
-    """What a scheduler answers.
+def call_with_timeout[T](client: Any, function: Callable[[], T], *, extra_s: float = 0.0) -> T:
+    """Call something that waits for the scheduler, with a time limit.
 
     Args:
-        client: Connection to it.
-        function: What asks it.
-        beside_s: How long that may take of itself, s.
+        client: Connection to the scheduler.
+        function: What to call.
+        extra_s: How long it may take beyond the limit, s.
 
     Raises:
-        ClusterError: If it says nothing for a minute.
+        ClusterError: If the scheduler does not answer for a minute.
     """
-    called, limit_s = run_in_thread(function), _SILENT_S + beside_s
+    future, limit_s = run_in_thread(function), _SILENCE_S + extra_s
     try:
-        return called.result(limit_s)
+        return future.result(limit_s)
     except TimeoutError as error:
-        if called.done():
+        if future.done():
             raise
         raise ClusterError(
             f"the scheduler at {get_address(client)} has said nothing for {limit_s:.0f} s; see "
@@ -101,13 +101,13 @@ def no_workers_timeout_s(default: float) -> float:
     import dask
     from dask.utils import parse_timedelta
 
-    asked = dask.config.get(_ALONE_KEY, None)
-    return default if asked is None else float(parse_timedelta(asked))
+    timeout = dask.config.get(_NO_WORKERS_KEY, None)
+    return default if timeout is None else float(parse_timedelta(timeout))
 
 
 @contextmanager
 def translate_dask_errors(client: Any) -> Iterator[None]:
-    """Whatever Dask raises when it has lost something, as an error that says what.
+    """Turn what Dask raises when it has lost something into an error that says what.
 
     Raises:
         ClusterError: If the scheduler is gone, has cancelled the work, or has no worker for it.
@@ -126,18 +126,18 @@ def translate_dask_errors(client: Any) -> Iterator[None]:
             f"give fewer workers or a smaller {option('memory')}"
         ) from error
     except (FutureCancelledError, CommClosedError) as error:
-        raise _gone(client) from error
+        raise _make_lost_error(client) from error
     except Exception as error:
-        if type(error).__name__ == "NoWorkerError":  # Of a scheduler that has that patience itself.
+        if type(error).__name__ == "NoWorkerError":  # The scheduler's own limit.
             raise ClusterError(
                 f"the cluster at {get_address(client)} has lost all its workers; start some"
             ) from error
         if client.status != "running":
-            raise _gone(client) from error
+            raise _make_lost_error(client) from error
         raise
 
 
-def _gone(client: Any) -> ClusterError:
+def _make_lost_error(client: Any) -> ClusterError:
     return ClusterError(
         f"the scheduler at {get_address(client)} is gone, or somebody cancelled what it was given"
     )

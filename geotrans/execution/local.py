@@ -23,41 +23,43 @@ from geotrans.runtime.threads import run_in_thread, wait_interruptibly
 def start_workers(
     cluster: Cluster | None, n_workers: int, *, imports: Sequence[str] = ()
 ) -> Iterator[Callable[[], Cluster | None]]:
-    """Those who do the work of a run, on their way while it is planned.
+    """Start the workers of a run while it is planned.
 
     Args:
-        cluster: Whose workers do it, if there is one.
-        n_workers: Processes of this machine that do it otherwise; 1 leaves it to our threads.
-        imports: Modules they will need, which takes a second or two.
+        cluster: Cluster whose workers do the work, if there is one.
+        n_workers: Processes of this machine that do it otherwise; 1 uses threads of this process.
+        imports: Modules that workers import meanwhile, which takes a second or two.
 
     Yields:
-        What waits for them and gives their cluster, or None.
+        A function that waits for the workers and returns their cluster, or None.
     """
     if cluster is not None and imports:
-        # What goes wrong goes wrong again when they are shown the work, and is told then.
-        run_in_thread(partial(cluster.ask, _import_modules, imports), name="staff")
+        # An import that fails here fails again, and is reported, when workers are checked.
+        run_in_thread(
+            partial(cluster.call_on_workers, _import_modules, imports), name="start workers"
+        )
     if cluster is not None or n_workers <= 1:
         yield lambda: cluster
         return
     with ExitStack() as stack:
         local = local_cluster(n_workers, imports=imports)
-        coming = run_in_thread(lambda: stack.enter_context(local), name="staff")
+        pending = run_in_thread(lambda: stack.enter_context(local), name="start workers")
         try:
-            yield lambda: wait_interruptibly(coming)
+            yield lambda: wait_interruptibly(pending)
         finally:
-            wait([coming])  # Nobody can be sent home before he has come.
+            wait([pending])  # Processes can be ended only once they have started.
 
 
 @contextmanager
 def local_cluster(n_workers: int, *, imports: Sequence[str] = ()) -> Iterator[Cluster]:
-    """Worker processes of one thread each that share the cores for the network's arithmetic."""
+    """Start worker processes of one thread each, whose networks share the cores."""
     import dask
     from distributed import Client, LocalCluster
 
     environ = {
         "OMP_NUM_THREADS": str(max(1, n_cores() // n_workers)),
-        # Their threads are there before the network: pools of their own have no room for its
-        # layers, and take and return each with a system call.
+        # Threads start before the network is loaded: memory arenas of their own are too small
+        # for its layers, and each layer would take and return its memory by a system call.
         "MALLOC_ARENA_MAX": "1",
     }
     settings = {
@@ -88,8 +90,8 @@ def _import_modules(modules: Sequence[str]) -> None:
 
 
 def _silence_worker() -> None:
-    """Leave warnings and Ctrl-C, which a terminal sends to every process, to the one we serve."""
+    """Leave warnings and Ctrl-C, which a terminal sends to every process, to the main process."""
     warnings.simplefilter("ignore")
-    atexit.register(gc.freeze)  # Else a process that ends looks for garbage in all of torch.
+    atexit.register(gc.freeze)  # Else a process that ends collects garbage in all of torch.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

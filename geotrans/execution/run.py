@@ -1,4 +1,4 @@
-"""Handing out cells of a plan, a few at a time: to threads, or to the workers of a cluster."""
+"""Work on the cells of a plan, a few at a time: in threads, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def run_cells[Result](
     cells: Collection[Cell],
     *,
     cluster: Cluster | None = None,
-    done: Callable[[Result], None],
+    on_done: Callable[[Result], None],
 ) -> None:
     """Work on cells until all are done.
 
     Args:
         work: What to do with each.
-        cells: Places in a plan.
-        cluster: Whose workers do it; threads of this process unless given.
-        done: Called in this thread with each result as it comes.
+        cells: Rows and columns in a plan.
+        cluster: Cluster whose workers do it; threads of this process unless given.
+        on_done: Called in this thread with each result as it comes.
     """
     if not cells:
         return
     if cluster is not None:
-        cluster.run(work, cells, done=done)
+        cluster.run(work, cells, on_done=on_done)
         return
-    # Leaving the pool waits for cells that are on their way: a run that ends early keeps them.
+    # Leaving the pool waits for running cells: a run that ends early keeps them.
     with ThreadPoolExecutor(work.concurrency, "tile") as pool:
         submit_items(
             lambda cell: pool.submit(work, cell),
             partial(next, iter(cells), None),
-            room=lambda: work.concurrency + 1,
-            done=lambda cell, future: done(future.result()),
+            capacity=lambda: work.concurrency + 1,
+            on_done=lambda cell, future: on_done(future.result()),
         )

@@ -1,4 +1,4 @@
-"""What is done cell by cell, and the handing out of it, a few at a time."""
+"""Work that is done item by item, and its submission, a few items at a time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, Protocol, Self
 
 Cell = tuple[int, ...]
 
-
-# How long to wait for a result before looking whether there is still anybody to give one, s.
-_PATIENCE_S = 2.0
+# How long to wait for a result before checking that somebody still works on it, s.
+_POLL_S = 2.0
 
 
 class Work[Item, Result](Protocol):
-    """What is done with each item, a cell of a plan say. It is pickled; its results are small."""
+    """A function of items, cells of a plan say. It is pickled; its results are small."""
 
     @property
     def name(self) -> str:
@@ -30,7 +29,7 @@ class Work[Item, Result](Protocol):
         """Items one process works on at a time, as memory was planned."""
 
     def for_worker(self, n_threads: int, *, claim: Path) -> Self:
-        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        """A copy for a worker of so many threads; its results are wanted while `claim` exists."""
 
     def check(self) -> None:
         """Raise what would go wrong here with every item, before the first one."""
@@ -43,44 +42,45 @@ def submit_items[Item](
     submit: Callable[[Item], Any],
     take: Callable[[], Item | None],
     *,
-    room: Callable[[], int],
-    done: Callable[[Item, Any], None],
+    capacity: Callable[[], int],
+    on_done: Callable[[Item, Any], None],
     cancel: Callable[[Collection[Any]], None] | None = None,
-    stranded: Callable[[Collection[Any]], Collection[Any]] = lambda futures: (),
+    cancel_stranded: Callable[[Collection[Any]], Collection[Any]] = lambda futures: (),
 ) -> None:
-    """Work until there is nothing to take and nothing on its way, of which there is never much.
+    """Submit items until there are no more and none is running, of which there are never many.
 
     Args:
-        submit: Gives a future of an item.
-        take: Gives the next item, or None if there is none now.
-        room: How many may be on their way now.
-        done: Called in this thread with each item and its future.
-        cancel: Gives up futures that are still on their way when something goes wrong.
-        stranded: Which of some futures nobody will finish; their items are submitted again.
+        submit: Returns a future of an item.
+        take: Returns the next item, or None if there is none now.
+        capacity: Returns how many may be running now.
+        on_done: Called in this thread with each item and its future.
+        cancel: Cancels the futures that are still running when something goes wrong.
+        cancel_stranded: Cancels and returns those of some futures that nobody will finish; their
+            items are submitted again.
     """
     finished: SimpleQueue[Any] = SimpleQueue()
     running: dict[Any, Item] = {}
 
-    def begin(item: Item) -> None:
+    def start(item: Item) -> None:
         running[future := submit(item)] = item
         future.add_done_callback(finished.put)
 
     try:
         while True:
-            free = room() - len(running)
-            while free > 0 and (item := take()) is not None:
-                begin(item)
-                free -= 1
+            n_free = capacity() - len(running)
+            while n_free > 0 and (item := take()) is not None:
+                start(item)
+                n_free -= 1
             if not running:
                 return
             try:
-                future = finished.get(timeout=_PATIENCE_S)
+                future = finished.get(timeout=_POLL_S)
             except Empty:
-                for future in stranded(running):
-                    begin(running.pop(future))
+                for future in cancel_stranded(running):
+                    start(running.pop(future))
                 continue
-            if future in running:  # Else it was stranded, and what it held was begun again.
-                done(running.pop(future), future)
+            if future in running:  # Else it was stranded, and its item submitted again.
+                on_done(running.pop(future), future)
     finally:
         if cancel is not None:
             cancel(running)

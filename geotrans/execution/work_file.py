@@ -1,7 +1,7 @@
-"""Work on its way to the workers of a cluster: a file in the folder they share, and its name.
+"""Work as workers of a cluster receive it: a pickle file in the folder they share.
 
-What goes through the scheduler is the name of the file, its hash and the number of a cell or the
-name of a scene; pixels, weights and plans do not.
+Through the scheduler go its path, its hash, and the number of a cell or the name of a scene; no
+pixels, weights or plans.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from geotrans.runtime.gdal import GDAL_CACHE_BYTES
 
 @dataclass(frozen=True)
 class WorkFile:
-    """Some work as workers are told of it.
+    """A file that holds some work for the workers of a cluster.
 
     Attributes:
-        path: File that holds it, pickled. While it is there, its results are wanted.
-        sha256: Hash of that file.
+        path: The file, a pickle. While it exists, results of the work are wanted.
+        sha256: Its hash.
         version: The geotrans that wrote it.
     """
 
@@ -42,8 +42,8 @@ class WorkFile:
     version: str = __version__
 
     @classmethod
-    def of(cls, work: Work[Any, Any], name: str = "errand") -> WorkFile:
-        """Write some work into its folder, into a file whose name begins with `name`."""
+    def write(cls, work: Work[Any, Any], name: str = "errand") -> WorkFile:
+        """Pickle some work into its folder, into a file whose name begins with `name`."""
         import cloudpickle
 
         content = cloudpickle.dumps(work)
@@ -55,7 +55,7 @@ class WorkFile:
         return cls(path, hashlib.sha256(content).hexdigest())
 
     def read(self) -> Any:
-        """The work, where this process sees the folder and is of the same version.
+        """Load the work, if this process sees the folder and is of the same version.
 
         Raises:
             ClusterError: If it is of another version.
@@ -80,62 +80,62 @@ class WorkFile:
         return pickle.loads(content)
 
 
-def check_worker(errand: WorkFile, dask_worker: Any) -> tuple[str, str]:
+def check_worker(work_file: WorkFile, dask_worker: Any) -> tuple[str, str]:
     """Try everything that an item of some work needs; called once on each worker at the start.
 
     Args:
-        errand: The work.
-        dask_worker: What Dask passes by this name: the worker.
+        work_file: The work.
+        dask_worker: The worker; Dask passes it by this name.
 
     Returns:
         Name of this machine, and of a file written into the folder, which the sender then sees
         unless there are two folders of one name.
     """
-    _load_locked(errand, dask_worker.state.nthreads).work.check()
-    trace = errand.path.with_name(f"{errand.path.name}-{uuid.uuid4().hex}")
+    _load_locked(work_file, dask_worker.state.nthreads).work.check()
+    marker = work_file.path.with_name(f"{work_file.path.name}-{uuid.uuid4().hex}")
     try:
-        trace.touch()
+        marker.touch()
     except OSError as error:
         raise OutputError(
-            f"cannot write into {trace.parent} ({error.strerror}); choose {option('out')} where "
+            f"cannot write into {marker.parent} ({error.strerror}); choose {option('out')} where "
             "every worker may write"
         ) from error
-    return socket.gethostname(), trace.name
+    return socket.gethostname(), marker.name
 
 
-def run_item(errand: WorkFile, item: Any) -> Any:
+def run_item(work_file: WorkFile, item: Any) -> Any:
     """Work on one item in this worker."""
     from distributed import get_worker
 
-    held = _load_locked(errand, get_worker().state.nthreads)
-    with held.room, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
-        return held.work(item)
+    loaded = _load_locked(work_file, get_worker().state.nthreads)
+    with loaded.semaphore, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
+        return loaded.work(item)
 
 
-def run_items(errand: WorkFile, cells: Sequence[Cell]) -> tuple[list[Any], float]:
-    """Work on the first of some cells, and on more while there is time; see `take_turn`."""
-    return run_batch(partial(run_item, errand), cells)
+def run_items(work_file: WorkFile, cells: Sequence[Cell]) -> tuple[list[Any], float]:
+    """Work on the first of some cells, and on more while there is time; see `run_batch`."""
+    return run_batch(partial(run_item, work_file), cells)
 
 
 @dataclass(frozen=True)
 class _LoadedWork:
-    """Some work as this process holds it, and how much of it is done at a time."""
+    """Some work in this process, and a semaphore of its concurrency."""
 
     work: Any
-    room: threading.Semaphore
+    semaphore: threading.Semaphore
 
 
-_holding = threading.Lock()
+_load_lock = threading.Lock()
 
 
-def _load_locked(errand: WorkFile, n_threads: int) -> _LoadedWork:
-    with _holding:
-        return _load(errand, n_threads)
+def _load_locked(work_file: WorkFile, n_threads: int) -> _LoadedWork:
+    with _load_lock:
+        return _load(work_file, n_threads)
 
 
 @lru_cache(maxsize=4)
-def _load(errand: WorkFile, n_threads: int) -> _LoadedWork:
-    work = errand.read().for_worker(n_threads, claim=errand.path)
+def _load(work_file: WorkFile, n_threads: int) -> _LoadedWork:
+    work = work_file.read().for_worker(n_threads, claim=work_file.path)
     return _LoadedWork(work, threading.BoundedSemaphore(work.concurrency))
 
 

@@ -1,4 +1,4 @@
-"""Where pixels are: windows, tile plans and ground-anchored noise on top of `GeoBox`."""
+"""Pixel geometry: windows, tile plans and ground-anchored noise on top of `GeoBox`."""
 
 from geotrans.grid.coordinates import COORDINATES, Coordinate, ground_coordinates
 from geotrans.grid.geobox import (

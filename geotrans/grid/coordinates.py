@@ -1,4 +1,4 @@
-"""What a place on Earth says by itself: channels that follow from a pixel's coordinates."""
+"""Channels derived from the geographic coordinates of pixels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def ground_coordinates(
 ) -> npt.NDArray[np.float32]:
     """Coordinate channels over a window.
 
-    `latitude` is its sine: how much of the Sun's noon stands over a place through the year, and the
-    share of the Earth's surface between it and the equator.
+    `latitude` is its sine, which follows the mean elevation of the Sun, and the share of the
+    hemisphere between the latitude and the equator.
 
     Args:
         geobox: Pixel grid of the scene.
-        window: Pixels asked for, counted from the scene's first; it may reach beyond the scene.
-        names: Which coordinates, one channel each.
+        window: Pixels to compute, counted from the scene's first; may reach beyond the scene.
+        names: Names of the coordinates, one channel each.
 
     Returns:
         Values in [-1, 1], shape `(len(names), H, W)`; a pixel's do not depend on the window.
@@ -41,12 +41,12 @@ def ground_coordinates(
         raise UsageError(
             f"{' and '.join(names)} cannot be known: the scene has no CRS; give it one first"
         )
-    sine = np.sin(np.radians(np.clip(_latitudes(geobox, window), -90, 90)))
+    sine = np.sin(np.radians(np.clip(_compute_latitudes(geobox, window), -90, 90)))
     plane = np.broadcast_to(sine.astype(np.float32), window.shape)
     return np.stack([plane] * len(names))
 
 
-def _latitudes(geobox: GeoBox, window: Window) -> npt.NDArray[np.float64]:
+def _compute_latitudes(geobox: GeoBox, window: Window) -> npt.NDArray[np.float64]:
     """Latitude of pixel centres, degrees, `(H, W)`, or `(H, 1)` where a row shares it."""
     assert geobox.crs is not None
     a, b, c, d, e, f = tuple(geobox.affine)[:6]
@@ -60,5 +60,5 @@ def _latitudes(geobox: GeoBox, window: Window) -> npt.NDArray[np.float64]:
         return np.asarray(y, np.float64)
     to_lon_lat = Transformer.from_crs(geobox.crs.proj, geobox.crs.proj.geodetic_crs, always_xy=True)
     _, latitudes = to_lon_lat.transform(x, y)
-    # Beyond the edge of a projection there is no place.
+    # Beyond the edge of a projection there is no latitude.
     return np.where(np.isfinite(latitudes), latitudes, 0.0)

@@ -1,4 +1,4 @@
-"""Where a grid lies on the ground, on top of odc-geo's `GeoBox` (crs, transform, shape)."""
+"""Grids on the ground, on top of odc-geo's `GeoBox` (crs, transform, shape)."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def gsd_m(geobox: GeoBox) -> float | None:
         narrowing = max(math.cos(math.radians(y)), 1e-6)
         return nominal * math.sqrt(narrowing) * _METRES_PER_DEGREE
     to_metre: float = geobox.crs.proj.axis_info[0].unit_conversion_factor
-    return nominal * to_metre / _stretch(geobox.crs, x, y)
+    return nominal * to_metre / _compute_stretch(geobox.crs, x, y)
 
 
-def _stretch(crs: CRS, x: float, y: float) -> float:
-    """Lengths in a projected CRS at a place per length on the ground.
+def _compute_stretch(crs: CRS, x: float, y: float) -> float:
+    """Length in a projected CRS per length on the ground, at a point.
 
     Projections made for surveying keep it within a percent of 1, and their nominal pixel size is
-    the one people mean; others, such as Mercator, stretch the ground by any factor.
+    then used; others, such as Mercator, stretch the ground by any factor.
     """
-    if not crs.projected:  # A building's or a camera's own axes.
+    if not crs.projected:  # A local CRS, such as that of a building or a camera.
         return 1.0
     to_lon_lat = Transformer.from_crs(crs.proj, crs.proj.geodetic_crs, always_xy=True)
     lon, lat = to_lon_lat.transform(x, y)
@@ -87,7 +87,7 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
         The smallest window inside the grid that holds every pixel the box touches.
 
     Raises:
-        TilingError: If the box is inside out, not finite or does not meet the grid.
+        TilingError: If the box is empty, not finite or does not meet the grid.
     """
     xmin, ymin, xmax, ymax = bbox
     if not (xmin < xmax and ymin < ymax):
@@ -99,44 +99,46 @@ def bbox_window(geobox: GeoBox, bbox: Bounds) -> Window:
         covered = project_bounds(covered, geobox.crs.proj, 4326)
         projected = project_bounds(bbox, 4326, geobox.crs.proj)
         if not all(math.isfinite(v) for v in projected):
-            # The box reaches where the projection has no place; only what is covered matters.
-            left, bottom, right, top = _shared_bounds(bbox, covered)
+            # The box leaves the domain of the projection; only the covered part matters.
+            left, bottom, right, top = _intersect_bounds(bbox, covered)
             if not (left < right and bottom < top):
-                raise _outside(bbox, covered, geobox)
+                raise _make_outside_error(bbox, covered, geobox)
             projected = project_bounds((left, bottom, right, top), 4326, geobox.crs.proj)
         xmin, ymin, xmax, ymax = projected
     corners = [~geobox.affine @ (x, y) for x in (xmin, xmax) for y in (ymin, ymax)]
     cols, rows = [c for c, _ in corners], [r for _, r in corners]
-    # A corner that floating point left a hair beyond a pixel edge does not touch that pixel.
+    # A corner beyond a pixel edge by a rounding error does not touch that pixel.
     left, top = math.floor(min(cols) + 1e-6), math.floor(min(rows) + 1e-6)
     right, bottom = math.ceil(max(cols) - 1e-6), math.ceil(max(rows) - 1e-6)
-    asked = Window(left, top, max(1, right - left), max(1, bottom - top))
-    window = asked.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
+    requested = Window(left, top, max(1, right - left), max(1, bottom - top))
+    window = requested.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
     if window.is_empty:
-        raise _outside(bbox, covered, geobox)
+        raise _make_outside_error(bbox, covered, geobox)
     return window
 
 
-def _outside(bbox: Bounds, covered: Bounds, geobox: GeoBox) -> TilingError:
+def _make_outside_error(bbox: Bounds, covered: Bounds, geobox: GeoBox) -> TilingError:
     units = "" if geobox.crs is None else " in lon-lat degrees"
-    asked, found = (",".join(f"{v:.6g}" for v in bounds) for bounds in (bbox, covered))
+    requested_text, covered_text = (
+        ",".join(f"{v:.6g}" for v in bounds) for bounds in (bbox, covered)
+    )
     return TilingError(
-        f"bbox {asked} lies outside the scene, which covers {found}{units}; "
+        f"bbox {requested_text} lies outside the scene, which covers {covered_text}{units}; "
         "give a bbox that meets it"
     )
 
 
-def _shared_bounds(one: Bounds, other: Bounds) -> Bounds:
+def _intersect_bounds(first: Bounds, second: Bounds) -> Bounds:
     return (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
+        max(first[0], second[0]),
+        max(first[1], second[1]),
+        min(first[2], second[2]),
+        min(first[3], second[3]),
     )
 
 
 def project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
-    """Bounds of a box in another CRS, its edges followed and not only its corners."""
+    """Bounds of a box in another CRS, along its edges and not only at its corners."""
     if source == target:
         return bounds
     transformer = Transformer.from_crs(source, target, always_xy=True)

@@ -1,4 +1,4 @@
-"""Noise that belongs to a place.
+"""Noise anchored to the ground.
 
 A value depends on nothing but the ground position of its pixel, the scale and the seed, so tiles,
 workers and neighbouring scenes on one lattice see the same field.
@@ -30,11 +30,11 @@ def ground_noise(
     Scale 1 is white; scale `s` is drawn at nodes `s` px apart and interpolated between them.
 
     Args:
-        window: Pixels asked for, counted from the scene's first pixel.
+        window: Pixels to compute, counted from the scene's first pixel.
         anchor: `(row, col)` of the scene's first pixel on the ground lattice.
         scales: Distance between independent values, px, each at least 1.
         seed: Which of the equally plausible fields.
-        out: Where to write them, if there is a place already.
+        out: Array to write to; a new one unless given.
 
     Returns:
         Values in [-1, 1), shape `(len(scales), H, W)`.
@@ -59,12 +59,12 @@ def _interpolate(
     *,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Nodes `scale` px apart and, between them, values in proportion.
+    """Bilinear interpolation between nodes `scale` px apart.
 
     Element by element on purpose: a matrix product may round differently for other shapes.
     """
-    node_rows, down = _nodes(rows, scale)
-    node_cols, right = _nodes(cols, scale)
+    node_rows, down = _find_nodes(rows, scale)
+    node_cols, right = _find_nodes(cols, scale)
     first, last = node_rows[0], node_rows[-1] + 1
     nodes = np.empty((last - first + 1, node_cols[-1] - node_cols[0] + 2), np.float32)
     node_range = np.arange(first, last + 1), np.arange(node_cols[0], node_cols[-1] + 2)
@@ -79,7 +79,7 @@ def _interpolate(
         out[start:stop] += below * weights
 
 
-def _nodes(
+def _find_nodes(
     positions: npt.NDArray[np.int64], scale: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Node left of each position, and how far it lies towards the next."""

@@ -19,7 +19,7 @@ class Tile:
     Attributes:
         row: Row of the cell in the plan.
         col: Column of the cell in the plan.
-        core: Pixels this tile answers for, always inside the scene.
+        core: Pixels whose values come from this tile, always inside the scene.
         read: Pixels its network sees: core and halo. May reach beyond the scene, where the
             reader mirrors it.
     """
@@ -71,7 +71,7 @@ class TilePlan(Sequence[Tile]):
     @property
     def chunks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Heights and widths of the cores, as Dask writes chunks."""
-        return _steps(self.row_edges), _steps(self.col_edges)
+        return _compute_lengths(self.row_edges), _compute_lengths(self.col_edges)
 
     @property
     def overhead(self) -> float:
@@ -102,15 +102,15 @@ class TilePlan(Sequence[Tile]):
         top, bottom = self.row_edges[row], self.row_edges[row + 1]
         left, right = self.col_edges[col], self.col_edges[col + 1]
         height, width = self.window_shape
-        read_row = _floor(top - self.halo, self.align, self.anchor[0])
-        read_col = _floor(left - self.halo, self.align, self.anchor[1])
+        read_row = _floor_to_lattice(top - self.halo, self.align, self.anchor[0])
+        read_col = _floor_to_lattice(left - self.halo, self.align, self.anchor[1])
         core = Window(left, top, right - left, bottom - top)
         return Tile(row, col, core, Window(read_col, read_row, width, height))
 
     def _repr_html_(self) -> str:
         from geotrans.html.card import draw_grid, render_card
 
-        def rectangle(window: Window) -> tuple[int, int, int, int]:
+        def as_rectangle(window: Window) -> tuple[int, int, int, int]:
             return window.col_off, window.row_off, window.width, window.height
 
         middle = self.tile(self.n_rows // 2, self.n_cols // 2)
@@ -126,11 +126,11 @@ class TilePlan(Sequence[Tile]):
                 ("computed", f"{self.overhead:.2f} px for each px of the product"),
             ],
             figure=draw_grid(
-                rectangle(self.area),
+                as_rectangle(self.area),
                 rows=self.row_edges,
                 cols=self.col_edges,
-                window=rectangle(middle.read),
-                footprint=rectangle(Window.whole(self.shape)),
+                window=as_rectangle(middle.read),
+                footprint=as_rectangle(Window.whole(self.shape)),
             ),
         )
 
@@ -168,11 +168,11 @@ def plan_tiles(
 ) -> TilePlan:
     """Cut a grid into tiles whose cores cover every pixel of an area exactly once.
 
-    Cores are as equal as the lattice allows, so that no sliver is computed in a full window.
+    Cores are as equal as the lattice allows, so that no full window is computed for a narrow core.
 
     Args:
         shape: `(height, width)` of the scene, px.
-        tile: Largest core edge, px; taken down to a multiple of `align`, but not below it.
+        tile: Largest core edge, px; rounded down to a multiple of `align`, but not below it.
         halo: Context each core needs on each side, px.
         align: Stride of the network, px.
         area: Pixels to translate; the whole scene unless given.
@@ -201,42 +201,43 @@ def plan_tiles(
             f"asked to tile {area} of a scene of {shape[1]} x {shape[0]} px; "
             "the area must hold at least one pixel and lie inside the scene"
         )
-    row_edges = _edges(area.row_off, area.row_end, tile, align, anchor[0])
-    col_edges = _edges(area.col_off, area.col_end, tile, align, anchor[1])
+    row_edges = _choose_edges(area.row_off, area.row_end, tile, align, anchor[0])
+    col_edges = _choose_edges(area.col_off, area.col_end, tile, align, anchor[1])
     window_shape = (
-        _window_size(row_edges, halo, align, anchor[0]),
-        _window_size(col_edges, halo, align, anchor[1]),
+        _choose_window_size(row_edges, halo, align, anchor[0]),
+        _choose_window_size(col_edges, halo, align, anchor[1]),
     )
     return TilePlan(shape, area, row_edges, col_edges, window_shape, halo, align, anchor)
 
 
-def _floor(position: int, align: int, anchor: int) -> int:
+def _floor_to_lattice(position: int, align: int, anchor: int) -> int:
     """Largest lattice position not right of `position`."""
     return (position + anchor) // align * align - anchor
 
 
-def _ceil(position: int, align: int, anchor: int) -> int:
+def _ceil_to_lattice(position: int, align: int, anchor: int) -> int:
     """Smallest lattice position not left of `position`."""
-    return -_floor(-position, align, -anchor)
+    return -_floor_to_lattice(-position, align, -anchor)
 
 
-def _steps(edges: tuple[int, ...]) -> tuple[int, ...]:
+def _compute_lengths(edges: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(b - a for a, b in pairwise(edges))
 
 
-def _edges(start: int, stop: int, tile: int, align: int, anchor: int) -> tuple[int, ...]:
+def _choose_edges(start: int, stop: int, tile: int, align: int, anchor: int) -> tuple[int, ...]:
     """Core edges from `start` to `stop`; the inner ones lie on the lattice."""
-    first = _floor(start, align, anchor)
-    whole = _ceil(stop, align, anchor) - first
+    first = _floor_to_lattice(start, align, anchor)
+    extent = _ceil_to_lattice(stop, align, anchor) - first
     largest = max(align, tile // align * align)
-    n_tiles = -(-whole // largest)
-    core = -(-whole // (n_tiles * align)) * align
+    n_tiles = -(-extent // largest)
+    core = -(-extent // (n_tiles * align)) * align
     inner = range(first + core, stop, core)
     return (start, *inner, stop)
 
 
-def _window_size(edges: tuple[int, ...], halo: int, align: int, anchor: int) -> int:
+def _choose_window_size(edges: tuple[int, ...], halo: int, align: int, anchor: int) -> int:
     """Smallest multiple of `align` that holds every core of an axis with its halo."""
     return max(
-        _ceil(b + halo, align, anchor) - _floor(a - halo, align, anchor) for a, b in pairwise(edges)
+        _ceil_to_lattice(b + halo, align, anchor) - _floor_to_lattice(a - halo, align, anchor)
+        for a, b in pairwise(edges)
     )

@@ -84,14 +84,14 @@ class Window:
 
 
 def reflect_indices(start: int, length: int, size: int) -> npt.NDArray[np.intp]:
-    """Where the pixels `start .. start + length` of an axis come from if its ends mirror it.
+    """Indices of the pixels `start .. start + length` of an axis mirrored at its ends.
 
     The edge pixel is not repeated, and short axes are mirrored as often as it takes, so that the
-    pixel found for a position never depends on the window that asks for it.
+    index of a position never depends on the window.
 
     Args:
         start: First position, px; may be negative.
-        length: Positions asked for.
+        length: Number of positions.
         size: Length of the real axis, px, at least 1.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Small cards by which a value shows itself in a notebook, dark or light."""
+"""Small cards that represent values in a notebook, dark or light."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render_card(
     Args:
         title: What it is about.
         subtitle: One line on it.
-        facts: What is known, name by name; None and empty values are left out.
+        facts: Names and values; None and empty values are left out.
         figure: A picture or a drawing below.
     """
     rows = "".join(
@@ -43,7 +43,7 @@ def render_card(
 
 
 def embed_thumbnail(path: Path, alt: str) -> Html | None:
-    """A picture from a file, made small; None if there is no such file."""
+    """A thumbnail of a picture file; None if there is no such file."""
     if not path.is_file():
         return None
     return embed_picture(read_picture(path, max_px=_PICTURE_PX), alt)
@@ -57,7 +57,7 @@ def draw_grid(
     window: tuple[int, int, int, int],
     footprint: tuple[int, int, int, int],
 ) -> Html:
-    """Tiles over a footprint, and what one of them reads, as inline SVG.
+    """Draw tiles over a footprint, and the window that one of them reads, as inline SVG.
 
     Rectangles are `(left, top, width, height)`, px of the scene.
 
@@ -68,28 +68,28 @@ def draw_grid(
         window: What one tile reads, in the middle of them.
         footprint: The scene.
     """
-    left, top = (min(one[i] for one in (area, window, footprint)) for i in (0, 1))
-    right = max(one[0] + one[2] for one in (area, window, footprint))
-    bottom = max(one[1] + one[3] for one in (area, window, footprint))
+    left, top = (min(rect[i] for rect in (area, window, footprint)) for i in (0, 1))
+    right = max(rect[0] + rect[2] for rect in (area, window, footprint))
+    bottom = max(rect[1] + rect[3] for rect in (area, window, footprint))
     scale = 300 / max(right - left, bottom - top)
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_svg(x: float, y: float) -> tuple[float, float]:
         return (x - left) * scale + 1, (y - top) * scale + 1
 
-    def rectangle(one: tuple[int, int, int, int], look: str) -> str:
-        x, y = place(one[0], one[1])
-        size = f'width="{one[2] * scale:.1f}" height="{one[3] * scale:.1f}"'
-        return f'<rect x="{x:.1f}" y="{y:.1f}" {size} {look}/>'
+    def draw_rectangle(rect: tuple[int, int, int, int], attributes: str) -> str:
+        x, y = to_svg(rect[0], rect[1])
+        size = f'width="{rect[2] * scale:.1f}" height="{rect[3] * scale:.1f}"'
+        return f'<rect x="{x:.1f}" y="{y:.1f}" {size} {attributes}/>'
 
-    x0, y0 = place(area[0], area[1])
-    x1, y1 = place(area[0] + area[2], area[1] + area[3])
-    steps = [f"M{place(col, 0)[0]:.1f} {y0:.1f}V{y1:.1f}" for col in cols]
-    steps += [f"M{x0:.1f} {place(0, row)[1]:.1f}H{x1:.1f}" for row in rows]
+    x0, y0 = to_svg(area[0], area[1])
+    x1, y1 = to_svg(area[0] + area[2], area[1] + area[3])
+    lines = [f"M{to_svg(col, 0)[0]:.1f} {y0:.1f}V{y1:.1f}" for col in cols]
+    lines += [f"M{x0:.1f} {to_svg(0, row)[1]:.1f}H{x1:.1f}" for row in rows]
     width, height = ((n * scale) + 2 for n in (right - left, bottom - top))
     return Html(
         f'<svg width="{width:.0f}" height="{height:.0f}" role="img" aria-label="tile plan">'
-        + rectangle(footprint, 'fill="#8883" stroke="#8888"')
-        + f'<path d="{"".join(steps)}" fill="none" stroke="#1f6f8b"/>'
-        + rectangle(window, 'fill="#b3541e33" stroke="#b3541e" stroke-dasharray="4 3"')
+        + draw_rectangle(footprint, 'fill="#8883" stroke="#8888"')
+        + f'<path d="{"".join(lines)}" fill="none" stroke="#1f6f8b"/>'
+        + draw_rectangle(window, 'fill="#b3541e33" stroke="#b3541e" stroke-dasharray="4 3"')
         + "</svg>"
     )

@@ -10,27 +10,27 @@ from geotrans.html.page import Html
 
 WIDTH, HEIGHT = 320, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 8, 22
-# More points than this are drawn as means of equal stretches, with the range of each behind.
+# More points than this are drawn as means of equal runs, with the range of each behind.
 N_DRAWN = 150
 
 
 def draw_curve(
     xs: Sequence[float], ys: Sequence[float], *, label: str, mark: float | None = None
 ) -> Html:
-    """One curve with its axes.
+    """Draw one curve with its axes.
 
     Args:
-        xs: Where, increasing.
-        ys: How high; values that are no finite numbers are left out.
-        label: What the curve shows, for those who do not see it.
-        mark: Where to draw an upright line.
+        xs: Positions, increasing.
+        ys: Values; those that are not finite are left out.
+        label: Alternative text.
+        mark: Position of a vertical line.
     """
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     if not points:
-        return _drawing(label, words(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
-    parts = _split_at_gaps(points)
+        return _wrap_svg(label, draw_text(WIDTH / 2, HEIGHT / 2, "no value", "middle"))
+    runs = _summarize_runs(points)
     x_low, x_high = _widen(points[0][0], points[-1][0])
-    y_low, y_high = _widen(min(low for _, _, low, _ in parts), max(p[3] for p in parts))
+    y_low, y_high = _widen(min(low for _, _, low, _ in runs), max(run[3] for run in runs))
 
     def col(x: float) -> float:
         return _LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT)
@@ -38,28 +38,29 @@ def draw_curve(
     def row(y: float) -> float:
         return HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM)
 
-    drawn = []
+    elements = []
     for y in choose_ticks(y_low, y_high):
-        drawn.append(line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
-        drawn.append(words(_LEFT - 6, row(y) + 3.5, _short(y), "end"))
-    drawn += [
-        words(col(x), HEIGHT - 6, _short(x), "middle") for x in choose_ticks(x_low, x_high, n=3)
+        elements.append(draw_line(_LEFT, row(y), WIDTH - _RIGHT, row(y), 'stroke="var(--line)"'))
+        elements.append(draw_text(_LEFT - 6, row(y) + 3.5, _format_tick(y), "end"))
+    elements += [
+        draw_text(col(x), HEIGHT - 6, _format_tick(x), "middle")
+        for x in choose_ticks(x_low, x_high, n=3)
     ]
     if mark is not None and x_low <= mark <= x_high:
         dashed = 'stroke="var(--second)" stroke-dasharray="3 3"'
-        drawn.append(line(col(mark), row(y_low), col(mark), row(y_high), dashed))
-    corners = [(x, high) for x, _, _, high in parts] + [(x, low) for x, _, low, _ in parts[::-1]]
-    outline, middle = (
-        " ".join(f"{col(x):.1f},{row(y):.1f}" for x, y in where)
-        for where in (corners, [(x, y) for x, y, _, _ in parts])
+        elements.append(draw_line(col(mark), row(y_low), col(mark), row(y_high), dashed))
+    corners = [(x, high) for x, _, _, high in runs] + [(x, low) for x, _, low, _ in runs[::-1]]
+    outline, means = (
+        " ".join(f"{col(x):.1f},{row(y):.1f}" for x, y in line)
+        for line in (corners, [(x, y) for x, y, _, _ in runs])
     )
-    drawn.append(f'<polygon points="{outline}" fill="var(--accent)" opacity=".18"/>')
-    drawn.append(
-        f'<polyline points="{middle}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>'
+    elements.append(f'<polygon points="{outline}" fill="var(--accent)" opacity=".18"/>')
+    elements.append(
+        f'<polyline points="{means}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>'
     )
-    x, y = points[-1][0], parts[-1][1]
-    drawn.append(f'<circle cx="{col(x):.1f}" cy="{row(y):.1f}" r="2.2" fill="var(--accent)"/>')
-    return _drawing(label, *drawn)
+    x, y = points[-1][0], runs[-1][1]
+    elements.append(f'<circle cx="{col(x):.1f}" cy="{row(y):.1f}" r="2.2" fill="var(--accent)"/>')
+    return _wrap_svg(label, *elements)
 
 
 def choose_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
@@ -71,41 +72,41 @@ def choose_ticks(low: float, high: float, *, n: int = 4) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _split_at_gaps(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
-    """Position, mean, least and greatest value of at most `N_DRAWN` equal stretches."""
+def _summarize_runs(points: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """Position, mean, minimum and maximum of at most `N_DRAWN` equal runs of points."""
     size = -(-len(points) // N_DRAWN)
-    stretches = (points[i : i + size] for i in range(0, len(points), size))
+    runs = (points[i : i + size] for i in range(0, len(points), size))
     return [
         (s[-1][0], sum(y for _, y in s) / len(s), min(y for _, y in s), max(y for _, y in s))
-        for s in stretches
+        for s in runs
     ]
 
 
 def _widen(low: float, high: float) -> tuple[float, float]:
-    """A range that is one, for values that are all the same too."""
+    """Widen a range whose ends are equal."""
     if high > low:
         return low, high
-    reach = abs(low) * 0.1 or 1.0
-    return low - reach, high + reach
+    padding = abs(low) * 0.1 or 1.0
+    return low - padding, high + padding
 
 
-def _drawing(label: str, *parts: str) -> Html:
+def _wrap_svg(label: str, *parts: str) -> Html:
     return Html(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
 
 
-def line(x0: float, y0: float, x1: float, y1: float, look: str) -> str:
-    """A straight line in a drawing, px; `look` holds further attributes."""
-    return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" {look}/>'
+def draw_line(x0: float, y0: float, x1: float, y1: float, attributes: str) -> str:
+    """A straight line in a drawing, px; `attributes` are further ones of its element."""
+    return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" {attributes}/>'
 
 
-def words(x: float, y: float, told: str, anchor: str) -> str:
-    """Words in a drawing, whose `anchor` (start, middle, end) stands at `x`, px."""
-    look = f'text-anchor="{anchor}" fill="var(--faint)"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(told)}</text>'
+def draw_text(x: float, y: float, text: str, anchor: str) -> str:
+    """Text in a drawing, whose `anchor` (start, middle, end) is at `x`, px."""
+    attributes = f'text-anchor="{anchor}" fill="var(--faint)"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {attributes}>{escape(text)}</text>'
 
 
-def _short(value: float) -> str:
+def _format_tick(value: float) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.4g}"

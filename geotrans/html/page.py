@@ -1,4 +1,4 @@
-"""One self-contained page: frame, sections, tables. Nothing in it asks for anything outside it."""
+"""A self-contained page: frame, sections, tables. It loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NewType
 
 from geotrans.runtime.files import write_whole
 
-# Text that is markup; everything else is escaped where it enters a page.
+# Text that is markup; all other text is escaped.
 Html = NewType("Html", str)
 
-# No script, no font, no picture from anywhere: the page says so to the browser as well.
+# No scripts, fonts or pictures from elsewhere, enforced by the browser.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _STYLE = """
@@ -54,7 +54,7 @@ def render_page(title: str, *blocks: Html, subtitle: str = "") -> str:
 
     Args:
         title: Heading, and title of the window.
-        blocks: What `section` and the like made.
+        blocks: Results of `section` and the like.
         subtitle: One line below the heading.
     """
     return (
@@ -67,18 +67,18 @@ def render_page(title: str, *blocks: Html, subtitle: str = "") -> str:
 
 
 def section(heading: str, *blocks: Html) -> Html:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
     return Html(f"<section>\n<h2>{escape(heading)}</h2>\n" + "\n".join(blocks) + "\n</section>")
 
 
-def text(words: str, tag: str = "p") -> Html:
-    """Words in an element: `p` for a remark, `h3` for a heading within a section."""
+def text(content: str, tag: str = "p") -> Html:
+    """Text in an element: `p` for a remark, `h3` for a heading within a section."""
     kind = ' class="faint"' if tag == "p" else ""
-    return Html(f"<{tag}{kind}>{escape(words)}</{tag}>" if words else "")
+    return Html(f"<{tag}{kind}>{escape(content)}</{tag}>" if content else "")
 
 
-def folded(summary: str, lines: str) -> Html:
-    """Lines as they are, folded up under a summary."""
+def details(summary: str, lines: str) -> Html:
+    """Preformatted lines, collapsed under a summary."""
     inner = f"<summary>{escape(summary)}</summary><pre>{escape(lines)}</pre>"
     return Html(f"<details>{inner}</details>")
 
@@ -95,14 +95,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
 
 
 def facts(items: Iterable[tuple[str, object]]) -> Html:
-    """What is known, name by name; None and empty values are left out."""
+    """A table of names and values; None and empty values are left out."""
     rows = [_row("td", (name, str(value))) for name, value in items if value not in (None, "")]
     return Html(f'<table class="facts">\n{"\n".join(rows)}\n</table>')
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:
-    def cell(words: str) -> str:
-        above, _, below = words.partition("\n")
+    def cell(content: str) -> str:
+        above, _, below = content.partition("\n")
         small = f'<span class="faint">{escape(below)}</span>' if below else ""
         return f"<{tag}>{escape(above)}{small}</{tag}>"
 
@@ -110,7 +110,7 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def figure(picture: Html, caption: str = "") -> Html:
-    """A picture or a chart, and what it shows."""
+    """A picture or a chart, and its caption."""
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return Html(f"<figure>{picture}{below}</figure>")
 

@@ -23,7 +23,7 @@ def embed_picture(pixels: UInt8Array, alt: str, *, lossless: bool = False) -> Ht
 
     Args:
         pixels: Red, green, blue, `(3, H, W)`, or grey, `(1, H, W)`.
-        alt: What it shows, for those who do not see it.
+        alt: Alternative text.
         lossless: PNG, for maps of few colours, instead of JPEG.
     """
     kind = "png" if lossless else "jpeg"
@@ -39,7 +39,7 @@ def encode_picture(pixels: UInt8Array, kind: str) -> bytes:
     count, height, width = pixels.shape
     options: dict[str, Any] = {"QUALITY": _QUALITY} if kind == "jpeg" else {"ZLEVEL": 6}
     with warnings.catch_warnings(), Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture lies nowhere
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # intended
         with memory.open(
             driver=kind.upper(), dtype="uint8", count=count, height=height, width=width, **options
         ) as file:

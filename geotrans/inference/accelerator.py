@@ -1,4 +1,4 @@
-"""The two ends of a network on a GPU: stored values travel, the arithmetic is done over there.
+"""Normalisation and denormalisation on a GPU: only stored values are transferred.
 
 To the bit the same as `geotrans.inference.radiometry` does it for a network on the CPU.
 """
@@ -24,15 +24,15 @@ def normalize_on_device(
 ) -> Tensor:
     """Stored values `(C, H, W)` in [-1, 1], float32, on a device."""
     native = np.require(data, data.dtype.newbyteorder("="), ["C", "W", "A"])
-    seen = torch.from_numpy(native).to(device).to(torch.float32)
+    pixels = torch.from_numpy(native).to(device).to(torch.float32)
     factors, summands = _columns(linear, device, torch.float32)
-    return seen.mul_(factors).add_(summands)
+    return pixels.mul_(factors).add_(summands)
 
 
 def denormalize_on_device(
     scores: Tensor, linear: Sequence[Linear], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Stored values `(C, H, W)` of what a network said, rounded on its device."""
+    """Stored values `(C, H, W)` of a network's output, rounded on its device."""
     exact = torch.float32
     if dtype.kind in "ui" and dtype.itemsize >= 4:
         scores, exact = scores.cpu(), torch.float64  # Not every GPU knows float64.
@@ -54,6 +54,6 @@ def _columns(
     linear: Sequence[Linear], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Factors and summands, each `(C, 1, 1)`."""
-    both = torch.tensor(linear, dtype=dtype, device=device)
-    factors, summands = both[:, :, None, None].unbind(dim=1)
+    pairs = torch.tensor(linear, dtype=dtype, device=device)
+    factors, summands = pairs[:, :, None, None].unbind(dim=1)
     return factors, summands

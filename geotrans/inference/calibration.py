@@ -43,7 +43,7 @@ class _Moments:
     mean: Tensor
     squares: Tensor
 
-    def joined(self, other: _Moments) -> _Moments:
+    def merge(self, other: _Moments) -> _Moments:
         """Those of both together (Chan et al., 1979)."""
         if other.n == 0 or self.n == 0:
             return self if other.n == 0 else other
@@ -66,35 +66,36 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
         Values as `NormStatistics` holds them.
     """
     net = use_image_norms(net)
-    found: dict[str, _Moments] = {}
-    waiting: dict[int, tuple[str, _Moments]] = {}
-    turn = threading.Lock()  # One window computes at a time: memory, and the same bits every time.
+    statistics: dict[str, _Moments] = {}
+    pending: dict[int, tuple[str, _Moments]] = {}
+    # One window computes at a time: memory, and the same bits every time.
+    compute_lock = threading.Lock()
 
     def pool() -> None:
-        moments = [waiting[i][1] for i in range(len(samples))]
-        found[waiting[0][0]] = _join_moments(moments)
+        moments = [pending[i][1] for i in range(len(samples))]
+        statistics[pending[0][0]] = _join_moments(moments)
 
     barrier = threading.Barrier(len(samples), pool)
     index = threading.local()
 
-    def norm_hook(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
-        waiting[index.value] = name, _moments(given[0], samples[index.value].weight)
-        turn.release()
+    def norm_hook(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        pending[index.value] = name, _moments(inputs[0], samples[index.value].weight)
+        compute_lock.release()
         try:
             barrier.wait()
         finally:
-            turn.acquire()
+            compute_lock.acquire()
 
     def forward(module: nn.InstanceNorm2d, name: str, x: Tensor) -> Tensor:
         norm_hook(name, module, (x,))
-        return _normalize(module, x, found[name])
+        return _normalize(module, x, statistics[name])
 
     for name, norm in image_norms(net).items():
         norm.forward = partial(forward, norm, name)  # type: ignore[method-assign]
 
     def run(i: int) -> None:
         index.value = i
-        with turn, torch.inference_mode():
+        with compute_lock, torch.inference_mode():
             try:
                 net(samples[i].planes[None].contiguous(memory_format=torch.channels_last))
             except BaseException:
@@ -102,12 +103,12 @@ def pool_together(net: nn.Module, samples: Sequence[Sample]) -> bytes:
                 raise
 
     with ThreadPoolExecutor(len(samples), "sample") as threads:
-        runs = [threads.submit(run, i) for i in range(len(samples))]
-    errors = [error for one in runs if (error := one.exception()) is not None]
-    # Those that only waited for the one that failed have nothing to tell.
+        futures = [threads.submit(run, i) for i in range(len(samples))]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    # Broken barriers only follow from the first error: raise that one.
     for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
-    return _as_bytes(net, found)
+    return _to_bytes(net, statistics)
 
 
 def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> bytes:
@@ -121,36 +122,36 @@ def pool_by_layer(net: nn.Module, samples: Callable[[], Iterable[Sample]]) -> by
         Values as `NormStatistics` holds them.
     """
     net = use_image_norms(net)
-    found: dict[str, _Moments] = {}
-    seen: list[_Moments] = []
+    statistics: dict[str, _Moments] = {}
+    pending: list[_Moments] = []
     weight = torch.ones(1, 1)
 
     class Reached(Exception):  # noqa: N818  no error
         """The first norm without statistics, by its name."""
 
     def forward(module: nn.InstanceNorm2d, name: str, x: Tensor) -> Tensor:
-        if name not in found:
-            seen.append(_moments(x, weight))
+        if name not in statistics:
+            pending.append(_moments(x, weight))
             raise Reached(name)
-        return _normalize(module, x, found[name])
+        return _normalize(module, x, statistics[name])
 
     norms = image_norms(net)
     for name, norm in norms.items():
         norm.forward = partial(forward, norm, name)  # type: ignore[method-assign]
-    while len(found) < len(norms):
+    while len(statistics) < len(norms):
         reached = ""
         for sample in samples():
             weight = sample.weight
             try:
                 with torch.inference_mode():
                     net(sample.planes[None].contiguous(memory_format=torch.channels_last))
-            except Reached as here:
-                reached = str(here)
+            except Reached as reached_norm:
+                reached = str(reached_norm)
         if not reached:  # Norms the network never comes to.
             break
-        found[reached] = _join_moments(seen)
-        seen.clear()
-    return _as_bytes(net, found)
+        statistics[reached] = _join_moments(pending)
+        pending.clear()
+    return _to_bytes(net, statistics)
 
 
 def _moments(x: Tensor, weight: Tensor) -> _Moments:
@@ -161,9 +162,12 @@ def _moments(x: Tensor, weight: Tensor) -> _Moments:
     w = shares.flatten().double()
     values = x[0].flatten(1)
     n = float(w.sum())
-    mean = torch.stack([(one.double() * w).sum() for one in values]) / max(n, 1e-300)
+    mean = torch.stack([(channel.double() * w).sum() for channel in values]) / max(n, 1e-300)
     squares = torch.stack(
-        [((one.double() - m).square_() * w).sum() for one, m in zip(values, mean, strict=True)]
+        [
+            ((channel.double() - m).square_() * w).sum()
+            for channel, m in zip(values, mean, strict=True)
+        ]
     )
     return _Moments(n, mean.cpu(), squares.cpu())
 
@@ -171,25 +175,25 @@ def _moments(x: Tensor, weight: Tensor) -> _Moments:
 def _join_moments(moments: Sequence[_Moments]) -> _Moments:
     """In the order they are given, so that the same windows give the same bits."""
     total = moments[0]
-    for one in moments[1:]:
-        total = total.joined(one)
+    for other in moments[1:]:
+        total = total.merge(other)
     return total
 
 
 def _normalize(norm: nn.InstanceNorm2d, x: Tensor, moments: _Moments) -> Tensor:
-    mean, var = (t.float().to(x.device) for t in _mean_var(moments))
+    mean, var = (t.float().to(x.device) for t in _mean_variance(moments))
     return F.batch_norm(x, mean, var, norm.weight, norm.bias, eps=norm.eps)
 
 
-def _mean_var(moments: _Moments) -> tuple[Tensor, Tensor]:
+def _mean_variance(moments: _Moments) -> tuple[Tensor, Tensor]:
     return moments.mean, moments.squares / max(moments.n, 1e-300)
 
 
-def _as_bytes(net: nn.Module, found: dict[str, _Moments]) -> bytes:
+def _to_bytes(net: nn.Module, statistics: dict[str, _Moments]) -> bytes:
     lines = []
     for name, norm in image_norms(net).items():
         n = norm.num_features
-        blank = _Moments(1.0, torch.zeros(n), torch.ones(n))
-        lines += [t.double() for t in _mean_var(found.get(name, blank))]
+        neutral = _Moments(1.0, torch.zeros(n), torch.ones(n))
+        lines += [t.double() for t in _mean_variance(statistics.get(name, neutral))]
     values = torch.cat(lines).numpy() if lines else np.zeros(0)
     return values.astype("<f4").tobytes()

@@ -1,4 +1,4 @@
-"""A bundle as an ONNX file that says everything about itself, checked against torch."""
+"""Export of a bundle as a self-describing ONNX file, checked against torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPSET = 20
 TOLERANCE = 1e-4
 
 # What the parity is checked on: (height, width) in multiples of the least size tried, px.
-_LEAST_PX = 64
+_MIN_PX = 64
 _SIZES = ((1, 1), (2, 1), (1, 3))
 
 _TYPES = {
@@ -122,7 +122,7 @@ def export_onnx(
     if norm is None and spec.norm == "instance":
         norm = NormStatistics("tile")
     model = _trace(_Graph(bundle, norm))
-    onnx.helper.set_model_props(model, _metadata(bundle, norm))
+    onnx.helper.set_model_props(model, _describe_model(bundle, norm))
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     parity = _compare(content, Translator(bundle, device="cpu", precision="float32", norm=norm))
@@ -148,7 +148,7 @@ class _Linear(nn.Module):
         return x * cast(Tensor, self.factors) + cast(Tensor, self.summands)
 
 
-class _Separate(nn.Module):
+class _OneHot(nn.Module):
     """One channel a class, 1 where a pixel is of it."""
 
     def __init__(self, values: list[int]) -> None:
@@ -177,15 +177,15 @@ class _Graph(nn.Module):
         self.limits = None if dtype.kind == "f" else np.iinfo(dtype)
         self.normalize: nn.Module = _Linear([to_network(band) for band in spec.source])
         if spec.source_classes:
-            self.normalize = _Separate([one.value for one in spec.source_classes])
+            self.normalize = _OneHot([item.value for item in spec.source_classes])
         self.denormalize = _Linear([from_network(band) for band in spec.target])
-        colors = [one.color for one in spec.palette or ()]
+        colors = [item.color for item in spec.palette or ()]
         self.register_buffer("colors", torch.tensor(colors, dtype=torch.uint8))
 
     def forward(
         self, source: Tensor, second: Tensor | None = None, third: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        x = [one for one in (self.normalize(source), second, third) if one is not None]
+        x = [tensor for tensor in (self.normalize(source), second, third) if tensor is not None]
         scores: Tensor = self.net(torch.cat(x, dim=1))
         if self.spec.palette:
             classes = scores.argmax(dim=1)
@@ -211,10 +211,10 @@ def _product_dtype(spec: TaskSpec) -> np.dtype[Any]:
 
 def _trace(graph: _Graph) -> Any:
     """The model, with any number of windows of any height and width on the stride."""
-    import onnxscript  # noqa: F401  torch's exporter needs it and tells so less plainly
+    import onnxscript  # noqa: F401  torch's exporter needs it; fails with a clear message here
 
     spec, align = graph.spec, graph.spec.align
-    edge = max(2 * align, _LEAST_PX // align * align)
+    edge = max(2 * align, _MIN_PX // align * align)
     shape = {0: torch.export.Dim("n", min=1, max=1024)}
     for axis, name in ((2, "h"), (3, "w")):
         blocks = torch.export.Dim(name, min=2, max=65_536 // align)
@@ -239,7 +239,7 @@ def _input_channels(spec: TaskSpec) -> dict[str, int]:
     return {name: n for name, n in channels.items() if n}
 
 
-def _metadata(bundle: Bundle, norm: NormStatistics | None) -> dict[str, str]:
+def _describe_model(bundle: Bundle, norm: NormStatistics | None) -> dict[str, str]:
     spec = bundle.spec
     usage: dict[str, Any] = {
         "source": "float32 (N, C, H, W), stored values of the bands in this order, in their units; "
@@ -295,17 +295,17 @@ def _compare(content: bytes, translator: Translator) -> Parity:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     spec, rng = translator.spec, np.random.default_rng(0)
-    least = max(2 * spec.align, -(-_LEAST_PX // spec.align) * spec.align)
-    sizes = tuple((least * high, least * wide) for high, wide in _SIZES)
+    smallest = max(2 * spec.align, -(-_MIN_PX // spec.align) * spec.align)
+    sizes = tuple((smallest * high, smallest * wide) for high, wide in _SIZES)
     largest, n_values, n_differing, steps = 0.0, 0, 0, 0.0
     for height, width in sizes:
         window = Window(0, 0, width, height)
-        data = _random(spec, rng, height, width)
-        place: dict[str, Any] = {"window": window, "anchor": (0, 0)}
-        place["coordinates"] = rng.uniform(-1, 1, (len(spec.coordinates), height, width)).astype(
+        data = _draw_values(spec, rng, height, width)
+        context: dict[str, Any] = {"window": window, "anchor": (0, 0)}
+        context["coordinates"] = rng.uniform(-1, 1, (len(spec.coordinates), height, width)).astype(
             "f4"
         )
-        planes = translator.planes(data, **place)
+        planes = translator.planes(data, **context)
         inputs, first = {"source": data[None].astype(np.float32)}, spec.n_source
         for name, n in list(_input_channels(spec).items())[1:]:
             inputs[name] = planes[None, first : first + n].numpy()
@@ -315,20 +315,25 @@ def _compare(content: bytes, translator: Translator) -> Parity:
             expected = translator.network(planes[None]).numpy()
         peak = max(1.0, float(np.abs(expected).max()))
         largest = max(largest, float(np.abs(scores - expected).max()) / peak)
-        made = translator(data, **place)
-        difference = np.abs(product[0].astype(np.float64) - made.astype(np.float64))
-        n_values, n_differing = n_values + made.size, n_differing + int((difference > 0).sum())
+        torch_product = translator(data, **context)
+        difference = np.abs(product[0].astype(np.float64) - torch_product.astype(np.float64))
+        n_values, n_differing = (
+            n_values + torch_product.size,
+            n_differing + int((difference > 0).sum()),
+        )
         steps = max(steps, float(difference.max()))
     return Parity(sizes, largest, n_differing / n_values, steps)
 
 
-def _random(spec: TaskSpec, rng: np.random.Generator, height: int, width: int) -> npt.NDArray[Any]:
+def _draw_values(
+    spec: TaskSpec, rng: np.random.Generator, height: int, width: int
+) -> npt.NDArray[Any]:
     """Stored values all over the ranges a task has seen, in blocks of 8 px."""
     dtype = np.result_type(*(np.dtype(band.dtype) for band in spec.source))
     if spec.source_classes:
-        values = np.array([one.value for one in spec.source_classes], dtype)
-        drawn = rng.choice(values, (1, -(-height // 8), -(-width // 8)))
-        return np.kron(drawn, np.ones((8, 8), dtype))[:, :height, :width]
+        values = np.array([item.value for item in spec.source_classes], dtype)
+        labels = rng.choice(values, (1, -(-height // 8), -(-width // 8)))
+        return np.kron(labels, np.ones((8, 8), dtype))[:, :height, :width]
     ranges = np.array([band.value_range for band in spec.source])
     blocks = rng.random((len(ranges), -(-height // 8), -(-width // 8)))
     values = ranges[:, :1, None] + blocks * np.diff(ranges)[:, :, None]

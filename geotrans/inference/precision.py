@@ -1,4 +1,4 @@
-"""In which arithmetic a network runs: as exact as can be, or as fast."""
+"""Choice of a network's arithmetic: float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {
 # Flags of CPUs that multiply bfloat16 themselves; others imitate it, slower than float32.
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}
 # bfloat16 costs up to 2 grey levels: it must be worth it, and by more than a clock's noise.
-_WORTH = 1.2
+_MIN_SPEEDUP = 1.2
 _TRIAL_PX = 256
 
 
 def pick_precision(
-    asked: str, device: torch.device, net: nn.Module, *, in_channels: int
+    name: str, device: torch.device, net: nn.Module, *, in_channels: int
 ) -> Precision:
     """The precision of a name; `"auto"` tries both and takes the faster.
 
     Args:
-        asked: `"float32"`, `"bfloat16"` or `"auto"`.
+        name: `"float32"`, `"bfloat16"` or `"auto"`.
         device: Where the network will run.
         net: The network in float32; left as it is.
         in_channels: Channels of its input.
 
     Raises:
         UsageError: If there is no such precision.
-        DeviceError: If bfloat16 was asked for and the device does not have it.
+        DeviceError: If bfloat16 is requested and the device does not have it.
     """
-    if asked not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"precision '{asked}' is not known; use auto, float32 or bfloat16")
-    if asked == "auto":
-        return _faster(device, net, in_channels)
-    if asked == "bfloat16" and not has_bfloat16(device):
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"precision '{name}' is not known; use auto, float32 or bfloat16")
+    if name == "auto":
+        return _pick_faster(device, net, in_channels)
+    if name == "bfloat16" and not has_bfloat16(device):
         raise DeviceError(f"asked for bfloat16, which {device} can only imitate; use float32")
-    return cast(Precision, asked)
+    return cast(Precision, name)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -89,7 +89,7 @@ class _Rounded(nn.Module):
         return y.float()
 
 
-def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision:
+def _pick_faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision:
     if not has_bfloat16(device) or not any(True for _ in net.parameters()):
         return "float32"
     align = alignment(net)
@@ -99,13 +99,13 @@ def _faster(device: torch.device, net: nn.Module, in_channels: int) -> Precision
     fast = prepare_network(deepcopy(net), device, "bfloat16")
     # The first of each loads kernels; in turn, so that a busy moment meets both.
     with _one_thread():
-        trials = [(_seconds(exact, shape), _seconds(fast, shape)) for _ in range(4)][1:]
+        trials = [(_time_window(exact, shape), _time_window(fast, shape)) for _ in range(4)][1:]
     exact_s, fast_s = (min(times) for times in zip(*trials, strict=True))
-    return "bfloat16" if exact_s > _WORTH * fast_s else "float32"
+    return "bfloat16" if exact_s > _MIN_SPEEDUP * fast_s else "float32"
 
 
 @torch.inference_mode()
-def _seconds(net: nn.Module, shape: tuple[int, int, int]) -> float:
+def _time_window(net: nn.Module, shape: tuple[int, int, int]) -> float:
     """Time of one window."""
     weight = next(net.parameters())
     x = torch.zeros(1, *shape, device=weight.device)

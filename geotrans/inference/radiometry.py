@@ -1,4 +1,4 @@
-"""From stored values to what a network sees, and from what it says to stored values.
+"""Normalisation of stored values to network input, and denormalisation of its output.
 
 Each step is one plain operation after another and never a fused one, so that a pixel comes out the
 same wherever in a window it lies.
@@ -42,10 +42,10 @@ def normalize(
     data: npt.NDArray[Any], linear: Sequence[Linear], out: npt.NDArray[np.float32]
 ) -> None:
     """Bring stored values `(C, H, W)` to [-1, 1], in float32, into `out`."""
-    for channel, (factor, summand), made in zip(data, linear, out, strict=True):
-        np.multiply(channel, np.float32(factor), out=made, casting="same_kind")
+    for channel, (factor, summand), plane in zip(data, linear, out, strict=True):
+        np.multiply(channel, np.float32(factor), out=plane, casting="same_kind")
         if summand:
-            made += np.float32(summand)
+            plane += np.float32(summand)
 
 
 def denormalize(
@@ -58,18 +58,18 @@ def denormalize(
         linear: Factor and summand of each channel.
         dtype: Type of the stored values.
     """
-    made = np.empty(scores.shape, dtype)
+    values = np.empty(scores.shape, dtype)
     # 32-bit integers hold more digits than float32, and their limits are no values of it.
-    kind = np.float64 if dtype.itemsize >= 4 and dtype.kind in "ui" else np.float32
-    for rows in _blocks(scores.shape):
-        for channel, (factor, summand), stored in zip(scores, linear, made, strict=True):
-            block = np.multiply(channel[rows], kind(factor), dtype=kind)
-            block += kind(summand)
+    float_type = np.float64 if dtype.itemsize >= 4 and dtype.kind in "ui" else np.float32
+    for rows in _iter_blocks(scores.shape):
+        for channel, (factor, summand), out in zip(scores, linear, values, strict=True):
+            block = np.multiply(channel[rows], float_type(factor), dtype=float_type)
+            block += float_type(summand)
             if dtype.kind in "ui":
                 np.rint(block, out=block)
                 np.clip(block, np.iinfo(dtype).min, np.iinfo(dtype).max, out=block)
-            stored[rows] = block
-    return made
+            out[rows] = block
+    return values
 
 
 def classify(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def classify(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         Class indices, shape `(H, W)`.
     """
     classes = np.zeros(scores.shape[1:], np.uint8)
-    for rows in _blocks(scores.shape):
+    for rows in _iter_blocks(scores.shape):
         best, *rivals = np.array(scores[:, rows], order="C")
         index = classes[rows]
         for k, rival in enumerate(rivals, start=1):
@@ -92,18 +92,20 @@ def classify(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return classes
 
 
-def paint(classes: npt.NDArray[np.uint8], palette: Sequence[PaletteClass]) -> npt.NDArray[np.uint8]:
+def apply_palette(
+    classes: npt.NDArray[np.uint8], palette: Sequence[PaletteClass]
+) -> npt.NDArray[np.uint8]:
     """Colours `(3, H, W)` of class indices `(H, W)`."""
     colors = np.zeros((3, 256), np.uint8)
-    for i, one in enumerate(palette):
-        colors[:, i] = one.color
+    for i, item in enumerate(palette):
+        colors[:, i] = item.color
     # Bytes are looked up by `bytes.translate` several times faster than by an index array.
     raw = classes.tobytes()
     bands = [np.frombuffer(raw.translate(table.tobytes()), np.uint8) for table in colors]
     return np.stack(bands).reshape(3, *classes.shape)
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+def _iter_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     """Rows of an array `(C, H, W)`, a few at a time: work on them stays in the cache."""
     n_rows = max(1, _BLOCK_PX // shape[2])
     return (slice(row, row + n_rows) for row in range(0, shape[1], n_rows))

@@ -25,11 +25,11 @@ from geotrans.inference.device import pick_device
 from geotrans.inference.precision import Precision, pick_precision, prepare_network
 from geotrans.inference.radiometry import (
     Linear,
+    apply_palette,
     classify,
     denormalize,
     from_network,
     normalize,
-    paint,
     to_network,
 )
 from geotrans.models import keep_freed_memory, trim_heap_periodically
@@ -52,7 +52,7 @@ class Translator:
         precision: `"float32"`, `"bfloat16"`, or `"auto"` for the faster of them.
         seed: Which of the equally plausible pictures, for tasks with noise.
         as_: `"classes"` for class indices instead of colours, where the target has a palette.
-        norm: Statistics of the scene for a network whose norms have none of their own.
+        norm: Statistics of the scene for a network whose norms need them.
 
     Attributes:
         network_s: Time the network alone has worked, s.
@@ -144,23 +144,23 @@ class Translator:
             BundleError: If the network gives values that are not finite.
             DeviceError: If the device is out of memory.
         """
-        where = f"a window of {window.width} x {window.height} px"
+        what = f"a window of {window.width} x {window.height} px"
         planes = self.planes(
             data, window=window, anchor=anchor, radiometry=radiometry, coordinates=coordinates
         )
-        with _claim_device(self.device, where), torch.inference_mode():
+        with _claim_device(self.device, what), torch.inference_mode():
             started = time.perf_counter()
             y = self._net(planes[None].contiguous(memory_format=torch.channels_last))
             # A sum is finite only if all its terms are.
             if not (y.sum().isfinite() or y.isfinite().all()):
                 raise BundleError(
-                    f"task '{self.spec.name}' gave values that are not finite for {where} at "
+                    f"task '{self.spec.name}' gave values that are not finite for {what} at "
                     f"column {window.col_off}, row {window.row_off}; its weights or the scene are "
                     "damaged"
                 )
             scores = y[0]
             self.network_s += time.perf_counter() - started
-        stored = self._stored(scores, data.dtype, radiometry)
+        stored = self._to_stored(scores, data.dtype, radiometry)
         if self.device.type == "cpu":
             trim_heap_periodically()
         return stored
@@ -204,7 +204,7 @@ class Translator:
         """What the network sees, float32, shape `(C, H, W)`: normalised bands, then the rest."""
         self._check(data, window, anchor, coordinates)
         spec, n_bands = self.spec, self.spec.n_source
-        linear = _linears(spec.source, radiometry, to_network)
+        linear = _linear_maps(spec.source, radiometry, to_network)
         scales = spec.noise.scales if spec.noise else ()
         planes = np.empty((spec.channels_in, *window.shape), np.float32)
         noise = planes[n_bands + len(spec.coordinates) :]
@@ -212,7 +212,7 @@ class Translator:
         if spec.coordinates:
             planes[n_bands : n_bands + len(spec.coordinates)] = coordinates
         if spec.source_classes is not None:
-            self._separate(data[0], planes[:n_bands], window)
+            self._one_hot(data[0], planes[:n_bands], window)
             return torch.from_numpy(planes).to(self.device)
         if self.device.type == "cpu":
             normalize(data, linear, planes[:n_bands])
@@ -220,44 +220,46 @@ class Translator:
         rest = torch.from_numpy(planes[n_bands:]).to(self.device)
         return torch.cat([normalize_on_device(data, linear, self.device), rest])
 
-    def _separate(
+    def _one_hot(
         self, classes: npt.NDArray[Any], out: npt.NDArray[np.float32], window: Window
     ) -> None:
         """One plane a class, 1 where a pixel is of it."""
         assert self.spec.source_classes is not None
-        for one, plane in zip(self.spec.source_classes, out, strict=True):
-            np.equal(classes, one.value, out=plane, casting="unsafe")
+        for item, plane in zip(self.spec.source_classes, out, strict=True):
+            np.equal(classes, item.value, out=plane, casting="unsafe")
         if not out.any(axis=0).all():
-            known = {one.value: one.name for one in self.spec.source_classes}
-            foreign = sorted(set(np.unique(classes).tolist()) - set(known))
+            known = {item.value: item.name for item in self.spec.source_classes}
+            unknown = sorted(set(np.unique(classes).tolist()) - set(known))
             raise DomainError(
                 f"task '{self.spec.name}' reads the classes "
                 f"{', '.join(f'{value} {name}' for value, name in known.items())}; "
-                f"{window} holds {', '.join(map(str, foreign[:8]))}"
+                f"{window} holds {', '.join(map(str, unknown[:8]))}"
             )
 
-    def _stored(
+    def _to_stored(
         self, scores: Tensor, source_dtype: np.dtype[Any], radiometry: Sequence[Linear] | None
     ) -> npt.NDArray[Any]:
-        """Product values of what the network said, worked out where it said it."""
-        spec, is_here = self.spec, scores.device.type == "cpu"
+        """Product values of the network's output, computed on its device."""
+        spec, is_on_cpu = self.spec, scores.device.type == "cpu"
         if spec.palette is not None:
-            classes = classify(scores.numpy()) if is_here else classify_on_device(scores)
-            return classes[None] if self.as_ == "classes" else paint(classes, spec.palette)
+            classes = classify(scores.numpy()) if is_on_cpu else classify_on_device(scores)
+            return classes[None] if self.as_ == "classes" else apply_palette(classes, spec.palette)
         dtypes = {source_dtype if b.dtype == "source" else np.dtype(b.dtype) for b in spec.target}
         dtype = np.result_type(*dtypes)
-        repeated = radiometry if all(b.dtype == "source" for b in spec.target) else None
-        linear = _linears(spec.target, repeated, from_network)
-        if is_here:
+        target_radiometry = radiometry if all(b.dtype == "source" for b in spec.target) else None
+        linear = _linear_maps(spec.target, target_radiometry, from_network)
+        if is_on_cpu:
             return denormalize(scores.numpy(), linear, dtype)
         return denormalize_on_device(scores, linear, dtype)
 
 
-def _linears(bands: Sequence[Any], radiometry: Sequence[Linear] | None, way: Any) -> list[Linear]:
+def _linear_maps(
+    bands: Sequence[Any], radiometry: Sequence[Linear] | None, convert: Any
+) -> list[Linear]:
     """Factor and summand of each band; the last radiometry serves all that follow."""
-    given = list(radiometry or [(1.0, 0.0)])
+    pairs = list(radiometry or [(1.0, 0.0)])
     return [
-        way(band, given[min(i, len(given) - 1)] if band.units != "dn" else (1.0, 0.0))
+        convert(band, pairs[min(i, len(pairs) - 1)] if band.units != "dn" else (1.0, 0.0))
         for i, band in enumerate(bands)
     ]
 
@@ -265,11 +267,11 @@ def _linears(bands: Sequence[Any], radiometry: Sequence[Linear] | None, way: Any
 @contextmanager
 def _claim_device(device: torch.device, what: str) -> Iterator[None]:
     """Hold a device, its arithmetic set to give the same bits for the same pixels."""
-    exact = torch.backends.cudnn.flags(
+    deterministic = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
     try:
-        with _locks[device], exact:
+        with _locks[device], deterministic:
             yield
     except RuntimeError as error:
         lacks_memory = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -45,29 +45,29 @@ def label(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Sort the pixels of a photograph into classes.
+    """Classify the pixels of a photograph.
 
     The file is a tiled GeoTIFF of one band with colour table, class names, overviews, and 255 where
-    the photograph holds nothing.
+    the photograph is invalid.
 
     Args:
         scene: Path, URL, `DataArray` or open scene.
-        out: File to write; it appears whole or not at all.
+        out: File to write; it appears complete or not at all.
         recipe: Name of a shipped recipe, a YAML file, or the mapping such a file holds.
-        bands: Position or description in the scene of a band the recipe reads, by its name there.
-        vectors: Vector file of what the recipe paints over the rest, such as roads.
+        bands: Position or description of a band of the scene, by its name in the recipe.
+        vectors: Vector file of classes painted over the others, such as roads.
         bbox: `xmin, ymin, xmax, ymax` of the part to label, lon-lat degrees.
-        any_gsd: Take pixels of a size the recipe is not meant for.
-        any_values: Take values the recipe is not meant for.
+        any_gsd: Accept pixels of a size the recipe is not meant for.
+        any_values: Accept values the recipe is not meant for.
         overwrite: Whether an existing file may be replaced.
-        progress: How to tell how far it is.
+        progress: Reports progress.
 
     Returns:
         The file.
 
     Raises:
         BandError: If the scene lacks a band.
-        ConfigError: If the recipe cannot be read, or asks for what the vectors lack.
+        ConfigError: If the recipe cannot be read, or needs a layer or field the vectors lack.
         DomainError: If pixels or values are not those the recipe is meant for.
         SceneError: If scene or vectors are missing, damaged or without CRS.
         OutputError: If the file cannot be written.
@@ -84,7 +84,7 @@ def label(
     n_px = area.width * area.height
     with progress("labelling", n_px) as advance, write_whole_raster(path) as partial:
         _write(labels, area, partial, advance=advance)
-    write_category_names(path, [one.name for one in labels.classes])
+    write_category_names(path, [map_class.name for map_class in labels.classes])
     return path
 
 
@@ -98,7 +98,7 @@ def _write(labels: LabelScene, area: Window, path: Path, *, advance: Callable[[i
     }  # fmt: skip
     if not geobox.affine.is_identity:
         profile["transform"] = geobox.affine
-    smallest = max(area.width, area.height) // _BLOCK
+    n_blocks = max(area.width, area.height) // _BLOCK
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path, "w", **profile) as file:
         file.write_colormap(1, dict(labels.colormap or {}))
         file.set_band_description(1, "class")
@@ -106,19 +106,21 @@ def _write(labels: LabelScene, area: Window, path: Path, *, advance: Callable[[i
             GEOTRANS_VERSION=__version__,
             GEOTRANS_RECIPE=labels.recipe.name,
             GEOTRANS_SOURCE=labels.public_uri,
-            **{CLASSES_TAG: json.dumps([one.name for one in labels.classes])},
+            **{CLASSES_TAG: json.dumps([map_class.name for map_class in labels.classes])},
         )
-        sums = []
+        checksums = []
         for window in iter_windows(area.height, area.width):
             classes = labels.read(window.shifted(rows=area.row_off, cols=area.col_off)).data
-            part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-            file.write(classes, window=part)
-            sums.append((part, int(classes.sum(dtype="int64"))))
+            file_window = RasterioWindow(
+                window.col_off, window.row_off, window.width, window.height
+            )
+            file.write(classes, window=file_window)
+            checksums.append((file_window, int(classes.sum(dtype="int64"))))
             advance(window.width * window.height)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path, "r+") as file:
-        for part, expected in sums:  # GDAL does not report what fails while a file is closed.
-            if int(file.read(window=part).sum(dtype="int64")) != expected:
+        for file_window, expected in checksums:  # GDAL does not report errors on closing.
+            if int(file.read(window=file_window).sum(dtype="int64")) != expected:
                 raise OutputError(f"{path.parent} does not keep what is written to it")
-        factors = [2**i for i in range(1, smallest.bit_length() + 1)] if smallest else []
+        factors = [2**i for i in range(1, n_blocks.bit_length() + 1)] if n_blocks else []
         if factors:
             file.build_overviews(factors, Resampling.mode)

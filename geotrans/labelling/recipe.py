@@ -1,4 +1,4 @@
-"""Recipes: which classes pixels fall into, by rules on their colours and texture.
+"""Recipes: rules that classify pixels by spectral and texture indices.
 
 A recipe is a YAML file; `configs/recipes/landcover.yaml` is one and explains itself.
 """
@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from geotrans.errors import ConfigError, suggest
-from geotrans.labelling.indices import MEASURES
+from geotrans.labelling.indices import INDICES
 from geotrans.maps.style import MapClass, Style, StyleMapping, Words
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -27,11 +27,11 @@ class _Frozen(BaseModel):
 
 
 class Rule(_Frozen):
-    """One class and the pixels that fall into it.
+    """One class and the index ranges of its pixels.
 
     Attributes:
         class_name: The class (`class` in YAML).
-        where: Smallest and largest value of each measure, None where an end is open; no measure
+        where: Smallest and largest value of each index, None where an end is open; no index
             takes every pixel.
     """
 
@@ -40,11 +40,11 @@ class Rule(_Frozen):
 
 
 class Overlay(_Frozen):
-    """Classes that vectors paint over what the rules found.
+    """Classes that vectors paint over those of the rules.
 
     Attributes:
         over: Classes that may be painted over.
-        mappings: What to paint, by kind of source, as in a style.
+        mappings: Mapping by kind of source, as in a style.
     """
 
     over: Words
@@ -52,19 +52,19 @@ class Overlay(_Frozen):
 
 
 class Recipe(_Frozen):
-    """How the pixels of a scene fall into classes.
+    """How the pixels of a scene are classified.
 
     Attributes:
-        name: What the recipe is called.
-        title: One line on what it is.
-        bands: Bands that are looked at.
-        value_range: Stored values the thresholds are meant for.
+        name: Name of the recipe.
+        title: One line for a list of recipes.
+        bands: Bands that are read.
+        value_range: Range of stored values the thresholds are meant for.
         gsd_m: Smallest and largest ground sampling distance they are meant for, m.
         texture_m: Edge of the square that roughness is measured in, m.
         majority_m: Edge of the square whose most frequent class a pixel takes, m.
         classes: Classes; their order is the class value.
         rules: The first that fits a pixel gives its class; the last fits every pixel.
-        vectors: Classes that vectors paint, where there are some.
+        vectors: Classes that vectors paint; None if they paint none.
     """
 
     name: str
@@ -80,19 +80,19 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        names = [one.name for one in self.classes]
+        names = [map_class.name for map_class in self.classes]
         if set(self.bands) != set(_BANDS):
             raise ValueError(
                 f"bands are {', '.join(self.bands)}; measures need {', '.join(_BANDS)}"
             )
-        words = [rule.class_name for rule in self.rules]
-        for word in (*words, *(self.vectors.over if self.vectors else ())):
+        class_names = [rule.class_name for rule in self.rules]
+        for word in (*class_names, *(self.vectors.over if self.vectors else ())):
             if word not in names:
                 raise ValueError(f"class '{word}' is not among the classes{suggest(word, names)}")
         for word in (word for rule in self.rules for word in rule.where):
-            if word not in MEASURES:
-                known = ", ".join(MEASURES)
-                raise ValueError(f"no measure '{word}'{suggest(word, MEASURES)}; there are {known}")
+            if word not in INDICES:
+                known = ", ".join(INDICES)
+                raise ValueError(f"no measure '{word}'{suggest(word, INDICES)}; there are {known}")
         if self.rules[-1].where:
             raise ValueError("the last rule must fit every pixel; leave out its where:")
         if self.vectors is not None:
@@ -100,8 +100,8 @@ class Recipe(_Frozen):
         return self
 
     @property
-    def measures(self) -> tuple[str, ...]:
-        """Measures the rules ask for."""
+    def index_names(self) -> tuple[str, ...]:
+        """Indices the rules read."""
         return tuple(dict.fromkeys(word for rule in self.rules for word in rule.where))
 
     @property
@@ -113,18 +113,18 @@ class Recipe(_Frozen):
 
     def index(self, class_name: str) -> int:
         """Value of a class."""
-        return [one.name for one in self.classes].index(class_name)
+        return [map_class.name for map_class in self.classes].index(class_name)
 
     @property
-    def ruled(self) -> tuple[MapClass, ...]:
+    def rule_classes(self) -> tuple[MapClass, ...]:
         """Classes that rules can give; they come before those that only vectors paint."""
-        given = {self.index(rule.class_name) for rule in self.rules}
-        return self.classes[: max(given) + 1]
+        indices = {self.index(rule.class_name) for rule in self.rules}
+        return self.classes[: max(indices) + 1]
 
 
 def list_recipes() -> tuple[str, ...]:
     """Names of the recipes that ship with geotrans."""
-    return tuple(sorted(path.stem for path in _shipped().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in _get_shipped_folder().glob("*.yaml")))
 
 
 def load_recipe(source: str | PathLike[str] | Mapping[str, Any] | Recipe) -> Recipe:
@@ -134,7 +134,7 @@ def load_recipe(source: str | PathLike[str] | Mapping[str, Any] | Recipe) -> Rec
         source: Name of a shipped recipe, a YAML file, or the mapping such a file holds.
 
     Raises:
-        ConfigError: If the recipe is missing or says something that cannot be meant.
+        ConfigError: If the recipe is missing or invalid.
     """
     if isinstance(source, Recipe):
         return source
@@ -151,7 +151,7 @@ def load_recipe(source: str | PathLike[str] | Mapping[str, Any] | Recipe) -> Rec
 def _find_recipe(name_or_path: str | PathLike[str]) -> Path:
     text, names = str(name_or_path), list_recipes()
     if text in names:
-        return _shipped() / f"{text}.yaml"
+        return _get_shipped_folder() / f"{text}.yaml"
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
@@ -168,17 +168,17 @@ def _parse(content: Any, where: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        location = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             known = [
                 f.alias or n for m in (Recipe, Rule, Overlay) for n, f in m.model_fields.items()
             ]
             message = f"unknown key{suggest(str(first['loc'][-1]), known)}"
-        raise ConfigError(f"{where}: {f'{place}: ' if place else ''}{message}") from error
+        raise ConfigError(f"{where}: {f'{location}: ' if location else ''}{message}") from error
 
 
-def _shipped() -> Path:
+def _get_shipped_folder() -> Path:
     """Folder of the shipped recipes: inside the installed package, or of the checkout."""
     package = Path(str(resources.files("geotrans")))
     installed = package / "configs" / "recipes"

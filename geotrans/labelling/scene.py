@@ -1,4 +1,4 @@
-"""A photograph seen as classes: what a recipe makes of it, window by window."""
+"""A photograph as classes by a recipe, computed window by window."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import numpy.typing as npt
 
 from geotrans.errors import ConfigError, DomainError, SceneError, option
 from geotrans.grid import Window, gsd_m, window_geobox
-from geotrans.labelling.indices import compute_index, local_majority
+from geotrans.labelling.indices import compute_indices, local_majority
 from geotrans.labelling.recipe import Recipe, load_recipe
 from geotrans.maps.style import BLANK
 from geotrans.scene.access.identity import SourceIdentity
 from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Patch, Scene, SceneView
 from geotrans.scene.padding import read_padded
-from geotrans.scene.radiometry import foreign_values
+from geotrans.scene.radiometry import describe_foreign_values
 from geotrans.scene.views.classes import CLASSES_TAG
 
 # Resolutions are given in round numbers.
 _GSD_TOLERANCE = 0.05
 # Edge of the overview that values are judged by, px.
-_JUDGED_PX = 512
+_OVERVIEW_PX = 512
 
 
 class LabelScene(SceneView):
-    """Classes of a scene, one band, made where they are read.
+    """Classes of a scene, one band, computed where they are read.
 
     A pixel's class depends on the pixels around it and never on the window it is read in.
 
     Args:
-        scene: What to look at.
+        scene: Photograph to classify.
         recipe: Name, file or mapping of a recipe.
         bands: Position or description of a band of the scene, by its name in the recipe.
-        vectors: Vector file of what the recipe paints over, such as roads.
-        any_gsd: Take pixels of a size the recipe is not meant for.
-        any_values: Take values the recipe is not meant for.
+        vectors: Vector file of classes painted over the others, such as roads.
+        any_gsd: Accept pixels of a size the recipe is not meant for.
+        any_values: Accept values the recipe is not meant for.
 
     Raises:
         BandError: If the scene lacks a band.
@@ -59,24 +59,24 @@ class LabelScene(SceneView):
         any_values: bool = False,
     ) -> None:
         self.scene, self.recipe = scene, load_recipe(recipe)
-        wanted = [
+        specs = [
             WantedBand(name, value_range=self.recipe.value_range) for name in self.recipe.bands
         ]
-        self._bands = match_bands(scene, wanted, bands, task=self.recipe.name)
-        found = gsd_m(scene.geobox)
-        if found is not None and not any_gsd:
-            self._check_gsd(found)
+        self._bands = match_bands(scene, specs, bands, task=self.recipe.name)
+        scene_gsd_m = gsd_m(scene.geobox)
+        if scene_gsd_m is not None and not any_gsd:
+            self._check_gsd(scene_gsd_m)
         if not any_values:
-            self._check_values(wanted)
-        # Without a CRS the thresholds' own middle has to do.
-        size = sum(self.recipe.gsd_m) / 2 if found is None else found
+            self._check_values(specs)
+        # Without a CRS the mean of the recipe's range stands in.
+        size = sum(self.recipe.gsd_m) / 2 if scene_gsd_m is None else scene_gsd_m
         self.texture_px = _make_odd(self.recipe.texture_m / size)
         self.majority_px = _make_odd(self.recipe.majority_m / size)
         self.vectors = vectors
-        self._renderer = self._draws(vectors)
-        self.classes = self.recipe.ruled if vectors is None else self.recipe.classes
+        self._renderer = self._make_renderer(vectors)
+        self.classes = self.recipe.rule_classes if vectors is None else self.recipe.classes
         uint8 = np.dtype(np.uint8)
-        colors = {i: (*one.color, 255) for i, one in enumerate(self.classes)}
+        colors = {i: (*map_class.color, 255) for i, map_class in enumerate(self.classes)}
         super().__init__(
             scene,
             replace(
@@ -86,26 +86,26 @@ class LabelScene(SceneView):
                 nodata=float(BLANK),
                 maskable=True,
                 colormap=colors,
-                tags={CLASSES_TAG: json.dumps([one.name for one in self.classes])},
+                tags={CLASSES_TAG: json.dumps([map_class.name for map_class in self.classes])},
             ),
         )
 
     @property
     def identity(self) -> SourceIdentity:
-        """Identity of the scene beneath, and what its pixels are sorted by."""
+        """Identity of the scene beneath, the recipe and the vectors."""
         text = f"{self.scene.identity} by {self.recipe.model_dump_json()} {self.vectors}"
         return SourceIdentity("token", text)
 
     @property
     def halo(self) -> int:
-        """How far around a pixel its class depends on, px."""
+        """Distance up to which the pixels around one determine its class, px."""
         return self.texture_px // 2 + self.majority_px // 2
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = read_padded(self.scene, window.grown(self.halo), self._bands)
         inner = Window(self.halo, self.halo, window.width, window.height).slices
         valid = patch.valid[inner]
-        classes = self._painted(self._sorted(patch.data), window)
+        classes = self._paint_vectors(self._classify(patch.data), window)
         classes[~valid] = BLANK
         if out_shape != window.shape:
             rows, cols = (
@@ -115,53 +115,55 @@ class LabelScene(SceneView):
             classes, valid = classes[rows][:, cols], valid[rows][:, cols]
         return Patch(classes[None].repeat(len(bands), axis=0), valid)
 
-    def _sorted(self, data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Classes by the rules, the halo used up."""
+    def _classify(self, data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Classes by the rules, without the halo."""
         planes = dict(zip(self.recipe.bands, data.astype(np.float32), strict=True))
-        measures = compute_index(planes, self.recipe.measures or ("nir",), size=self.texture_px)
-        classes = np.full(next(iter(measures.values())).shape, BLANK, np.uint8)
+        indices = compute_indices(planes, self.recipe.index_names or ("nir",), size=self.texture_px)
+        classes = np.full(next(iter(indices.values())).shape, BLANK, np.uint8)
         for rule in self.recipe.rules:
-            fits = classes == BLANK
+            matches = classes == BLANK
             for name, (low, high) in rule.where.items():
                 if low is not None:
-                    fits &= measures[name] >= np.float32(low)
+                    matches &= indices[name] >= np.float32(low)
                 if high is not None:
-                    fits &= measures[name] <= np.float32(high)
-            classes[fits] = self.recipe.index(rule.class_name)
+                    matches &= indices[name] <= np.float32(high)
+            classes[matches] = self.recipe.index(rule.class_name)
         return local_majority(classes, len(self.recipe.classes), self.majority_px)
 
-    def _painted(self, classes: npt.NDArray[np.uint8], window: Window) -> npt.NDArray[np.uint8]:
-        """The same with what vectors paint over it."""
+    def _paint_vectors(
+        self, classes: npt.NDArray[np.uint8], window: Window
+    ) -> npt.NDArray[np.uint8]:
+        """Classes with those of the vectors painted over them."""
         if self._renderer is None:
             return classes
         assert self.recipe.vectors is not None
-        drawn = self._renderer.classes(window_geobox(self.geobox, window))
+        drawn = self._renderer.draw_classes(window_geobox(self.geobox, window))
         over = [self.recipe.index(name) for name in self.recipe.vectors.over]
-        covered: npt.NDArray[np.uint8] = np.where(
+        painted: npt.NDArray[np.uint8] = np.where(
             (drawn != BLANK) & np.isin(classes, over), drawn, classes
         )
-        return covered
+        return painted
 
-    def _check_gsd(self, found: float) -> None:
+    def _check_gsd(self, scene_gsd_m: float) -> None:
         low, high = self.recipe.gsd_m
-        if not low * (1 - _GSD_TOLERANCE) <= found <= high * (1 + _GSD_TOLERANCE):
+        if not low * (1 - _GSD_TOLERANCE) <= scene_gsd_m <= high * (1 + _GSD_TOLERANCE):
             raise DomainError(
-                f"{self.scene.name} has pixels of {found:.3g} m, and recipe '{self.recipe.name}' "
-                f"is meant for {low:g} to {high:g} m; resample the scene, or give "
-                f"{option('any_gsd', True)} if this is meant"
+                f"{self.scene.name} has pixels of {scene_gsd_m:.3g} m, and recipe "
+                f"'{self.recipe.name}' is meant for {low:g} to {high:g} m; resample the scene, or "
+                f"give {option('any_gsd', True)} if this is meant"
             )
 
-    def _check_values(self, wanted: list[WantedBand]) -> None:
-        seen = self.scene.overview(_JUDGED_PX, self._bands)
+    def _check_values(self, specs: list[WantedBand]) -> None:
+        overview = self.scene.overview(_OVERVIEW_PX, self._bands)
         bands = self.scene.select(self._bands)
-        if found := foreign_values(seen.data, seen.valid, bands, wanted):
+        if description := describe_foreign_values(overview.data, overview.valid, bands, specs):
             raise DomainError(
                 f"{self.scene.name} is unlike what recipe '{self.recipe.name}' is meant for: "
-                f"{found.replace('the task has seen', 'the recipe is meant for')}; scale the "
+                f"{description.replace('the task has seen', 'the recipe is meant for')}; scale the "
                 f"scene to these, or give {option('any_values', True)} if this is meant"
             )
 
-    def _draws(self, vectors: str | PathLike[str] | None) -> Any:
+    def _make_renderer(self, vectors: str | PathLike[str] | None) -> Any:
         if vectors is None:
             return None
         from geotrans.maps.renderer import MapRenderer
@@ -176,7 +178,7 @@ class LabelScene(SceneView):
 
 @dataclass(frozen=True)
 class WantedBand:
-    """A band a recipe looks at."""
+    """A band that a recipe reads."""
 
     name: str
     common_name: str | None = None

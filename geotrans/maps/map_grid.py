@@ -1,4 +1,4 @@
-"""Which grid a map is drawn on: another raster's, or one on the lattice of its CRS."""
+"""The grid of a map: that of another raster, or one on the lattice of its CRS."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from geotrans.maps.areas import utm_crs
 from geotrans.maps.vectors import VectorSource
 from geotrans.scene.open import open_scene
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _LONLAT = pyproj.CRS.from_epsg(4326)
 
 
 def check_grid_choice(**choice: Any) -> None:
-    """Make sure that the arguments of a rendering name exactly one grid.
+    """Check that the arguments of a rendering name exactly one grid.
 
     Raises:
         UsageError: If they name none or several, or a pixel without size.
     """
-    given = {name for name, value in choice.items() if value is not None}
-    for whole in ("like", "geobox"):
-        if whole in given and len(given) > 1:
+    named = {name for name, value in choice.items() if value is not None}
+    for name in ("like", "geobox"):
+        if name in named and len(named) > 1:
             raise UsageError(
-                f"'{whole}' already says which grid to draw on; leave out "
-                f"{', '.join(name.removesuffix('_m') for name in sorted(given - {whole}))}"
+                f"'{name}' already says which grid to draw on; leave out "
+                f"{', '.join(name.removesuffix('_m') for name in sorted(named - {name}))}"
             )
-    if given & {"like", "geobox"}:
+    if named & {"like", "geobox"}:
         return
     size = choice["gsd_m"]
     if size is None:
@@ -48,8 +48,8 @@ def check_grid_choice(**choice: Any) -> None:
         raise UsageError("a bbox_crs without a bbox says nothing; give both")
 
 
-def grid_like(raster: Any) -> tuple[GeoBox, str]:
-    """Grid of a raster, and its CRS in the file's own words.
+def read_grid(raster: Any) -> tuple[GeoBox, str]:
+    """Grid of a raster, and its CRS as the file states it.
 
     Raises:
         SceneError: If it cannot be opened, or has no CRS.
@@ -68,12 +68,12 @@ def choose_crs(source: VectorSource, layer: str, asked: Any) -> str:
         UsageError: If the one asked for is not known.
     """
     if asked is not None:
-        return _parse(asked, "crs").to_string()
+        return _parse_crs(asked, "crs").to_string()
     crs, bounds = source.crs(layer), source.bounds(layer)
     if not crs.is_geographic or bounds is None:
         return crs.to_string()
     utm = utm_crs(project_bounds(bounds, crs, _LONLAT))
-    log.warning(
+    _log.warning(
         "%s is in degrees; drawn in %s (%s), whose pixels are metres; any other CRS may be chosen",
         source.name, utm.to_string(), utm.name,
     )  # fmt: skip
@@ -81,59 +81,61 @@ def choose_crs(source: VectorSource, layer: str, asked: Any) -> str:
 
 
 def resolve_bbox(
-    held: Bounds | None, crs: pyproj.CRS, *, bbox: Bounds | None, bbox_crs: Any
+    vector_bounds: Bounds | None, crs: pyproj.CRS, *, bbox: Bounds | None, bbox_crs: Any
 ) -> Bounds:
     """Bounds to draw, in the CRS of the map.
 
     Args:
-        held: Bounds of the vectors, in the CRS of the map; None if there are none.
+        vector_bounds: Bounds of the vectors, in the CRS of the map; None if there are none.
         crs: CRS of the map.
-        bbox: Place asked for; all of the vectors if None.
+        bbox: Bounds to draw; all of the vectors if None.
         bbox_crs: CRS of the bbox; lon-lat degrees if None.
 
     Raises:
-        UsageError: If the box is inside out, or holds none of the vectors.
+        UsageError: If the bbox is empty, or holds none of the vectors.
     """
-    if held is None:
+    if vector_bounds is None:
         raise UsageError("the vectors are empty; nothing to draw")
     if bbox is None:
-        return held
+        return vector_bounds
     if not (np.isfinite(bbox).all() and bbox[0] < bbox[2] and bbox[1] < bbox[3]):
-        raise UsageError(f"bbox {_text(bbox)} is empty; give xmin,ymin,xmax,ymax")
-    box_crs = _LONLAT if bbox_crs is None else _parse(bbox_crs, "bbox_crs")
+        raise UsageError(f"bbox {_format_bounds(bbox)} is empty; give xmin,ymin,xmax,ymax")
+    box_crs = _LONLAT if bbox_crs is None else _parse_crs(bbox_crs, "bbox_crs")
     bounds = project_bounds(bbox, box_crs, crs)
     if not np.isfinite(bounds).all():
-        raise UsageError(f"bbox {_text(bbox)} does not lie in the area of use of {crs.name}")
-    if not _overlap(bounds, held):
-        found = project_bounds(held, crs, box_crs)
+        raise UsageError(
+            f"bbox {_format_bounds(bbox)} does not lie in the area of use of {crs.name}"
+        )
+    if not _overlap(bounds, vector_bounds):
+        covered = project_bounds(vector_bounds, crs, box_crs)
         unit = "lon-lat degrees" if bbox_crs is None else box_crs.name
         raise UsageError(
-            f"bbox {_text(bbox)} lies outside the vectors, which cover {_text(found)} "
-            f"({unit}); give a bbox that meets them"
+            f"bbox {_format_bounds(bbox)} lies outside the vectors, which cover "
+            f"{_format_bounds(covered)} ({unit}); give a bbox that meets them"
         )
     return bounds
 
 
-def lattice_grid(crs: str, *, gsd_m: float, bounds: Bounds) -> GeoBox:
-    """The pixels of a size that hold a place, on the lattice from the origin of the CRS."""
+def make_lattice_grid(crs: str, *, gsd_m: float, bounds: Bounds) -> GeoBox:
+    """The grid of a pixel size that covers bounds, on the lattice from the origin of the CRS."""
     xmin, ymin, xmax, ymax = bounds
     unit = make_geobox((1, 1), Affine(1, 0, (xmin + xmax) / 2, 0, -1, (ymin + ymax) / 2), crs)
     metres = grid_gsd_m(unit)
     assert metres is not None
     size = gsd_m / metres
-    # A bound that floating point left a hair beyond a pixel edge does not touch that pixel.
+    # A bound beyond a pixel edge by a rounding error does not touch that pixel.
     left, top = math.floor(xmin / size + 1e-6), math.ceil(ymax / size - 1e-6)
     right, bottom = math.ceil(xmax / size - 1e-6), math.floor(ymin / size + 1e-6)
     shape = max(1, top - bottom), max(1, right - left)
     return make_geobox(shape, Affine(size, 0, left * size, 0, -size, top * size), crs)
 
 
-def _parse(text: Any, what: str) -> pyproj.CRS:
+def _parse_crs(text: Any, argument: str) -> pyproj.CRS:
     try:
         return pyproj.CRS.from_user_input(text)
     except CRSError:
         raise UsageError(
-            f"{what} '{text}' is not known; give one such as EPSG:32611, or its WKT"
+            f"{argument} '{text}' is not known; give one such as EPSG:32611, or its WKT"
         ) from None
 
 
@@ -141,5 +143,5 @@ def _overlap(a: Bounds, b: Bounds) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _text(bounds: Bounds) -> str:
+def _format_bounds(bounds: Bounds) -> str:
     return ",".join(f"{v:.7g}" for v in bounds)

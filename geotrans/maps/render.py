@@ -25,8 +25,8 @@ from geotrans.grid import Bounds, Window, window_geobox
 from geotrans.maps.map_grid import (
     check_grid_choice,
     choose_crs,
-    grid_like,
-    lattice_grid,
+    make_lattice_grid,
+    read_grid,
     resolve_bbox,
 )
 from geotrans.maps.osm import open_vectors
@@ -61,24 +61,24 @@ def render_map(
     Args:
         vectors: GeoPackage, GeoJSON, Shapefile, OpenStreetMap `.osm.pbf`; whatever pyogrio reads;
             `sample:NAME`, the vectors of a sample.
-        out: File to write; it appears whole or not at all.
+        out: File to write; it appears complete or not at all.
         style: Name of a shipped style, a YAML file, or the mapping such a file holds.
         gsd_m: Ground sampling distance, m. The grid lies on the lattice of such pixels that starts
             at the origin of its CRS, so that neighbouring maps fit.
-        bbox: `xmin, ymin, xmax, ymax` of the place; all of the vectors unless given.
+        bbox: `xmin, ymin, xmax, ymax` of the map; all of the vectors unless given.
         bbox_crs: CRS of the bbox; lon-lat degrees unless given.
         crs: CRS of the map; that of the vectors unless given, or UTM if theirs is in degrees.
         like: Raster on whose grid to draw, instead of `gsd_m`, `bbox` and `crs`.
         geobox: Grid to draw on, instead of all these.
         overwrite: Whether an existing file may be replaced.
-        progress: How to tell how far it is.
+        progress: Reports progress.
 
     Returns:
         The file.
 
     Raises:
         UsageError: If the arguments do not name one grid, or nothing lies on it.
-        ConfigError: If the style cannot be read, or asks for what the vectors lack.
+        ConfigError: If the style cannot be read, or needs a layer or field the vectors lack.
         SceneError: If the vectors or the raster are missing, damaged or without CRS.
         OutputError: If the file cannot be written.
 
@@ -92,7 +92,7 @@ def render_map(
     path = check_output(Path(out), overwrite=overwrite, inputs=(vectors, like))
     source, mapping = open_vectors(vectors, style)
     if like is not None:
-        geobox, map_crs = grid_like(like)
+        geobox, map_crs = read_grid(like)
     elif geobox is None:
         map_crs = choose_crs(source, source.find_layer(mapping.layers[0].layer), crs)
     elif geobox.crs is None:
@@ -102,8 +102,8 @@ def render_map(
     renderer = MapRenderer(source, style, map_crs)
     if geobox is None:
         assert gsd_m is not None
-        place = resolve_bbox(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
-        geobox = lattice_grid(map_crs, gsd_m=gsd_m, bounds=place)
+        bounds = resolve_bbox(renderer.bounds, renderer.crs, bbox=bbox, bbox_crs=bbox_crs)
+        geobox = make_lattice_grid(map_crs, gsd_m=gsd_m, bounds=bounds)
     progress = progress or show_nothing
     with (
         progress("drawing", math.prod(geobox.shape)) as advance,
@@ -141,17 +141,17 @@ def _write(
             **{PALETTE_TAG: json.dumps(dict(renderer.palette))},
             GEOTRANS_VECTORS=name,
         )
-        mask, sums = _Mask(file), []
+        mask, checksums = _MaskWriter(file), []
         is_painted = False
         for window in iter_windows(height, width):
             drawing = renderer.draw(window_geobox(geobox, window))
             is_painted |= drawing.is_painted
-            part = RasterioWindow(*_fields(window))
-            file.write(drawing.image, window=part)
-            mask.write(drawing.valid, part)
-            sums.append((part, _sum(drawing.image, drawing.valid)))
+            file_window = RasterioWindow(*_get_fields(window))
+            file.write(drawing.image, window=file_window)
+            mask.write(drawing.valid, file_window)
+            checksums.append((file_window, _compute_checksum(drawing.image, drawing.valid)))
             advance(window.width * window.height)
-    _check_written(path, sums)
+    _check_written(path, checksums)
     if not is_painted:
         raise UsageError(
             f"style '{renderer.style.name}' finds nothing to draw there; "
@@ -159,37 +159,37 @@ def _write(
         )
 
 
-def _check_written(path: Path, sums: list[tuple[RasterioWindow, int]]) -> None:
-    """Read a file again: GDAL does not report what fails while a file is closed."""
+def _check_written(path: Path, checksums: list[tuple[RasterioWindow, int]]) -> None:
+    """Read the file back: GDAL does not report errors on closing."""
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), rasterio.open(path) as file:
-        for window, expected in sums:
+        for window, expected in checksums:
             valid = file.dataset_mask(window=window) > 0
-            if _sum(file.read(window=window), valid) != expected:
+            if _compute_checksum(file.read(window=window), valid) != expected:
                 raise OutputError(f"{path.parent} does not keep what is written to it")
 
 
-def _sum(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> int:
+def _compute_checksum(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> int:
     return zlib.crc32(np.packbits(valid).tobytes(), zlib.crc32(image.tobytes()))
 
 
-class _Mask:
-    """The mask of a file, made when the first pixel is not valid."""
+class _MaskWriter:
+    """Writes the mask of a file, from the first invalid pixel on."""
 
     def __init__(self, file: DatasetWriter) -> None:
         self._file = file
-        self._valid_so_far: list[RasterioWindow] | None = []
+        self._pending: list[RasterioWindow] | None = []
 
     def write(self, valid: npt.NDArray[np.bool_], window: RasterioWindow) -> None:
-        if self._valid_so_far is not None:
+        if self._pending is not None:
             if valid.all():
-                self._valid_so_far.append(window)
+                self._pending.append(window)
                 return
-            for done in self._valid_so_far:
-                shape = int(done.height), int(done.width)
-                self._file.write_mask(np.full(shape, 255, np.uint8), window=done)
-            self._valid_so_far = None
+            for earlier in self._pending:
+                shape = int(earlier.height), int(earlier.width)
+                self._file.write_mask(np.full(shape, 255, np.uint8), window=earlier)
+            self._pending = None
         self._file.write_mask(valid.astype(np.uint8) * 255, window=window)
 
 
-def _fields(window: Window) -> tuple[int, int, int, int]:
+def _get_fields(window: Window) -> tuple[int, int, int, int]:
     return window.col_off, window.row_off, window.width, window.height

@@ -1,8 +1,8 @@
-"""Painting areas along scan lines: exact in x, sampled in y, the same for every window.
+"""Painting areas along scan lines: exact in x, sampled in y, independent of the window.
 
 Each row of pixels is cut into `LINES` scan lines. Along a line an area begins and ends where its
 outline crosses, to `STEPS` of a pixel, and covers what lies between (nonzero winding, so that
-shapes of one coat may overlap and need not be valid). A later coat covers an earlier one. All sums
+shapes of one layer may overlap and need not be valid). A later layer covers earlier ones. All sums
 are over integers counted from the origin of the lattice: a pixel does not depend on the window it
 is painted in.
 """
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geotrans.maps.outlines import Edges, Ints, iter_ranges
+from geotrans.maps.outlines import Edges, Ints, concatenate_ranges
 from geotrans.maps.style import BLANK
 
 # Scan lines per row of pixels, and positions per pixel along a line.
 LINES = 4
 STEPS = 64
-_WHOLE = LINES * STEPS
-_SHIFT = _WHOLE.bit_length() - 1
+_FULL_COVER = LINES * STEPS
+_SHIFT = _FULL_COVER.bit_length() - 1
 
 
 @dataclass(frozen=True)
@@ -46,53 +46,55 @@ class Spans:
 
     Attributes:
         shape: `(height, width)` of the window, px.
-        line: Scan line of each stretch, counted from the top.
+        line: Scan line of each span, counted from the top.
         start: Where it begins, steps from the left.
         value: Its class.
-        before: Class to the left of it; `BLANK` at the beginning of a line.
-        is_painted: Whether any coat covers anything.
+        previous: Class to the left of it; `BLANK` at the beginning of a line.
+        is_painted: Whether any layer covers anything.
     """
 
     shape: tuple[int, int]
     line: Ints
     start: Ints
     value: npt.NDArray[np.uint8]
-    before: npt.NDArray[np.uint8]
+    previous: npt.NDArray[np.uint8]
     is_painted: bool
 
-    def spread(self, gain: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Sum over each pixel of a value that changes by `gain` where a stretch begins.
+    def sum_by_pixel(self, gain: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Sum over each pixel of a value that changes by `gain` where a span begins.
 
         Differences wrap around; sums are counted in `STEPS` of each line.
         """
         height, width = self.shape
-        keep = np.flatnonzero(gain)
-        cell = self.line[keep] // LINES * (width + 1) + self.start[keep] // STEPS
-        part = (self.start[keep] % STEPS).astype(np.uint64)
+        changes = np.flatnonzero(gain)
+        cell = self.line[changes] // LINES * (width + 1) + self.start[changes] // STEPS
+        offset = (self.start[changes] % STEPS).astype(np.uint64)
         sums = np.zeros(height * (width + 1), np.uint64)
-        np.add.at(sums, cell, gain[keep] * (np.uint64(STEPS) - part))
-        np.add.at(sums, cell + 1, gain[keep] * part)
+        np.add.at(sums, cell, gain[changes] * (np.uint64(STEPS) - offset))
+        np.add.at(sums, cell + 1, gain[changes] * offset)
         rows = sums.reshape(height, width + 1)[:, :width]
         return np.cumsum(rows, axis=1, out=rows)
 
 
 def scan_lines(
-    coats: Sequence[LayerEdges], background: int, *, top: int, left: int, shape: tuple[int, int]
+    layers: Sequence[LayerEdges], background: int, *, top: int, left: int, shape: tuple[int, int]
 ) -> Spans:
     """Paint a window.
 
     Args:
-        coats: From the first to the last.
-        background: Class of what no coat covers.
+        layers: From the first to the last.
+        background: Class of what no layer covers.
         top: First row of the window on the lattice.
         left: First column of the window on the lattice.
         shape: `(height, width)` of the window, px.
     """
     height, width = shape
     n_lines, end = height * LINES, width * STEPS
-    borders = [_borders(coat.edges, top * LINES, n_lines, left * STEPS, end) for coat in coats]
-    # Every line begins with an event of no coat.
-    key = np.concatenate([np.arange(n_lines, dtype=np.int32) * end, *(own for own, _ in borders)])
+    borders = [
+        _find_borders(layer.edges, top * LINES, n_lines, left * STEPS, end) for layer in layers
+    ]
+    # Every line begins with an event of no layer.
+    key = np.concatenate([np.arange(n_lines, dtype=np.int32) * end, *(keys for keys, _ in borders)])
     order = np.argsort(key)
     key = key[order]
     rank = np.empty(len(order), np.intp)
@@ -100,72 +102,74 @@ def scan_lines(
     value = np.full(len(key), background, np.uint8)
     is_painted = False
     first = n_lines
-    for coat, (own, turn) in zip(coats, borders, strict=True):
-        turns = np.zeros(len(key), np.int8)
-        turns[rank[first : first + len(own)]] = turn
-        first += len(own)
-        inside = np.cumsum(turns, dtype=np.int8) > 0
-        if coat.over is not None:
-            inside &= np.isin(np.arange(256), coat.over)[value]
-        value[inside] = coat.value
+    for layer, (keys, signs) in zip(layers, borders, strict=True):
+        changes = np.zeros(len(key), np.int8)
+        changes[rank[first : first + len(keys)]] = signs
+        first += len(keys)
+        inside = np.cumsum(changes, dtype=np.int8) > 0
+        if layer.over is not None:
+            inside &= np.isin(np.arange(256), layer.over)[value]
+        value[inside] = layer.value
         is_painted |= bool(inside.any())
     last = np.flatnonzero(np.append(key[1:] != key[:-1], True))
     key, value = key[last], value[last]
     line, start = key // end, key % end
-    before = np.append(np.uint8(BLANK), value[:-1])
-    before[start == 0] = BLANK
-    keep = (value != before) | (start == 0)
-    return Spans(shape, line[keep], start[keep], value[keep], before[keep], is_painted)
+    previous = np.append(np.uint8(BLANK), value[:-1])
+    previous[start == 0] = BLANK
+    keep = (value != previous) | (start == 0)
+    return Spans(shape, line[keep], start[keep], value[keep], previous[keep], is_painted)
 
 
 def mean_color(
-    stretches: Spans, colors: npt.NDArray[np.uint8]
+    spans: Spans, colors: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Mean colour of what is shown in each pixel, and where that is at least half of it.
 
     Args:
-        stretches: A painted window.
+        spans: A painted window.
         colors: Colour of each class, shape `(256, 3)`.
 
     Returns:
         RGB `(3, H, W)`, 0 where less than half a pixel is shown, and bool `(H, W)`.
     """
-    # Red, green, blue and cover side by side in one number: each sum is at most 255 * _WHOLE, so
-    # that none reaches its neighbour, and differences may wrap on the way.
+    # Red, green, blue and cover packed into one number: each sum is at most 255 * _FULL_COVER, so
+    # that none overflows into the next, and differences may wrap in between.
     fields = np.concatenate([colors, np.ones((256, 1))], axis=1).astype(np.uint64)
     fields[BLANK] = 0
     packed = (fields << np.arange(0, 64, 16, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
-    sums = stretches.spread(packed[stretches.value] - packed[stretches.before])
+    sums = spans.sum_by_pixel(packed[spans.value] - packed[spans.previous])
     red, green, blue, cover = (
         (sums >> np.uint64(shift)).astype(np.uint16) for shift in range(0, 64, 16)
     )
-    image = np.stack([((c + _WHOLE // 2) >> _SHIFT).astype(np.uint8) for c in (red, green, blue)])
-    valid = 2 * cover >= _WHOLE
-    partly = np.nonzero(valid & (cover < _WHOLE))
-    part = cover[partly].astype(np.uint32)
+    image = np.stack(
+        [((c + _FULL_COVER // 2) >> _SHIFT).astype(np.uint8) for c in (red, green, blue)]
+    )
+    valid = 2 * cover >= _FULL_COVER
+    is_partial = np.nonzero(valid & (cover < _FULL_COVER))
+    partial_cover = cover[is_partial].astype(np.uint32)
     for channel, sum_ in zip(image, (red, green, blue), strict=True):
         channel[~valid] = 0
-        channel[partly] = (sum_[partly] + part // 2) // part
+        channel[is_partial] = (sum_[is_partial] + partial_cover // 2) // partial_cover
     return image, valid
 
 
-def majority(stretches: Spans) -> npt.NDArray[np.uint8]:
+def majority_class(spans: Spans) -> npt.NDArray[np.uint8]:
     """Class that covers most of each pixel, `BLANK` where less than half of it is shown."""
-    best = np.full(stretches.shape, BLANK, np.uint8)
-    most = np.zeros(stretches.shape, np.uint64)
-    shown = np.zeros(stretches.shape, np.uint64)
-    for value in np.unique(stretches.value[stretches.value != BLANK]):
-        gain = (stretches.value == value).astype(np.uint64) - (stretches.before == value)
-        cover = stretches.spread(gain)
-        shown += cover
-        wins = cover > most
-        best[wins] = value
-        most[wins] = cover[wins]
-    best[2 * shown < _WHOLE] = BLANK
+    best = np.full(spans.shape, BLANK, np.uint8)
+    best_cover = np.zeros(spans.shape, np.uint64)
+    total_cover = np.zeros(spans.shape, np.uint64)
+    for value in np.unique(spans.value[spans.value != BLANK]):
+        gain = (spans.value == value).astype(np.uint64) - (spans.previous == value)
+        cover = spans.sum_by_pixel(gain)
+        total_cover += cover
+        is_better = cover > best_cover
+        best[is_better] = value
+        best_cover[is_better] = cover[is_better]
+    best[2 * total_cover < _FULL_COVER] = BLANK
     return best
 
 
-def _crossings(
+def _find_crossings(
     edges: Edges, top: int, n_lines: int, left: int, end: int
 ) -> tuple[Ints, npt.NDArray[np.int8]]:
     """Where sides cross the lines of a window, `line * end + step`, and their change of winding.
@@ -178,7 +182,7 @@ def _crossings(
     begin, stop = np.maximum(begin, top), np.minimum(stop, top + n_lines)
     sides = np.flatnonzero(begin < stop)
     count = (stop - begin)[sides]
-    line = iter_ranges(begin[sides], stop[sides])
+    line = concatenate_ranges(begin[sides], stop[sides])
     side = np.repeat(sides, count)
     x = edges.x[side] + ((line + 0.5) / LINES - edges.y[side]) * edges.slope[side]
     step = np.maximum(np.floor(x * STEPS + 0.5).astype(np.int64) - left, 0)
@@ -186,11 +190,11 @@ def _crossings(
     return (line[keep] - top) * end + step[keep], edges.sign[side[keep]]
 
 
-def _borders(
+def _find_borders(
     edges: Edges, top: int, n_lines: int, left: int, end: int
 ) -> tuple[Ints, npt.NDArray[np.int8]]:
     """Where the union of areas begins (1) and ends (-1) along the lines of a window."""
-    key, sign = _crossings(edges, top, n_lines, left, end)
+    key, sign = _find_crossings(edges, top, n_lines, left, end)
     key = key.astype(np.int32)
     order = np.argsort(key)
     key = key[order]

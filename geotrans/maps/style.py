@@ -35,14 +35,14 @@ MIN_CONTRAST = 20
 Color = tuple[int, int, int]
 
 
-def _as_words(value: Any) -> Any:
-    """One word or many, as text: YAML's `yes` and numbers are meant as they are written."""
+def _to_words(value: Any) -> Any:
+    """One value or several as text: YAML's `yes` and numbers as they are written."""
     words = {True: "yes", False: "no"}
     values = value if isinstance(value, list | tuple) else (value,)
     return tuple(words[v] if isinstance(v, bool) else str(v) for v in values)
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_as_words), Field(min_length=1)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_to_words), Field(min_length=1)]
 _Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -51,14 +51,14 @@ class _Frozen(BaseModel):
 
 
 class MapClass(_Frozen):
-    """One class of a map: what it is called and the colour `(red, green, blue)` it is drawn in."""
+    """One class of a map: its name and its colour `(red, green, blue)`."""
 
     name: str
     color: tuple[_Level, _Level, _Level]
 
 
 class StyleLayer(_Frozen):
-    """One coat of paint. Later layers cover earlier ones.
+    """One layer of a map. Later layers cover earlier ones.
 
     Attributes:
         layer: Layer of the vector source; not needed where it has only one.
@@ -79,7 +79,7 @@ class StyleLayer(_Frozen):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Fields or tags this layer asks about."""
+        """Fields or tags this layer reads."""
         return tuple(dict.fromkeys((*self.where, *self.unless)))
 
 
@@ -88,7 +88,7 @@ class StyleMapping(_Frozen):
 
     Attributes:
         background: Class of the ground that no layer covers; None leaves it blank.
-        layers: Coats of paint, first to last.
+        layers: Layers, first to last.
     """
 
     background: str | None
@@ -96,12 +96,12 @@ class StyleMapping(_Frozen):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Layers asked for by name."""
+        """Layers of the source that are named."""
         return tuple(dict.fromkeys(x.layer for x in self.layers if x.layer is not None))
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Fields or tags any of the layers asks about."""
+        """Fields or tags any of the layers reads."""
         return tuple(dict.fromkeys(field for x in self.layers for field in x.fields))
 
     def _class_names(self) -> tuple[str, ...]:
@@ -116,10 +116,10 @@ class Style(_Frozen):
     A style with one kind of source may hold `background` and `layers` themselves.
 
     Attributes:
-        name: What the style is called.
+        name: Name of the style.
         title: One line for a list of styles.
         classes: Classes of the map; their order is the class index.
-        mappings: What to paint, by kind of source.
+        mappings: Mapping by kind of source.
     """
 
     name: str
@@ -129,23 +129,23 @@ class Style(_Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, fields: Any) -> Any:
+    def _move_into_mappings(cls, fields: Any) -> Any:
         if not isinstance(fields, Mapping) or not {"layers", "background"} & set(fields):
             return fields
-        own = {key: fields[key] for key in ("background", "layers") if key in fields}
-        rest = {key: value for key, value in fields.items() if key not in own}
-        return {**rest, "mappings": {str(fields.get("name", "layers")): own}}
+        mapping = {key: fields[key] for key in ("background", "layers") if key in fields}
+        rest = {key: value for key, value in fields.items() if key not in mapping}
+        return {**rest, "mappings": {str(fields.get("name", "layers")): mapping}}
 
     @model_validator(mode="after")
-    def _check(self) -> Style:
+    def _check_classes(self) -> Style:
         names = [c.name for c in self.classes]
         if len(set(names)) < len(names):
             raise ValueError(f"classes {', '.join(names)} are not all different")
         for mapping in self.mappings.values():
-            for word in mapping._class_names():
-                if word not in names:
+            for name in mapping._class_names():
+                if name not in names:
                     raise ValueError(
-                        f"class '{word}' is not among the classes{suggest(word, names)}"
+                        f"class '{name}' is not among the classes{suggest(name, names)}"
                     )
         for a, b in itertools.combinations(self.classes, 2):
             contrast = max(abs(x - y) for x, y in zip(a.color, b.color, strict=True))
@@ -160,8 +160,8 @@ class Style(_Frozen):
         """Class index of a class; `BLANK` for None."""
         return BLANK if class_name is None else [c.name for c in self.classes].index(class_name)
 
-    def mapping_for(self, layers: Sequence[str], fields: Sequence[str]) -> StyleMapping:
-        """The mapping for a source.
+    def choose_mapping(self, layers: Sequence[str], fields: Sequence[str]) -> StyleMapping:
+        """Choose the mapping for a source.
 
         Args:
             layers: Its layers.
@@ -169,7 +169,7 @@ class Style(_Frozen):
 
         Returns:
             The first mapping all of whose layers the source has; for a source of one layer, the
-            one that knows most of its fields.
+            one that reads most of its fields.
 
         Raises:
             ConfigError: If there are several mappings and none fits.
@@ -183,11 +183,11 @@ class Style(_Frozen):
         best = max(mappings, key=lambda mapping: len(set(mapping.fields) & set(fields)))
         if len(layers) == 1 and set(best.fields) & set(fields):
             return best
-        wanted = "; ".join(
+        known = "; ".join(
             f"{name}: {', '.join(mapping.layer_names)}" for name, mapping in self.mappings.items()
         )
         raise ConfigError(
-            f"style '{self.name}' knows sources with layers {wanted}; "
+            f"style '{self.name}' knows sources with layers {known}; "
             f"the vectors have {', '.join(layers)}; write a style for them that extends it"
         )
 
@@ -199,7 +199,7 @@ def palette(style: Style) -> tuple[tuple[str, Color], ...]:
 
 def list_styles() -> tuple[str, ...]:
     """Names of the styles that ship with geotrans."""
-    return tuple(sorted(path.stem for path in _shipped().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in _get_shipped_folder().glob("*.yaml")))
 
 
 def find_style(name_or_path: str | PathLike[str]) -> Path:
@@ -210,7 +210,7 @@ def find_style(name_or_path: str | PathLike[str]) -> Path:
     """
     text = str(name_or_path)
     if text in list_styles():
-        return _shipped() / f"{text}.yaml"
+        return _get_shipped_folder() / f"{text}.yaml"
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
@@ -223,23 +223,25 @@ def find_style(name_or_path: str | PathLike[str]) -> Path:
 def load_style(source: str | PathLike[str] | Mapping[str, Any] | Style) -> Style:
     """Read a style.
 
-    A style may extend another: it takes from it what it does not say itself, and with
+    A style may extend another: it inherits what it does not define itself, and with
     `merge: {class: other class}` joins some of its classes to others.
 
     Args:
         source: Name of a shipped style, a YAML file, or the mapping such a file holds.
 
     Raises:
-        ConfigError: If the style is missing or says something that cannot be meant.
+        ConfigError: If the style is missing or invalid.
     """
     return _load(source, ())
 
 
-def _load(source: str | PathLike[str] | Mapping[str, Any] | Style, heirs: tuple[str, ...]) -> Style:
+def _load(
+    source: str | PathLike[str] | Mapping[str, Any] | Style, extending: tuple[str, ...]
+) -> Style:
     if isinstance(source, Style):
         return source
     if isinstance(source, Mapping):
-        return _parse(source, f"style '{source.get('name', '?')}'", heirs, Path())
+        return _parse(source, f"style '{source.get('name', '?')}'", extending, Path())
     path = find_style(source)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -247,69 +249,71 @@ def _load(source: str | PathLike[str] | Mapping[str, Any] | Style, heirs: tuple[
         raise ConfigError(f"style {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"style {path} holds no mapping; see the shipped plain.yaml")
-    if str(path) in heirs:
+    if str(path) in extending:
         raise ConfigError(f"style {path} extends itself")
-    return _parse(content, f"style {path}", (*heirs, str(path)), path.parent)
+    return _parse(content, f"style {path}", (*extending, str(path)), path.parent)
 
 
-def _parse(content: Mapping[str, Any], where: str, heirs: tuple[str, ...], folder: Path) -> Style:
+def _parse(
+    content: Mapping[str, Any], where: str, extending: tuple[str, ...], folder: Path
+) -> Style:
     fields = dict(content)
-    parent, merged = fields.pop("extends", None), fields.pop("merge", None) or {}
+    parent, joined = fields.pop("extends", None), fields.pop("merge", None) or {}
     if parent is not None:
-        beside = folder / str(parent)
-        base = _load(beside if beside.is_file() else parent, heirs)
-        inherited = _merge(base, merged, where).model_dump(by_alias=True)
+        sibling = folder / str(parent)
+        base = _load(sibling if sibling.is_file() else parent, extending)
+        inherited = _merge(base, joined, where).model_dump(by_alias=True)
         if "layers" in fields:
             del inherited["mappings"]
         elif "mappings" in fields:
             fields["mappings"] = {**fields["mappings"], **inherited["mappings"]}
         fields = {**inherited, **fields}
-    elif merged:
+    elif joined:
         raise ConfigError(f"{where}: merge: joins classes of the style it extends; name that one")
     try:
         return Style.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_line(error)}") from error
+        raise ConfigError(f"{where}: {_describe_error(error)}") from error
 
 
-def _merge(style: Style, merged: Mapping[str, str], where: str) -> Style:
+def _merge(style: Style, joined: Mapping[str, str], where: str) -> Style:
     """A style with some classes joined to others."""
     names = [c.name for c in style.classes]
-    for word in (*merged, *merged.values()):
-        if word not in names or (word in merged and word in merged.values()):
+    for name in (*joined, *joined.values()):
+        if name not in names or (name in joined and name in joined.values()):
             raise ConfigError(
-                f"{where}: merge: '{word}' is not a class of {style.name} that stays"
-                f"{suggest(word, names)}"
+                f"{where}: merge: '{name}' is not a class of {style.name} that stays"
+                f"{suggest(name, names)}"
             )
 
-    def renamed(name: str | None) -> str | None:
-        return None if name is None else merged.get(name, name)
+    def rename(name: str | None) -> str | None:
+        return None if name is None else joined.get(name, name)
 
-    def repainted(layer: StyleLayer) -> StyleLayer:
-        over = layer.over and tuple(dict.fromkeys(merged.get(name, name) for name in layer.over))
-        return layer.model_copy(update={"class_name": renamed(layer.class_name), "over": over})
+    def rename_layer(layer: StyleLayer) -> StyleLayer:
+        over = layer.over and tuple(dict.fromkeys(joined.get(name, name) for name in layer.over))
+        return layer.model_copy(update={"class_name": rename(layer.class_name), "over": over})
 
     mappings = {
         name: StyleMapping(
-            background=renamed(mapping.background), layers=tuple(map(repainted, mapping.layers))
+            background=rename(mapping.background), layers=tuple(map(rename_layer, mapping.layers))
         )
         for name, mapping in style.mappings.items()
     }
-    classes = tuple(c for c in style.classes if c.name not in merged)
+    classes = tuple(c for c in style.classes if c.name not in joined)
     return style.model_copy(update={"classes": classes, "mappings": mappings})
 
 
-def _first_line(error: ValidationError) -> str:
-    """The first thing wrong, with the nearest key where one is unknown."""
+def _describe_error(error: ValidationError) -> str:
+    """The first error, with the nearest known key where one is unknown."""
     first = error.errors()[0]
-    place = _insert_layer(first["loc"])
+    location = _format_location(first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), _keys(first['loc']))}"
+        return f"unknown key '{location}'{suggest(str(first['loc'][-1]), _list_keys(first['loc']))}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    return f"{location}: {message}" if location else message
 
 
-def _insert_layer(loc: Sequence[str | int]) -> str:
+def _format_location(loc: Sequence[str | int]) -> str:
     """`layers[2].where` for `("layers", 2, "where")`."""
     text = ""
     for part in loc:
@@ -317,17 +321,17 @@ def _insert_layer(loc: Sequence[str | int]) -> str:
     return text
 
 
-def _keys(loc: Sequence[str | int]) -> list[str]:
-    """Keys that are known where an unknown one was found."""
-    inside: dict[str, type[BaseModel]] = {"classes": MapClass, "layers": StyleLayer}
+def _list_keys(loc: Sequence[str | int]) -> list[str]:
+    """Known keys at the location of an unknown one."""
+    models: dict[str, type[BaseModel]] = {"classes": MapClass, "layers": StyleLayer}
     words = [part for part in loc[:-1] if isinstance(part, str)]
     if not words:
         return [*Style.model_fields, *StyleMapping.model_fields, "extends", "merge"]
-    model = inside.get(words[-1], StyleMapping)
+    model = models.get(words[-1], StyleMapping)
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _shipped() -> Path:
+def _get_shipped_folder() -> Path:
     """Folder of the shipped styles: inside the installed package, or of the checkout."""
     package = Path(str(resources.files("geotrans")))
     installed = package / "configs" / "styles"

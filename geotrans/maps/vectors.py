@@ -1,4 +1,4 @@
-"""Vector sources: features of a layer near a place."""
+"""Vector sources: features of a layer within bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geotrans.grid import Bounds
 from geotrans.scene.samples import PREFIX, sample_vectors
 
 # Sources of at most this many features are read at once and kept.
-KEPT_FEATURES = 20_000
+MAX_CACHED_FEATURES = 20_000
 
 _HSTORE = "other_tags"
 
@@ -43,7 +43,7 @@ class Features:
         if name in self.fields:
             return _as_text(self.fields[name])
         if _HSTORE in self.fields:
-            return _tag(self.fields[_HSTORE], name)
+            return _parse_tag(self.fields[_HSTORE], name)
         return np.full(len(self.geometry), "", dtype="<U1")
 
 
@@ -54,9 +54,9 @@ class VectorSource:
         path: File, folder of shapefiles, URL, or `sample:NAME` of a sample that has vectors.
 
     Attributes:
-        path: Where it is read.
-        origin: Where it came from, if `path` is a copy.
-        name: What it is called in messages.
+        path: Path or URL it is read from.
+        origin: Path of the original, if `path` is a copy.
+        name: Name in messages.
         layers: Names of its layers.
 
     Raises:
@@ -64,14 +64,16 @@ class VectorSource:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = self.origin = _resolve(fspath(path))
+        self.path = self.origin = _resolve_path(fspath(path))
         self.name = Path(self.path).name
         if not (_is_remote(self.path) or Path(self.path).exists()):
             raise SceneError(f"no vectors at {self.path}: there is no such file")
         try:
             self.layers = tuple(str(name) for name, _ in pyogrio.list_layers(self.path))
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-            raise SceneError(f"{self.path} cannot be read as vectors: {_line(error)}") from error
+            raise SceneError(
+                f"{self.path} cannot be read as vectors: {_join_lines(error)}"
+            ) from error
         if not self.layers:
             raise SceneError(f"{self.path} holds no layer")
         self._info: dict[str, Mapping[str, Any]] = {}
@@ -87,22 +89,24 @@ class VectorSource:
         return tuple(self.info(self.layers[0])["fields"]) if len(self.layers) == 1 else ()
 
     def find_layer(self, name: str | None) -> str:
-        """The layer a style means: the one called so, or the only one there is.
+        """The layer that a style names, or the only layer of the source.
 
         Raises:
-            ConfigError: If there are several and none is called so.
+            ConfigError: If there are several and none has the name.
         """
         if name in self.layers:
             return str(name)
         if len(self.layers) == 1:
             return self.layers[0]
-        asked = "the style names no layer" if name is None else f"the style asks for layer '{name}'"
+        request = (
+            "the style names no layer" if name is None else f"the style asks for layer '{name}'"
+        )
         raise ConfigError(
-            f"{asked}; {self.name} has {', '.join(self.layers)}{suggest(name or '', self.layers)}"
+            f"{request}; {self.name} has {', '.join(self.layers)}{suggest(name or '', self.layers)}"
         )
 
     def info(self, layer: str) -> Mapping[str, Any]:
-        """What pyogrio says of a layer."""
+        """Metadata of a layer from pyogrio."""
         if layer not in self._info:
             self._info[layer] = pyogrio.read_info(self.path, layer=layer)
         return self._info[layer]
@@ -121,17 +125,17 @@ class VectorSource:
             )
         return pyproj.CRS.from_user_input(crs)
 
-    def check_fields(self, layer: str, asked: Iterable[str]) -> None:
-        """Make sure that a layer can have the fields a style asks about.
+    def check_fields(self, layer: str, requested: Iterable[str]) -> None:
+        """Check that a layer can have the fields a style reads.
 
         Raises:
             ConfigError: If it cannot. Where fields are free tags, only if it has none of them.
         """
-        names = list(dict.fromkeys(asked))
+        names = list(dict.fromkeys(requested))
         known = list(self.info(layer)["fields"])
         missing = [name for name in names if name not in known]
-        is_free = _HSTORE in known or self.driver in ("GeoJSON", "GeoJSONSeq", "OSM")
-        if not missing or (is_free and (_HSTORE in known or len(missing) < len(names))):
+        has_free_tags = _HSTORE in known or self.driver in ("GeoJSON", "GeoJSONSeq", "OSM")
+        if not missing or (has_free_tags and (_HSTORE in known or len(missing) < len(names))):
             return
         raise ConfigError(
             f"the style asks for field '{missing[0]}' of layer '{layer}'; {self.name} has "
@@ -158,8 +162,8 @@ class VectorSource:
         """Features of a layer.
 
         Args:
-            layer: Which one.
-            fields: Fields wanted; those that are tags come along in `other_tags`.
+            layer: Name of the layer.
+            fields: Fields to read; those that are tags are in `other_tags`.
             bounds: Only features whose bounds meet these, in the layer's CRS.
             sql: Query to read instead of the layer.
 
@@ -170,15 +174,17 @@ class VectorSource:
         columns = [name for name in known if name in fields]
         if _HSTORE in known and any(name not in known for name in fields):
             columns.append(_HSTORE)
-        what = {"sql": sql} if sql else {"layer": layer, "columns": columns}
+        selection = {"sql": sql} if sql else {"layer": layer, "columns": columns}
         try:
-            meta, _, wkb, values = pyogrio.raw.read(self.path, bbox=bounds, force_2d=True, **what)
+            meta, _, wkb, values = pyogrio.raw.read(
+                self.path, bbox=bounds, force_2d=True, **selection
+            )
             geometry = shapely.from_wkb(wkb)
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError,
                 pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
                 shapely.errors.ShapelyError) as error:  # fmt: skip
             raise SceneError(
-                f"layer '{layer}' of {self.name} cannot be read: {_line(error)}"
+                f"layer '{layer}' of {self.name} cannot be read: {_join_lines(error)}"
             ) from error
         keep = ~(shapely.is_missing(geometry) | shapely.is_empty(geometry))
         return Features(
@@ -188,26 +194,26 @@ class VectorSource:
 
 
 def _as_text(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    """Values as a style writes them: 2 for 2.0, nothing for NULL."""
+    """Values as a style writes them: 2 for 2.0, empty for NULL."""
     if values.dtype.kind == "f":
         return np.array(["" if np.isnan(v) else f"{v:.15g}" for v in values.tolist()], dtype=str)
     return np.array(["" if v is None else str(v) for v in values.tolist()], dtype=str)
 
 
-def _tag(stores: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.str_]:
+def _parse_tag(stores: npt.NDArray[np.object_], name: str) -> npt.NDArray[np.str_]:
     """One tag of `"key"=>"value","key"=>"value"`."""
     import re
 
-    quoted = re.escape(name.replace("\\", "\\\\").replace('"', '\\"'))
-    # Quotes inside keys and values are escaped, so a comma and a quote begin a key.
-    pattern = re.compile(rf'(?:^|,)"{quoted}"=>"((?:[^"\\]|\\.)*)"')
-    found = [pattern.search(store) if store else None for store in stores]
-    texts = [re.sub(r"\\(.)", r"\1", match[1]) if match else "" for match in found]
+    escaped = re.escape(name.replace("\\", "\\\\").replace('"', '\\"'))
+    # Quotes inside keys and values are escaped, so a comma and a quote start a key.
+    pattern = re.compile(rf'(?:^|,)"{escaped}"=>"((?:[^"\\]|\\.)*)"')
+    matches = [pattern.search(store) if store else None for store in stores]
+    texts = [re.sub(r"\\(.)", r"\1", match[1]) if match else "" for match in matches]
     return np.array(texts, dtype=str)
 
 
-def _resolve(path: str) -> str:
-    """The file behind a sample's name."""
+def _resolve_path(path: str) -> str:
+    """The path of a sample's file; any other path as it is."""
     if not path.startswith(PREFIX):
         return path
     return str(sample_vectors(path.removeprefix(PREFIX)))
@@ -217,5 +223,5 @@ def _is_remote(path: str) -> bool:
     return path.startswith("/vsi") or "://" in path
 
 
-def _line(error: Exception) -> str:
+def _join_lines(error: Exception) -> str:
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""What metrics ask of the arrays they compare."""
+"""Checks of the arrays that metrics compare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def check_same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
-    """Ask that two arrays can be compared element by element."""
+    """Check that two arrays have one shape."""
     if images.shape != target.shape:
         raise UsageError(
             f"asked to compare arrays of shape {images.shape} and {target.shape}; "
@@ -25,14 +25,14 @@ def check_same_shape(images: npt.NDArray[Any], target: npt.NDArray[Any]) -> None
         )
 
 
-def as_stack(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
-    """Ask for `(N, C, H, W)`, with `channels` channels if said."""
+def check_stack(images: npt.NDArray[Any], *, channels: int | None = None) -> None:
+    """Check that images are `(N, C, H, W)`, with `channels` channels if given."""
     if images.ndim != 4 or channels not in (None, images.shape[1]):
         raise UsageError(f"asked for images (N, {channels or 'C'}, H, W), found {images.shape}")
 
 
 def as_valid(valid: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
-    """Pixels to look at, `(..., H, W)`; all of them unless given."""
+    """Pixels to compare, `(..., H, W)`; all of them unless given."""
     if valid is None:
         return np.ones(shape, np.bool_)
     return np.broadcast_to(np.asarray(valid, np.bool_), shape)

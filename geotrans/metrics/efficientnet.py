@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a judge of pictures: ImageNet features, frozen."""
+"""EfficientNet-Lite0 with frozen ImageNet weights, for features of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N_FEATURES = 1280
 
 
 class EfficientNetLite0(Stem):
-    """Classifier of the 1000 ImageNet classes; `features` is what stands before its last layer.
+    """Classifier of the 1000 ImageNet classes; `features` is the input of its last layer.
 
     References:
         Tan and Le, "EfficientNet", arXiv 1905.11946; the Lite variant (TensorFlow TPU

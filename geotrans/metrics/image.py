@@ -1,4 +1,4 @@
-"""Likeness of two stacks of images, pixel by pixel: PSNR, SSIM, colour error.
+"""Similarity of two stacks of images, pixel by pixel: PSNR, SSIM, colour error.
 
 Every function gives one value per image, NaN where an image has no valid pixel, for
 `interval.mean`.
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.errors import UsageError
-from geotrans.metrics.checks import BoolArray, FloatArray, as_stack, as_valid, check_same_shape
+from geotrans.metrics.checks import BoolArray, FloatArray, as_valid, check_same_shape, check_stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,17 +45,17 @@ def psnr(
         images: `(N, C, H, W)`.
         target: The truth, same shape.
         data_range: Distance from the least to the greatest possible value.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`, infinite for equal images.
     """
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    def score(image: Tensor, truth: Tensor) -> Tensor:
+    def score_image(image: Tensor, truth: Tensor) -> Tensor:
         return peak_signal_noise_ratio(image, truth, data_range=data_range)
 
-    return per_image(score, images, target, valid=valid)
+    return score_per_image(score_image, images, target, valid=valid)
 
 
 def pooled_psnr(values: FloatArray) -> float:
@@ -76,7 +76,7 @@ def ssim(
         images: `(N, C, H, W)`, at least 6 px high and wide.
         target: The truth, same shape.
         data_range: Distance from the least to the greatest possible value.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.
@@ -85,54 +85,54 @@ def ssim(
     from torch.nn import functional as F
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    as_stack(images)
+    check_stack(images)
     check_same_shape(images, target)
     if min(images.shape[2:]) <= _SSIM_RADIUS:
         raise UsageError(f"SSIM asks for more than {_SSIM_RADIUS} px a side, found {images.shape}")
-    seen = as_valid(valid, (len(images), *images.shape[2:]))
+    valid = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
-    for n, looked_at in enumerate(seen):
-        # What lies in an invalid pixel, NaN perhaps, must not reach the sums of others.
+    for n, is_valid in enumerate(valid):
+        # Values of invalid pixels, which may be NaN, must not enter the sums of others.
         image, truth = (
-            torch.from_numpy(np.where(looked_at, side[n], 0).astype(np.float64))[None]
+            torch.from_numpy(np.where(is_valid, side[n], 0).astype(np.float64))[None]
             for side in (images, target)
         )
         _, full = structural_similarity_index_measure(
             image, truth, data_range=data_range, return_full_image=True
         )
-        invalid = torch.from_numpy(~looked_at).float()[None, None]
+        invalid = torch.from_numpy(~is_valid).float()[None, None]
         size = 2 * _SSIM_RADIUS + 1
-        whole = F.max_pool2d(invalid, size, stride=1, padding=_SSIM_RADIUS)[0, 0] == 0
-        if whole.any():
-            scores[n] = float(full[0][:, whole].mean())
+        is_window_valid = F.max_pool2d(invalid, size, stride=1, padding=_SSIM_RADIUS)[0, 0] == 0
+        if is_window_valid.any():
+            scores[n] = float(full[0][:, is_window_valid].mean())
     return scores
 
 
 def chroma_error(
     images: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], *, valid: BoolArray | None = None
 ) -> FloatArray:
-    """Mean distance in the a, b plane of CIELAB: how wrong colours are, lightness aside.
+    """Mean distance in the a, b plane of CIELAB: colour error without lightness.
 
     Args:
         images: Red, green, blue as sRGB, `(N, 3, H, W)` uint8.
         target: The truth, same shape.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
-        One value per image, `(N,)`; 2 is just noticed side by side.
+        One value per image, `(N,)`; 2 is a just noticeable difference.
     """
-    as_stack(images, channels=3)
+    check_stack(images, channels=3)
     check_same_shape(images, target)
-    seen = as_valid(valid, (len(images), *images.shape[2:]))
+    valid = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
-    for n, looked_at in enumerate(seen):
-        difference = lab(images[n])[1:] - lab(target[n])[1:]
-        if looked_at.any():
-            scores[n] = np.hypot(*difference)[looked_at].mean()
+    for n, is_valid in enumerate(valid):
+        difference = rgb_to_lab(images[n])[1:] - rgb_to_lab(target[n])[1:]
+        if is_valid.any():
+            scores[n] = np.hypot(*difference)[is_valid].mean()
     return scores
 
 
-def lab(images: npt.NDArray[np.uint8]) -> FloatArray:
+def rgb_to_lab(images: npt.NDArray[np.uint8]) -> FloatArray:
     """CIELAB (D65) of sRGB images, `(..., 3, H, W)` uint8 to the same shape: L, a, b.
 
     References:
@@ -146,7 +146,7 @@ def lab(images: npt.NDArray[np.uint8]) -> FloatArray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-3)
 
 
-def per_image(
+def score_per_image(
     score: Callable[[Tensor, Tensor], Tensor],
     images: npt.NDArray[Any],
     target: npt.NDArray[Any],
@@ -156,14 +156,14 @@ def per_image(
     """Score the valid pixels of each image, given to `score` as float64 `(1, C, 1, n)`."""
     import torch
 
-    as_stack(images)
+    check_stack(images)
     check_same_shape(images, target)
-    seen = as_valid(valid, (len(images), *images.shape[2:]))
+    valid = as_valid(valid, (len(images), *images.shape[2:]))
     scores = np.full(len(images), np.nan)
-    for n, looked_at in enumerate(seen):
-        if looked_at.any():
+    for n, is_valid in enumerate(valid):
+        if is_valid.any():
             pair = (
-                torch.from_numpy(side[n][:, looked_at].astype(np.float64))[None, :, None]
+                torch.from_numpy(side[n][:, is_valid].astype(np.float64))[None, :, None]
                 for side in (images, target)
             )
             scores[n] = float(score(*pair))

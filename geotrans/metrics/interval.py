@@ -1,7 +1,6 @@
-"""How far a score would move had other places been drawn.
+"""Bootstrap intervals of scores over places.
 
-Pixels and windows of one place resemble each other, so that places, not pixels, are what an
-interval resamples.
+Pixels and windows of one place are correlated, so that places, not pixels, are resampled.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Interval:
     draws: FloatArray = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, value: float, draws: FloatArray, *, n: int) -> Self:
+    def from_draws(cls, value: float, draws: FloatArray, *, n: int) -> Self:
         """The 95 % percentile interval of `draws`; resamples without a score (NaN) are left out."""
         known = draws[np.isfinite(draws)]
         tail = (1 - LEVEL) / 2
@@ -58,7 +57,7 @@ class Interval:
 
 
 def resample(n: int, *, n_draws: int = N_DRAWS, seed: int = 0) -> FloatArray:
-    """How often each of `n` places comes up in each resample, shape `(n_draws, n)`."""
+    """Draw how often each of `n` places is in each resample, shape `(n_draws, n)`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.float64)
 
@@ -104,13 +103,13 @@ def ratio(
     Returns:
         The ratio, NaN where the denominators sum to 0.
     """
-    names, above = group_by_place(numerators, places)
-    _, below = group_by_place(denominators, places)
+    names, numerator_sums = group_by_place(numerators, places)
+    _, denominator_sums = group_by_place(denominators, places)
     weights = resample(len(names), n_draws=n_draws, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = above.sum() / below.sum()
-        draws = (weights @ above) / (weights @ below)
-    return Interval.of(value, draws, n=len(names))
+        value = numerator_sums.sum() / denominator_sums.sum()
+        draws = (weights @ numerator_sums) / (weights @ denominator_sums)
+    return Interval.from_draws(value, draws, n=len(names))
 
 
 def mean_ratio(
@@ -130,17 +129,19 @@ def mean_ratio(
         n_draws: Number of resamples.
         seed: Seed of the resamples.
     """
-    names, above = group_by_place(numerators, places)
-    _, below = group_by_place(denominators, places)
+    names, numerator_sums = group_by_place(numerators, places)
+    _, denominator_sums = group_by_place(denominators, places)
     weights = np.concatenate(
         [np.ones((1, len(names))), resample(len(names), n_draws=n_draws, seed=seed)]
     )
-    sums, wholes = weights @ above, weights @ below
-    known = wholes > 0
-    shares = np.divide(sums, wholes, out=np.zeros_like(sums), where=known)
+    numerator_draws, denominator_draws = weights @ numerator_sums, weights @ denominator_sums
+    is_known = denominator_draws > 0
+    shares = np.divide(
+        numerator_draws, denominator_draws, out=np.zeros_like(numerator_draws), where=is_known
+    )
     with np.errstate(invalid="ignore"):
-        means = shares.sum(1) / known.sum(1)
-    return Interval.of(means[0], means[1:], n=len(names))
+        means = shares.sum(1) / is_known.sum(1)
+    return Interval.from_draws(means[0], means[1:], n=len(names))
 
 
 def mean(
@@ -148,5 +149,5 @@ def mean(
 ) -> Interval:
     """Mean of one value per image; images without a value (NaN) are left out."""
     values = np.asarray(values, np.float64)
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0), known, places, n_draws=n_draws, seed=seed)
+    is_known = ~np.isnan(values)
+    return ratio(np.where(is_known, values, 0), is_known, places, n_draws=n_draws, seed=seed)

@@ -1,4 +1,4 @@
-"""Kernel distance: how far a set of pictures is, as a set, from real ones.
+"""Kernel distance between a set of images and a set of real ones.
 
 The unbiased squared maximum mean discrepancy with a cubic kernel between features of windows.
 The features are EfficientNet-Lite0's and pairs of windows from one place are left out, so values
@@ -59,7 +59,7 @@ def compute_features(
     device: str = "cpu",
     batch: int = 16,
 ) -> KernelFeatures:
-    """Look at every window of every image. Keep the result for a side that does not change.
+    """Features of every window of every image; keep them for a side that does not change.
 
     Args:
         images: Red, green, blue, `(N, 3, H, W)` uint8, at least `window` px high and wide.
@@ -68,7 +68,7 @@ def compute_features(
         window: Window edge, px.
         stride: Distance between windows, px.
         device: Where the network runs.
-        batch: Windows a step.
+        batch: Windows per step.
 
     Raises:
         UsageError: If the images are not of that kind, or no whole window is left.
@@ -78,29 +78,29 @@ def compute_features(
 
     from geotrans.metrics.efficientnet import INPUT_PX, load_efficientnet
 
-    _check(images, places, window)
+    _check_images(images, places, window)
     rows = range(0, images.shape[2] - window + 1, stride)
     cols = range(0, images.shape[3] - window + 1, stride)
-    cut = [
+    windows = [
         (n, slice(row, row + window), slice(col, col + window))
         for n in range(len(images))
         for row in rows
         for col in cols
     ]
     if valid is not None:
-        cut = [(n, y, x) for n, y, x in cut if valid[n, y, x].all()]
-    if not cut:
+        windows = [(n, y, x) for n, y, x in windows if valid[n, y, x].all()]
+    if not windows:
         raise UsageError(f"no window of {window} px is wholly valid in {len(images)} images")
     network = load_efficientnet(device)
-    rows_out = []
+    features = []
     with torch.inference_mode():
-        for start in range(0, len(cut), batch):
-            pixels = np.stack([images[n, :, y, x] for n, y, x in cut[start : start + batch]])
+        for start in range(0, len(windows), batch):
+            pixels = np.stack([images[n, :, y, x] for n, y, x in windows[start : start + batch]])
             patch = torch.from_numpy(pixels).to(device).float()
             patch = F.interpolate(patch, INPUT_PX, mode="bilinear", align_corners=False)
             patch = ((patch - 127) / 128).contiguous(memory_format=torch.channels_last)
-            rows_out.append(network.features(patch).cpu().numpy())
-    return KernelFeatures(np.concatenate(rows_out), tuple(places[n] for n, _, _ in cut))
+            features.append(network.features(patch).cpu().numpy())
+    return KernelFeatures(np.concatenate(features), tuple(places[n] for n, _, _ in windows))
 
 
 def kernel_distance(
@@ -128,20 +128,25 @@ def kernel_distance(
     Raises:
         UsageError: If a side has fewer than two places, so that no pair is left.
     """
-    fake, real = _resize_windows(fake, places, device), _resize_windows(real, places, device)
+    fake, real = _as_features(fake, places, device), _as_features(real, places, device)
     names = sorted({*fake.places, *real.places})
-    fake_sums, real_sums, mixed_sums = _place_sums(fake, real, names)
+    fake_sums, real_sums, mixed_sums = _sum_by_place(fake, real, names)
     weights = _resample(names, fake, real, n_draws=n_draws, seed=seed)
     ones = np.ones((1, len(names)))
     value, draws = (
-        SCALE * (_mean(fake_sums, w) + _mean(real_sums, w) - 2 * _mean(mixed_sums, w))
+        SCALE
+        * (
+            _mean_kernel(fake_sums, w)
+            + _mean_kernel(real_sums, w)
+            - 2 * _mean_kernel(mixed_sums, w)
+        )
         for w in (ones, weights)
     )
-    return KernelDistance.of(float(value[0]), draws, n=len(names))
+    return KernelDistance.from_draws(float(value[0]), draws, n=len(names))
 
 
 def gap_closed(model: Interval, baseline: Interval, *, real: float = 0.0) -> Interval:
-    """Share of the way from a baseline to real pictures that a model has gone.
+    """Share of the gap between a baseline and real pictures that a model has closed.
 
     Args:
         model: Kernel distance of the model.
@@ -153,10 +158,10 @@ def gap_closed(model: Interval, baseline: Interval, *, real: float = 0.0) -> Int
     """
     value = (baseline.value - model.value) / (baseline.value - real)
     draws = (baseline.draws - model.draws) / (baseline.draws - real)
-    return Interval.of(value, draws, n=model.n)
+    return Interval.from_draws(value, draws, n=model.n)
 
 
-def _resize_windows(
+def _as_features(
     side: npt.NDArray[np.uint8] | KernelFeatures, places: Sequence[str] | None, device: str
 ) -> KernelFeatures:
     if not isinstance(side, KernelFeatures):
@@ -168,7 +173,7 @@ def _resize_windows(
     return side
 
 
-def _check(images: npt.NDArray[np.uint8], places: Sequence[str], window: int) -> None:
+def _check_images(images: npt.NDArray[np.uint8], places: Sequence[str], window: int) -> None:
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[1] != 3 or min(shape[2:]) < window:
         raise UsageError(
@@ -179,22 +184,24 @@ def _check(images: npt.NDArray[np.uint8], places: Sequence[str], window: int) ->
         raise UsageError(f"{len(images)} images, but {len(places)} places; give one place an image")
 
 
-def _place_sums(
+def _sum_by_place(
     fake: KernelFeatures, real: KernelFeatures, names: Sequence[str]
 ) -> tuple[tuple[FloatArray, FloatArray], ...]:
     """Sums of the kernel and numbers of pairs between places, each `(P, P)`, 0 within a place."""
-    apart = 1 - np.eye(len(names))
+    is_other_place = 1 - np.eye(len(names))
 
-    def pairs(a: KernelFeatures, b: KernelFeatures) -> tuple[FloatArray, FloatArray]:
+    def sum_pairs(a: KernelFeatures, b: KernelFeatures) -> tuple[FloatArray, FloatArray]:
         x, y = a.values.astype(np.float64), b.values.astype(np.float64)
         kernel = (x @ y.T / x.shape[1] + 1) ** 3
         rows, cols = (np.equal.outer(names, side.places).astype(np.float64) for side in (a, b))
-        return rows @ kernel @ cols.T * apart, np.outer(rows.sum(1), cols.sum(1)) * apart
+        return rows @ kernel @ cols.T * is_other_place, np.outer(
+            rows.sum(1), cols.sum(1)
+        ) * is_other_place
 
-    return pairs(fake, fake), pairs(real, real), pairs(fake, real)
+    return sum_pairs(fake, fake), sum_pairs(real, real), sum_pairs(fake, real)
 
 
-def _mean(sums: tuple[FloatArray, FloatArray], weights: FloatArray) -> FloatArray:
+def _mean_kernel(sums: tuple[FloatArray, FloatArray], weights: FloatArray) -> FloatArray:
     """Mean kernel over pairs of places drawn `weights` times, one value per row of weights."""
     kernel, pairs = (np.einsum("dp,pq,dq->d", weights, m, weights, optimize=True) for m in sums)
     with np.errstate(invalid="ignore"):
@@ -212,7 +219,7 @@ def _resample(
     )
     weights = np.zeros((n_draws, len(names)))
     for kind in np.unique(kinds):
-        chosen = kinds == kind
-        n = int(chosen.sum())
-        weights[:, chosen] = rng.multinomial(n, np.full(n, 1 / n), size=n_draws)
+        is_kind = kinds == kind
+        n = int(is_kind.sum())
+        weights[:, is_kind] = rng.multinomial(n, np.full(n, 1 / n), size=n_draws)
     return weights

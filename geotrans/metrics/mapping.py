@@ -1,4 +1,4 @@
-"""Whether a map says the right thing: palette accuracy and overlap of classes.
+"""Scores of maps: palette accuracy and overlap of classes.
 
 Images are `(..., 3, H, W)`, classes and `valid` are `(..., H, W)`. Every score is a ratio of
 counts; the `*_counts` functions give those per image, for `interval.ratio`.
@@ -26,21 +26,21 @@ def palette_accuracy(
     images: UInt8Array, target: UInt8Array, *, levels: int = LEVELS, valid: BoolArray | None = None
 ) -> float:
     """Share of pixels within `levels` grey levels of the target in all channels."""
-    return _share(*palette_counts(images, target, levels=levels, valid=valid))
+    return _divide_sums(*palette_counts(images, target, levels=levels, valid=valid))
 
 
 def palette_counts(
     images: UInt8Array, target: UInt8Array, *, levels: int = LEVELS, valid: BoolArray | None = None
 ) -> tuple[IntArray, IntArray]:
-    """Pixels within `levels` of the target, and pixels looked at, per image."""
+    """Pixels within `levels` of the target, and pixels compared, per image."""
     images, target = np.asarray(images), np.asarray(target)
     check_same_shape(images, target)
-    close = np.ones((*images.shape[:-3], *images.shape[-2:]), np.bool_)
+    is_close = np.ones((*images.shape[:-3], *images.shape[-2:]), np.bool_)
     for channel in range(images.shape[-3]):  # one at a time: a third of the memory
         difference = np.subtract(images[..., channel, :, :], target[..., channel, :, :], dtype="i2")
-        close &= np.abs(difference) <= levels
-    looked_at = as_valid(valid, close.shape)
-    return _count(close & looked_at), _count(looked_at)
+        is_close &= np.abs(difference) <= levels
+    valid = as_valid(valid, is_close.shape)
+    return _count_per_image(is_close & valid), _count_per_image(valid)
 
 
 def nearest_class(images: UInt8Array, colors: Sequence[Color]) -> UInt8Array:
@@ -60,9 +60,9 @@ def nearest_class(images: UInt8Array, colors: Sequence[Color]) -> UInt8Array:
         distance = np.zeros(best.shape, np.int32)
         for channel, level in enumerate(color):
             distance += np.subtract(images[..., channel, :, :], level, dtype=np.int32) ** 2
-        nearer = distance < best
-        best[nearer] = distance[nearer]
-        classes[nearer] = index
+        is_nearer = distance < best
+        best[is_nearer] = distance[is_nearer]
+        classes[is_nearer] = index
     return classes
 
 
@@ -72,7 +72,7 @@ def one_color(target: UInt8Array, colors: Sequence[Color], *, levels: int = LEVE
     The baseline any map has to beat; choose it on training images.
     """
     shares = [
-        palette_accuracy(target, np.broadcast_to(_column(color), target.shape), levels=levels)
+        palette_accuracy(target, np.broadcast_to(_as_column(color), target.shape), levels=levels)
         for color in colors
     ]
     return int(np.argmax(shares))
@@ -81,11 +81,11 @@ def one_color(target: UInt8Array, colors: Sequence[Color], *, levels: int = LEVE
 def confusion(
     classes: UInt8Array, target: UInt8Array, *, n_classes: int, valid: BoolArray | None = None
 ) -> IntArray:
-    """Pixels by true class (rows) and class found (columns), `(n_classes, n_classes)`."""
+    """Pixels by true class (rows) and predicted class (columns), `(n_classes, n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
     check_same_shape(classes, target)
-    looked_at = as_valid(valid, classes.shape)
-    pairs = target[looked_at].astype(np.int64) * n_classes + classes[looked_at]
+    valid = as_valid(valid, classes.shape)
+    pairs = target[valid].astype(np.int64) * n_classes + classes[valid]
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
@@ -107,10 +107,10 @@ def class_counts(
     """Pixels of each class in both maps, and in either, per image, each `(..., n_classes)`."""
     classes, target = np.asarray(classes), np.asarray(target)
     check_same_shape(classes, target)
-    looked_at = as_valid(valid, classes.shape)
-    pairs = [((classes == k) & looked_at, (target == k) & looked_at) for k in range(n_classes)]
-    both = np.stack([_count(found & true) for found, true in pairs], axis=-1)
-    either = np.stack([_count(found | true) for found, true in pairs], axis=-1)
+    valid = as_valid(valid, classes.shape)
+    pairs = [((classes == k) & valid, (target == k) & valid) for k in range(n_classes)]
+    both = np.stack([_count_per_image(predicted & true) for predicted, true in pairs], axis=-1)
+    either = np.stack([_count_per_image(predicted | true) for predicted, true in pairs], axis=-1)
     return both, either
 
 
@@ -124,15 +124,15 @@ def road_iou(
     """Intersection over union of all road classes taken as one, over all pixels together.
 
     Args:
-        classes: Class indices found, `(..., H, W)`.
+        classes: Predicted class indices, `(..., H, W)`.
         target: True class indices, same shape.
         roads: Indices of the road classes.
-        valid: Pixels to look at; all unless given.
+        valid: Pixels to compare; all unless given.
 
     Returns:
         0 to 1, NaN where neither map has a road.
     """
-    return _share(*road_counts(classes, target, roads, valid=valid))
+    return _divide_sums(*road_counts(classes, target, roads, valid=valid))
 
 
 def road_counts(
@@ -145,19 +145,19 @@ def road_counts(
     """Road pixels in both maps, and in either, per image."""
     classes, target = np.asarray(classes), np.asarray(target)
     check_same_shape(classes, target)
-    looked_at = as_valid(valid, classes.shape)
-    found = np.isin(classes, list(roads)) & looked_at
-    true = np.isin(target, list(roads)) & looked_at
-    return _count(found & true), _count(found | true)
+    valid = as_valid(valid, classes.shape)
+    predicted = np.isin(classes, list(roads)) & valid
+    true = np.isin(target, list(roads)) & valid
+    return _count_per_image(predicted & true), _count_per_image(predicted | true)
 
 
-def _column(color: Color) -> UInt8Array:
+def _as_column(color: Color) -> UInt8Array:
     return np.asarray(color, np.uint8)[:, None, None]
 
 
-def _count(pixels: BoolArray) -> IntArray:
+def _count_per_image(pixels: BoolArray) -> IntArray:
     return pixels.sum(axis=(-2, -1), dtype=np.int64)
 
 
-def _share(part: IntArray, whole: IntArray) -> float:
+def _divide_sums(part: IntArray, whole: IntArray) -> float:
     return float(part.sum() / whole.sum()) if whole.sum() else float("nan")

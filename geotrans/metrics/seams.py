@@ -1,4 +1,4 @@
-"""Whether tile edges show."""
+"""Visibility of tile edges."""
 
 from __future__ import annotations
 
@@ -27,30 +27,36 @@ def seam_ratio(
         row_edges: First row of each tile, as in `TilePlan.row_edges`; the image's own edges and
             what lies beyond do not count.
         col_edges: First column of each tile.
-        valid: Pixels to look at, `(H, W)`; all unless given.
+        valid: Pixels to compare, `(H, W)`; all unless given.
 
     Returns:
         About 1 where no seam shows, greater where one does, infinite where only edges have a step;
         NaN if there is no inner edge.
     """
     pixels = np.asarray(image, np.float64)
-    seen = as_valid(valid, pixels.shape[1:])
+    valid = as_valid(valid, pixels.shape[1:])
     at_edges = [
-        _steps(np.moveaxis(pixels, axis + 1, 1), np.moveaxis(seen, axis, 0), edges)
+        _measure_steps(np.moveaxis(pixels, axis + 1, 1), np.moveaxis(valid, axis, 0), edges)
         for axis, edges in ((0, row_edges), (1, col_edges))
     ]
-    # Expected step at the edges, were they like the rest: each direction by its number of edges.
-    found = sum(total for total, _, _ in at_edges)
-    expected = sum(count * elsewhere for _, count, elsewhere in at_edges if count)
+    # Expected sum of steps at the edges if they were like the rest, by direction.
+    measured = sum(total for total, _, _ in at_edges)
+    expected = sum(count * mean_elsewhere for _, count, mean_elsewhere in at_edges if count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.float64(found) / np.float64(expected))
+        return float(np.float64(measured) / np.float64(expected))
 
 
-def _steps(pixels: FloatArray, valid: BoolArray, edges: Sequence[int]) -> tuple[float, int, float]:
+def _measure_steps(
+    pixels: FloatArray, valid: BoolArray, edges: Sequence[int]
+) -> tuple[float, int, float]:
     """Sum and number of steps down the rows at `edges`, and the mean step elsewhere."""
     step = np.abs(np.diff(pixels, axis=1)).mean(0)
     counts = valid[1:] & valid[:-1]
     is_edge = np.zeros(counts.shape, np.bool_)
     is_edge[[edge - 1 for edge in edges if 0 < edge < len(valid)]] = True
-    here, elsewhere = step[counts & is_edge], step[counts & ~is_edge]
-    return float(here.sum()), here.size, float(elsewhere.mean()) if elsewhere.size else float("nan")
+    edge_steps, other_steps = step[counts & is_edge], step[counts & ~is_edge]
+    return (
+        float(edge_steps.sum()),
+        edge_steps.size,
+        float(other_steps.mean()) if other_steps.size else float("nan"),
+    )

@@ -1,4 +1,4 @@
-"""Likeness of two stacks of spectra: SAM and ERGAS, one value per image."""
+"""Similarity of two stacks of spectra: SAM and ERGAS, one value per image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geotrans.metrics.checks import BoolArray, FloatArray
-from geotrans.metrics.image import per_image
+from geotrans.metrics.image import score_per_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ def sam(
     Args:
         images: `(N, C, H, W)`, two bands or more.
         target: The truth, same shape.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.
@@ -37,7 +37,7 @@ def sam(
     def score(image: Tensor, truth: Tensor) -> Tensor:
         return spectral_angle_mapper(image, truth, reduction="none").nanmean()
 
-    return np.rad2deg(per_image(score, images, target, valid=valid))
+    return np.rad2deg(score_per_image(score, images, target, valid=valid))
 
 
 def ergas(
@@ -53,7 +53,7 @@ def ergas(
         images: `(N, C, H, W)`.
         target: The truth, same shape, no band of mean 0.
         ratio: Pixel size of the source over that of the target.
-        valid: Pixels to look at, `(N, H, W)`; all unless given.
+        valid: Pixels to compare, `(N, H, W)`; all unless given.
 
     Returns:
         One value per image, `(N,)`.
@@ -66,4 +66,4 @@ def ergas(
     def score(image: Tensor, truth: Tensor) -> Tensor:
         return error_relative_global_dimensionless_synthesis(image, truth, ratio=ratio)
 
-    return per_image(score, images, target, valid=valid)
+    return score_per_image(score, images, target, valid=valid)

@@ -106,8 +106,8 @@ def pretrained_state() -> dict[str, Tensor]:
 
 def _padding(kernel: int) -> nn.Module:
     """What TensorFlow pads an even size with before a stride of 2."""
-    before = (kernel - 2) // 2
-    return nn.ZeroPad2d((before, kernel - 2 - before, before, kernel - 2 - before))
+    leading = (kernel - 2) // 2
+    return nn.ZeroPad2d((leading, kernel - 2 - leading, leading, kernel - 2 - leading))
 
 
 def _norm(width: int) -> nn.BatchNorm2d:

@@ -1,4 +1,4 @@
-"""Several networks that answer as one.
+"""Ensembles: the mean output of several networks.
 
 References:
     Lakshminarayanan et al., "Simple and scalable predictive uncertainty estimation using deep
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape, trained apart; what they say is averaged.
+    """Networks of one shape, trained separately, whose outputs are averaged.
 
     Where ground is scarce, each is wrong in its own way, and their mean is closer to the truth than
     any of them.
@@ -36,12 +36,12 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
         first, *others = self.members
-        made: Tensor = first(x)
+        total: Tensor = first(x)
         # Rounded values are added up, and divided, as exact ones.
-        made = made.to(torch.promote_types(made.dtype, torch.float32))
+        total = total.to(torch.promote_types(total.dtype, torch.float32))
         for member in others:
-            made = made + member(x)
-        return made / len(self.members)
+            total = total + member(x)
+        return total / len(self.members)
 
 
 def build_ensemble(
@@ -59,7 +59,7 @@ def build_ensemble(
         linear maps, which are one if they were fitted to the same patches.
     """
     if arch == "residual":
-        _, of_bodies, state = build_ensemble(
+        _, body_args, state = build_ensemble(
             args["body"]["arch"],
             args["body"].get("args", {}),
             [_strip_prefix(s, "body") for s in states],
@@ -67,11 +67,11 @@ def build_ensemble(
         linear = {
             name: torch.stack([s[name] for s in states]).mean(dim=0) for name in ("weight", "bias")
         }
-        body = {"arch": "ensemble", "args": of_bodies}
+        body = {"arch": "ensemble", "args": body_args}
         return arch, {**args, "body": body}, {**linear, **_add_prefix("body", state)}
     state = {}
-    for i, each in enumerate(states):
-        state |= _add_prefix(f"members.{i}", each)
+    for i, member_state in enumerate(states):
+        state |= _add_prefix(f"members.{i}", member_state)
     return "ensemble", {"n": len(states), "of": {"arch": arch, "args": dict(args)}}, state
 
 

@@ -1,4 +1,4 @@
-"""How much a network holds while it runs."""
+"""Memory footprint of a network at inference."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def largest_layer(net: nn.Module, in_channels: int) -> float:
     net = copy.deepcopy(net).float().eval()
     align = int(getattr(net, "align", 1))
     edge = -(-_PROBE_PX // align) * align
-    most = 0
+    n_largest = 0
 
-    def look(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        nonlocal most
-        held = [t for t in (*given, made) if isinstance(t, Tensor)]
-        most = max(most, sum(t.numel() for t in held))
+    def count_values(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal n_largest
+        tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
+        n_largest = max(n_largest, sum(t.numel() for t in tensors))
 
     for module in net.modules():
         if not list(module.children()):
-            module.register_forward_hook(look)
-    made: Tensor = net(torch.zeros(1, in_channels, edge, edge))
-    return max(most, made.numel() + in_channels * edge**2) / edge**2
+            module.register_forward_hook(count_values)
+    output: Tensor = net(torch.zeros(1, in_channels, edge, edge))
+    return max(n_largest, output.numel() + in_channels * edge**2) / edge**2

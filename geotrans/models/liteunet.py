@@ -50,14 +50,14 @@ class LiteUNet(nn.Module):
             raise ConfigError(
                 f"liteunet has no encoder of {stages} stages; give 1 to {len(STAGES)}"
             )
-        kept = STAGES[:stages]
+        used_stages = STAGES[:stages]
         self.stem = Stem(in_channels)
-        self.blocks = nn.ModuleList(stage_blocks(kept))
+        self.blocks = nn.ModuleList(stage_blocks(used_stages))
         # The last block of each resolution, and its channels, from fine to coarse.
         self.taps: list[int] = []
         skips: list[int] = []
         index = -1
-        for _, _, stride, out, repeats in kept:
+        for _, _, stride, out, repeats in used_stages:
             if stride == 1 and self.taps:
                 self.taps.pop()
                 skips.pop()
@@ -68,9 +68,9 @@ class LiteUNet(nn.Module):
         self.up = nn.ModuleList()
         channels = skips.pop()
         while skips:
-            wide = width * 2 ** (len(skips) - 1)
-            self.up.append(up_norm(channels, wide))
-            channels = wide + skips.pop()
+            channels_out = width * 2 ** (len(skips) - 1)
+            self.up.append(up_norm(channels, channels_out))
+            channels = channels_out + skips.pop()
         self.up.append(up_norm(channels, head_width))
         channels = head_width + in_channels
         head: list[nn.Module] = []
@@ -108,14 +108,14 @@ class LiteUNet(nn.Module):
         """
         state = pretrained_state()
         kernel = state.pop("conv_stem.weight")
-        own = self.stem.conv_stem.weight.data
-        if own.shape[1] < kernel.shape[1]:
+        stem_weight = self.stem.conv_stem.weight.data
+        if stem_weight.shape[1] < kernel.shape[1]:
             kernel = kernel.sum(dim=1, keepdim=True)  # grey is the same in all three
-        own.zero_()[:, : kernel.shape[1]] = kernel
+        stem_weight.zero_()[:, : kernel.shape[1]] = kernel
         stem = {f"stem.{key}": value for key, value in state.items() if key.startswith("bn0.")}
         encoder = {key: value for key, value in state.items() if key.startswith("blocks.")}
-        wanted = self.state_dict()
+        own_state = self.state_dict()
         self.load_state_dict(
-            {key: value for key, value in {**stem, **encoder}.items() if key in wanted},
+            {key: value for key, value in {**stem, **encoder}.items() if key in own_state},
             strict=False,
         )

@@ -24,14 +24,14 @@ def use_image_norms(net: nn.Module) -> nn.Module:
         net: Network with any norms; left as it is.
     """
 
-    def renewed(norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> nn.Module:
+    def make_instance_norm(norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> nn.Module:
         if isinstance(norm, nn.InstanceNorm2d):
             return norm
-        made = nn.InstanceNorm2d(norm.num_features, eps=norm.eps, affine=True)
-        made.weight, made.bias = norm.weight, norm.bias
-        return made
+        instance = nn.InstanceNorm2d(norm.num_features, eps=norm.eps, affine=True)
+        instance.weight, instance.bias = norm.weight, norm.bias
+        return instance
 
-    return _replaced(net, renewed)
+    return _replace_norms(net, make_instance_norm)
 
 
 def freeze_norms(net: nn.Module, values: Tensor) -> nn.Module:
@@ -44,24 +44,24 @@ def freeze_norms(net: nn.Module, values: Tensor) -> nn.Module:
     Raises:
         BundleError: If there are more or fewer values than the norms have channels.
     """
-    n_wanted = sum(2 * norm.num_features for norm in image_norms(use_image_norms(net)).values())
-    if values.numel() != n_wanted:
+    n_expected = sum(2 * norm.num_features for norm in image_norms(use_image_norms(net)).values())
+    if values.numel() != n_expected:
         raise BundleError(
-            f"the network's norms want {n_wanted} statistics; {values.numel()} were given"
+            f"the network's norms want {n_expected} statistics; {values.numel()} were given"
         )
-    rest = values.float()
+    remaining = values.float()
 
-    def frozen(norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> nn.Module:
-        nonlocal rest
+    def make_frozen_norm(norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> nn.Module:
+        nonlocal remaining
         n = norm.num_features
-        made = nn.BatchNorm2d(n, eps=norm.eps)
+        batch = nn.BatchNorm2d(n, eps=norm.eps)
         if norm.affine:
-            made.weight, made.bias = norm.weight, norm.bias
-        made.running_mean, made.running_var = rest[:n].clone(), rest[n : 2 * n].clone()
-        rest = rest[2 * n :]
-        return made
+            batch.weight, batch.bias = norm.weight, norm.bias
+        batch.running_mean, batch.running_var = remaining[:n].clone(), remaining[n : 2 * n].clone()
+        remaining = remaining[2 * n :]
+        return batch
 
-    return _replaced(net, frozen)
+    return _replace_norms(net, make_frozen_norm)
 
 
 def image_norms(net: nn.Module) -> dict[str, nn.InstanceNorm2d]:
@@ -69,7 +69,7 @@ def image_norms(net: nn.Module) -> dict[str, nn.InstanceNorm2d]:
     return {name: m for name, m in net.named_modules() if isinstance(m, nn.InstanceNorm2d)}
 
 
-def _replaced(
+def _replace_norms(
     net: nn.Module, make: Callable[[nn.BatchNorm2d | nn.InstanceNorm2d], nn.Module]
 ) -> nn.Module:
     """A copy in evaluation mode with other norms."""

@@ -48,24 +48,24 @@ class PatchGAN(nn.Module):
     ) -> None:
         super().__init__()
         self.critics = nn.ModuleList(
-            _stages(in_channels, width=width, layers=layers, norm=norm) for _ in range(scales)
+            _make_stages(in_channels, width=width, layers=layers, norm=norm) for _ in range(scales)
         )
         self.shrink = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
     def forward(self, x: Tensor) -> list[CriticOutput]:
         """Judge `(N, C, H, W)`: one verdict a scale, finest first."""
-        verdicts = []
+        outputs = []
         for scale, stages in enumerate(self.critics):
             y = x = self.shrink(x) if scale else x
             features = []
             for stage in stages:  # type: ignore[attr-defined] # a ModuleList holds ModuleLists
                 y = stage(y)
                 features.append(y)
-            verdicts.append(CriticOutput(features.pop(), features))
-        return verdicts
+            outputs.append(CriticOutput(features.pop(), features))
+        return outputs
 
 
-def _stages(in_channels: int, *, width: int, layers: int, norm: str) -> nn.ModuleList:
+def _make_stages(in_channels: int, *, width: int, layers: int, norm: str) -> nn.ModuleList:
     """The layers of one critic, the last of which gives the scores."""
 
     def conv(channels_in: int, channels_out: int, stride: int) -> nn.Module:

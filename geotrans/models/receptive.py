@@ -1,4 +1,4 @@
-"""How far a network sees."""
+"""Receptive field of a network."""
 
 from __future__ import annotations
 
@@ -45,62 +45,67 @@ def receptive_halo(net: nn.Module, in_channels: int, *, by_stride: bool = False)
     # A narrow strip shows one axis as well as a square would; mirrored padding needs some width.
     narrow = align * -(-16 // align)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        probe = _probe(net)
+        probe = _make_probe(net)
         probe(torch.ones(1, in_channels, narrow, narrow, dtype=torch.float64))
         for weight in probe.parameters():
             weight.fill_(1 / weight[0].numel())
-        return max(_reach(probe, in_channels, align, narrow, axis, by_stride) for axis in (2, 3))
+        return max(
+            _measure_reach(probe, in_channels, align, narrow, axis, by_stride) for axis in (2, 3)
+        )
 
 
-def _reach(
-    probe: nn.Module, in_channels: int, align: int, narrow: int, axis: int, by_stride: bool
+def _measure_reach(
+    probe: nn.Module, in_channels: int, align: int, strip_width: int, axis: int, by_stride: bool
 ) -> int:
     """Reach along the long axis of a strip, which grows until the whole reach shows."""
     size = 8 * max(align, 8)
     while True:
         middle = size // 2
-        dark = torch.zeros(
-            1, in_channels, *((size, narrow) if axis == 2 else (narrow, size)), dtype=torch.float64
+        blank = torch.zeros(
+            1,
+            in_channels,
+            *((size, strip_width) if axis == 2 else (strip_width, size)),
+            dtype=torch.float64,
         )
-        seen = partial(_input_reach, probe, dark, axis)
+        input_reach = partial(_input_reach, probe, blank, axis)
         if by_stride:
-            first, last = seen(0, align)
+            first, last = input_reach(0, align)
             reach = max(-first, last - (align - 1))
         else:
-            reach = _farthest(seen, align)
+            reach = _find_farthest(input_reach, align)
         if reach < middle - align:
             return reach
         size *= 2
 
 
 def _input_reach(
-    probe: nn.Module, dark: Tensor, axis: int, phase: int, n_lit: int = 1
+    probe: nn.Module, blank: Tensor, axis: int, phase: int, n_lit: int = 1
 ) -> tuple[int, int]:
     """First and last px that see any of those lit, counted from the middle of a strip."""
-    x, middle = dark.clone(), dark.shape[axis] // 2
+    x, middle = blank.clone(), blank.shape[axis] // 2
     x.narrow(axis, middle + phase, n_lit).fill_(1)
-    where = torch.nonzero(probe(x).sum(dim=(0, 1, 5 - axis)))
-    return int(where.min()) - middle, int(where.max()) - middle
+    nonzero = torch.nonzero(probe(x).sum(dim=(0, 1, 5 - axis)))
+    return int(nonzero.min()) - middle, int(nonzero.max()) - middle
 
 
-def _farthest(seen: Callable[[int], tuple[int, int]], n_phases: int) -> int:
+def _find_farthest(input_reach: Callable[[int], tuple[int, int]], n_phases: int) -> int:
     """Longest way from a phase to the first or last px it is seen at."""
-    ends = {phase: seen(phase) for phase in {0, n_phases - 1}}
+    ends = {phase: input_reach(phase) for phase in {0, n_phases - 1}}
     best = max(max(p - first, last - p) for p, (first, last) in ends.items())
     spans = [(0, n_phases - 1)]
     while spans:
         start, stop = spans.pop()
-        most = max(stop - 1 - ends[start][0], ends[stop][1] - start - 1)
-        if stop - start < 2 or most <= best:
+        bound = max(stop - 1 - ends[start][0], ends[stop][1] - start - 1)
+        if stop - start < 2 or bound <= best:
             continue
         phase = (start + stop) // 2
-        ends[phase] = first, last = seen(phase)
+        ends[phase] = first, last = input_reach(phase)
         best = max(best, phase - first, last - phase)
         spans += [(start, phase), (phase, stop)]
     return best
 
 
-def _probe(net: nn.Module) -> nn.Module:
+def _make_probe(net: nn.Module) -> nn.Module:
     """The network with one channel a layer, without biases, activations and norms."""
     probe = fold(get_body(net))  # what a residual adds to its body sees the pixel alone
     for module in list(probe.modules()):

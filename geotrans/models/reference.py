@@ -33,7 +33,7 @@ REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 NORMS = ("instance", "batch")
 
-_N_TOLD = 3
+_N_SHOWN = 3
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var")
 
@@ -71,20 +71,20 @@ def read_reference(path: str | PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise BundleError(f"cannot read weights from {path}: {found}")
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        raise BundleError(f"cannot read weights from {path}: {reason}")
     try:
         with warnings.catch_warnings(action="ignore"):  # of unusual pickles: they load or fail
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise BundleError(_refusal(path, str(error))) from error
+        raise BundleError(_describe_refusal(path, str(error))) from error
     except (
         ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
         ValueError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        said = str(error).strip().split("\n")[0][:120]
+        text = str(error).strip().split("\n")[0][:120]
         raise BundleError(
-            f"{path} is damaged or was not written by torch.save ({said or type(error).__name__}); "
+            f"{path} is damaged or was not written by torch.save ({text or type(error).__name__}); "
             "copy or download it again"
         ) from error
     if not isinstance(state, Mapping) or not state:
@@ -122,47 +122,49 @@ def fit_reference(state: Mapping[str, Tensor], arch: str, *, norm: str | None = 
     if norm not in (None, *NORMS):
         raise UsageError(f"norm '{norm}' is not known; use instance or batch")
     attempts = {kind: _try_fit(state, arch, kind) for kind in ([norm] if norm else NORMS)}
-    kind, (found, differences) = min(attempts.items(), key=lambda one: len(one[1][1]))
-    if found is None:
-        told = "; ".join(differences[:_N_TOLD])
-        more = f"; and {len(differences) - _N_TOLD} more" if len(differences) > _N_TOLD else ""
+    kind, (reference, differences) = min(attempts.items(), key=lambda one: len(one[1][1]))
+    if reference is None:
+        shown = "; ".join(differences[:_N_SHOWN])
+        more = f"; and {len(differences) - _N_SHOWN} more" if len(differences) > _N_SHOWN else ""
         raise BundleError(
-            f"these weights do not fit {arch} with {kind} norm: {told}{more}{_advice(state)}"
+            f"these weights do not fit {arch} with {kind} norm: {shown}{more}{_suggest_arch(state)}"
         )
-    for key, tensor in found.state.items():
+    for key, tensor in reference.state.items():
         if not tensor.isfinite().all():
             raise BundleError(f"these weights are damaged: {key} holds values that are not finite")
-    return found
+    return reference
 
 
 def _try_fit(
     state: Mapping[str, Tensor], arch: str, norm: str
 ) -> tuple[Reference | None, list[str]]:
-    """The network, or what speaks against it, in the file's own words."""
-    first, last = _ends(arch)
-    ours, args = REFERENCES[arch]
-    if (lost := [key for key in (first, last) if key not in state]) or any(
+    """The network, or its differences from the file, by the file's keys."""
+    first, last = _end_keys(arch)
+    own_arch, args = REFERENCES[arch]
+    if (missing := [key for key in (first, last) if key not in state]) or any(
         state[key].ndim != 4 for key in (first, last)
     ):
-        return None, [f"{key} is missing" for key in lost] or [f"{first} is no convolution"]
+        return None, [f"{key} is missing" for key in missing] or [f"{first} is no convolution"]
     width, channels_in = state[first].shape[:2]
-    channels_out = state[last].shape[1 if ours == "unet_reference" else 0]
+    channels_out = state[last].shape[1 if own_arch == "unet_reference" else 0]
     args = {**args, "width": width, "norm": norm}
     with torch.device("meta"):
-        wanted = build(ours, channels_in, channels_out, **args).state_dict()
-    names = {_their_key(key, arch, has_dropout=_has_dropout(state)): key for key in wanted}
-    differences = list(_list_differences(state, {n: wanted[key] for n, key in names.items()}, norm))
+        expected = build(own_arch, channels_in, channels_out, **args).state_dict()
+    names = {_their_key(key, arch, has_dropout=_has_dropout(state)): key for key in expected}
+    differences = list(
+        _list_differences(state, {n: expected[key] for n, key in names.items()}, norm)
+    )
     if differences:
         return None, differences
-    found = {k: state[n].float() for n, k in names.items() if not k.endswith(_COUNTER)}
-    return Reference(ours, args, found, channels_in, channels_out), []
+    weights = {k: state[n].float() for n, k in names.items() if not k.endswith(_COUNTER)}
+    return Reference(own_arch, args, weights, channels_in, channels_out), []
 
 
 def _list_differences(
-    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], norm: str
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], norm: str
 ) -> Iterator[str]:
     unused = (_COUNTER, *(_STATISTICS if norm == "instance" else ()))
-    for key, tensor in wanted.items():
+    for key, tensor in expected.items():
         if key.endswith(_COUNTER):
             continue
         if key not in state:
@@ -172,14 +174,14 @@ def _list_differences(
         elif not state[key].is_floating_point():
             yield f"{key} holds {state[key].dtype}"
     for key in state:
-        if key not in wanted and not key.endswith(unused):
+        if key not in expected and not key.endswith(unused):
             yield f"{key} is unknown"
 
 
-def _ends(arch: str) -> tuple[str, str]:
+def _end_keys(arch: str) -> tuple[str, str]:
     """Keys of the first and the last convolution."""
-    ours, args = REFERENCES[arch]
-    if ours == "unet_reference":
+    own_arch, args = REFERENCES[arch]
+    if own_arch == "unet_reference":
         return "model.model.0.weight", "model.model.3.weight"
     return "model.1.weight", f"model.{args['blocks'] + 17}.weight"
 
@@ -193,23 +195,23 @@ def _has_dropout(state: Mapping[str, Tensor]) -> bool:
 
 def _their_key(key: str, arch: str, *, has_dropout: bool) -> str:
     """Name in a published file of a weight that is `key` in our network."""
-    ours, args = REFERENCES[arch]
-    if ours == "resnet":
+    own_arch, args = REFERENCES[arch]
+    if own_arch == "resnet":
         block = re.fullmatch(r"body\.(\d+)\.body\.(\d+)\.(\w+)", key)
         if block is None:
             return f"model.{key.removeprefix('body.')}"
         place = int(block[2]) + (has_dropout and int(block[2]) > 3)
         return f"model.{block[1]}.conv_block.{place}.{block[3]}"
-    side, index, part, what = key.split(".")
+    side, index, part, kind = key.split(".")
     level = int(index) if side == "down" else args["depth"] - 1 - int(index)
     if level == 0:
-        return f"model.model.{0 if side == 'down' else 3}.{what}"
+        return f"model.model.{0 if side == 'down' else 3}.{kind}"
     # Down: activation, convolution, norm; the levels below; up: activation, convolution, norm.
     first = 1 if side == "down" else 3 if level == args["depth"] - 1 else 5
-    return f"model.model.1.{'model.3.' * (level - 1)}model.{first + int(part)}.{what}"
+    return f"model.model.1.{'model.3.' * (level - 1)}model.{first + int(part)}.{kind}"
 
 
-def _advice(state: Mapping[str, Tensor]) -> str:
+def _suggest_arch(state: Mapping[str, Tensor]) -> str:
     """What the weights would fit, if anything."""
     for arch in REFERENCES:
         for norm in NORMS:
@@ -218,9 +220,9 @@ def _advice(state: Mapping[str, Tensor]) -> str:
     return "; geotrans reads " + ", ".join(REFERENCES)
 
 
-def _refusal(path: Path, said: str) -> str:
-    """Why a pickle is not loaded, by the name of what it wanted to call where torch tells it."""
-    name = re.search(r"GLOBAL ([\w.]+)", said)
+def _describe_refusal(path: Path, message: str) -> str:
+    """Why a pickle is refused, with the name it would have called if torch reports it."""
+    name = re.search(r"GLOBAL ([\w.]+)", message)
     if name:
         return (
             f"{path} holds pickled code or objects ({name[1]}), which could do anything when they "

@@ -16,7 +16,7 @@ from geotrans.models.resnet import ResNet
 from geotrans.models.unet import UNet
 from geotrans.models.unet_reference import UNetReference
 
-_MOST_MEMBERS = 64
+_MAX_MEMBERS = 64
 
 
 class Identity(nn.Module):
@@ -34,7 +34,7 @@ class Identity(nn.Module):
         return x
 
 
-def _residual(
+def _build_residual(
     in_channels: int,
     out_channels: int,
     *,
@@ -58,7 +58,7 @@ def _residual(
     )
 
 
-def _ensemble(
+def _build_ensemble(
     in_channels: int,
     out_channels: int,
     *,
@@ -66,18 +66,18 @@ def _ensemble(
     n: int = 2,
     out_activation: str = "tanh",
 ) -> Ensemble:
-    """So many networks `{"arch": ..., "args": {...}}`, each with weights of its own."""
-    if not 1 <= n <= _MOST_MEMBERS:
-        raise ConfigError(f"an ensemble has 1 to {_MOST_MEMBERS} members; got n = {n}")
+    """An ensemble of `n` networks `{"arch": ..., "args": {...}}` with separate weights."""
+    if not 1 <= n <= _MAX_MEMBERS:
+        raise ConfigError(f"an ensemble has 1 to {_MAX_MEMBERS} members; got n = {n}")
     args = {"out_activation": out_activation, **of.get("args", {})}
     return Ensemble(build(of["arch"], in_channels, out_channels, **args) for _ in range(n))
 
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
-    "ensemble": _ensemble,
+    "ensemble": _build_ensemble,
     "identity": Identity,
     "liteunet": LiteUNet,
-    "residual": _residual,
+    "residual": _build_residual,
     "resnet": ResNet,
     "unet": UNet,
     "unet_reference": UNetReference,
@@ -131,7 +131,9 @@ def load_pretrained(net: nn.Module, arch: str) -> None:
     """
     encoder = get_body(net)
     if not hasattr(encoder, "load_pretrained"):
-        known = [name for name, made in GENERATORS.items() if hasattr(made, "load_pretrained")]
+        known = [
+            name for name, generator in GENERATORS.items() if hasattr(generator, "load_pretrained")
+        ]
         raise ConfigError(
             f"generator '{arch}' has no pretrained encoder; set generator.pretrained to false, or "
             f"generator.arch, or that of its body, to {' or '.join(known)}"

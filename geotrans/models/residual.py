@@ -1,4 +1,4 @@
-"""What physics already gives, and a network that adds the rest.
+"""A frozen linear map of the source bands, and a network that adds a correction.
 
     output = linear map of the source bands + body, the body zero at the start
 
@@ -61,7 +61,7 @@ class Residual(nn.Module):
         super().__init__()
         carried = [target for target, _ in carry]
         self.free = [band for band in range(out_channels) if band not in carried]
-        _check(n_bands, out_channels, carry, lock)
+        _check_positions(n_bands, out_channels, carry, lock)
         if not {*blind} < {*range(n_bands)}:
             raise ConfigError(
                 f"blind {[*blind]} is to name some of the {n_bands} bands of the source, not all"
@@ -90,16 +90,16 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate patches `(N, C, H, W)`; H and W are multiples of `align`."""
-        added: Tensor = self.body(self.shown(x)).to(x.dtype)
+        correction: Tensor = self.body(self.shown(x)).to(x.dtype)
         bands = x[:, : self.n_bands]
-        made = self._linear(bands) + added
+        output = self._linear(bands) + correction
         if self.lock is not None:
-            lit = restore_luminance(made[:, self.colors], bands[:, self.lock, None])
-            made = made.clone()
-            made[:, self.colors] = lit
+            colors = restore_luminance(output[:, self.colors], bands[:, self.lock, None])
+            output = output.clone()
+            output[:, self.colors] = colors
         if not self.sources:
-            return made
-        return torch.cat([made, bands[:, self.sources]], dim=1)[:, self.order]
+            return output
+        return torch.cat([output, bands[:, self.sources]], dim=1)[:, self.order]
 
     def shown(self, x: Tensor) -> Tensor:
         """The channels that the body sees."""
@@ -109,10 +109,10 @@ class Residual(nn.Module):
 
     def _linear(self, bands: Tensor) -> Tensor:
         """One plain product and one plain sum a band: every pixel gets the same bits anywhere."""
-        made: Tensor = self.bias.to(bands.dtype)[:, None, None]
+        total: Tensor = self.bias.to(bands.dtype)[:, None, None]
         for band, column in zip(bands.unbind(dim=1), self.weight.unbind(dim=1), strict=True):
-            made = made + band[:, None] * column.to(bands.dtype)[:, None, None]
-        return made
+            total = total + band[:, None] * column.to(bands.dtype)[:, None, None]
+        return total
 
 
 def get_body(net: nn.Module) -> nn.Module:
@@ -141,20 +141,20 @@ def restore_luminance(colors: Tensor, luminance: Tensor) -> Tensor:
     chroma = colors - (red + green + blue)
     room = torch.where(chroma > 0, 1 - luminance, 1 + luminance)
     share = (room / chroma.abs().clamp(min=1e-6)).amin(dim=1, keepdim=True).clamp(0, 1)
-    lit: Tensor = luminance + share * chroma
-    return lit
+    restored: Tensor = luminance + share * chroma
+    return restored
 
 
-def _check(
+def _check_positions(
     n_bands: int,
     out_channels: int,
     carry: Sequence[Sequence[int]],
     lock: Sequence[int] | None,
 ) -> None:
     carried = [target for target, _ in carry]
-    given = [source for _, source in carry] + list((lock or ())[:1])
+    read = [source for _, source in carry] + list((lock or ())[:1])
     written = carried + list((lock or ())[1:])
-    if any(not 0 <= i < n_bands for i in given) or any(not 0 <= i < out_channels for i in written):
+    if any(not 0 <= i < n_bands for i in read) or any(not 0 <= i < out_channels for i in written):
         raise ConfigError(
             f"carry {[tuple(pair) for pair in carry]} and lock {lock and tuple(lock)} name bands "
             f"beyond the {n_bands} of the source or the {out_channels} of the target"

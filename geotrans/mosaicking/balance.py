@@ -1,9 +1,9 @@
 """Gain and offset for every tile, so that tiles agree where they overlap.
 
 In each overlap both tiles should have the same mean and the same spread. Logarithms of gains, then
-offsets, are each the least-squares solution of one equation a pair. What no overlap decides stays:
-within a group of tiles that hang together the gains have a geometric mean of 1 and the offsets,
-counted at each tile's own mean, an average of 0, so that the group is as bright as it was.
+offsets, are each the least-squares solution of one equation per pair. What the overlaps leave open
+is unchanged: within a connected group of tiles the gains have a geometric mean of 1, and the
+offsets, at each tile's own mean, an average of 0, so that the brightness of the group is preserved.
 
 References:
     M. Brown, D. Lowe, "Automatic panoramic image stitching using invariant features", IJCV 74
@@ -22,14 +22,14 @@ import numpy.typing as npt
 from geotrans.scene import Patch
 
 # A spread below this share of the mean is noise of arithmetic.
-_FLAT = 1e-6
+_MIN_CONTRAST = 1e-6
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Balance:
-    """What becomes of the values of each tile: `gain * value + offset`.
+    """Correction of the values of each tile: `gain * value + offset`.
 
     Attributes:
         gains: By tile and band, `(n_tiles, C)`.
@@ -48,7 +48,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """What pairs of tiles look like where they overlap.
+    """Statistics of pairs of tiles where they overlap.
 
     Attributes:
         tiles: Numbers of both tiles, `(n, 2)`.
@@ -69,24 +69,31 @@ def solve_balance(overlaps: Overlaps, n_tiles: int) -> Balance:
     gains, offsets = np.ones((n_tiles, n_bands)), np.zeros((n_tiles, n_bands))
     for band in range(n_bands):
         means, spreads = overlaps.means[:, :, band], overlaps.spreads[:, :, band]
-        # Where one of both is flat nothing is known of gains.
-        rough = (spreads > _FLAT * np.abs(means)).all(axis=1) & (spreads > 0).all(axis=1)
-        logs = np.log(spreads[rough])
+        # Where one of both has no contrast, gains are undetermined.
+        has_contrast = (spreads > _MIN_CONTRAST * np.abs(means)).all(axis=1) & (spreads > 0).all(
+            axis=1
+        )
+        logs = np.log(spreads[has_contrast])
         gain = np.exp(
-            _least_squares(
-                overlaps.tiles[rough], overlaps.weights[rough], logs[:, 0] - logs[:, 1], n_tiles
+            _solve_least_squares(
+                overlaps.tiles[has_contrast],
+                overlaps.weights[has_contrast],
+                logs[:, 0] - logs[:, 1],
+                n_tiles,
             )
         )
-        own = _own_means(overlaps, means, n_tiles)
-        stretched = gain[overlaps.tiles] * (means - own[overlaps.tiles]) + own[overlaps.tiles]
-        shift = _least_squares(
+        tile_means = _mean_by_tile(overlaps, means, n_tiles)
+        stretched = (
+            gain[overlaps.tiles] * (means - tile_means[overlaps.tiles]) + tile_means[overlaps.tiles]
+        )
+        shift = _solve_least_squares(
             overlaps.tiles, overlaps.weights, stretched[:, 0] - stretched[:, 1], n_tiles
         )
-        gains[:, band], offsets[:, band] = gain, own * (1 - gain) + shift
+        gains[:, band], offsets[:, band] = gain, tile_means * (1 - gain) + shift
     return Balance(gains, offsets)
 
 
-def _own_means(overlaps: Overlaps, means: Floats, n_tiles: int) -> Floats:
+def _mean_by_tile(overlaps: Overlaps, means: Floats, n_tiles: int) -> Floats:
     """Mean of each tile over its overlaps; 0 where it has none."""
     flat, weights = overlaps.tiles.ravel(), np.repeat(overlaps.weights, 2)
     total = np.bincount(flat, weights * means.ravel(), n_tiles)
@@ -94,31 +101,31 @@ def _own_means(overlaps: Overlaps, means: Floats, n_tiles: int) -> Floats:
     return np.divide(total, count, out=np.zeros(n_tiles), where=count > 0)
 
 
-def _least_squares(
+def _solve_least_squares(
     pairs: npt.NDArray[np.intp], weights: Floats, differences: Floats, n: int
 ) -> Floats:
     """The `x` of least norm for which all `x[i] + difference` are nearest to `x[j]`.
 
-    Conjugate gradients on the normal equations, whose matrix is never made: thousands of tiles
-    have a few overlaps each. Begun at zero they stay in its range, which makes the norm least.
+    Conjugate gradients on the normal equations, whose matrix is never built: thousands of tiles
+    have a few overlaps each. Started at zero they stay in its range, which makes the norm least.
     """
     first, second = pairs[:, 0], pairs[:, 1]
 
-    def gathered(residuals: Floats) -> Any:
+    def apply_transpose(residuals: Floats) -> Any:
         flow = weights * residuals
         return np.bincount(first, flow, n) - np.bincount(second, flow, n)
 
     x = np.zeros(n)
-    residual = -gathered(differences)
-    direction, size = residual.copy(), float(residual @ residual)
-    enough = size * 1e-24
+    residual = -apply_transpose(differences)
+    direction, squared_norm = residual.copy(), float(residual @ residual)
+    tolerance = squared_norm * 1e-24
     for _ in range(10 * n):
-        if size <= enough:
+        if squared_norm <= tolerance:
             break
-        image = gathered(direction[first] - direction[second])
-        step = size / float(direction @ image)
+        mapped = apply_transpose(direction[first] - direction[second])
+        step = squared_norm / float(direction @ mapped)
         x += step * direction
-        residual -= step * image
-        before, size = size, float(residual @ residual)
-        direction = residual + size / before * direction
+        residual -= step * mapped
+        previous, squared_norm = squared_norm, float(residual @ residual)
+        direction = residual + squared_norm / previous * direction
     return x

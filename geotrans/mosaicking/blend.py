@@ -1,4 +1,4 @@
-"""What becomes of a pixel that several tiles hold.
+"""Rules for pixels that several tiles hold.
 
 Every rule is a function of the pixel's own values and of what lies within a fixed distance of it in
 each tile, so that no block of a mosaic shows. Where all tiles agree, each gives their value to the
@@ -24,13 +24,13 @@ FEATHER_PX = 128
 
 @dataclass(frozen=True)
 class Layer:
-    """What one tile holds of a block.
+    """Pixels of one tile in a block.
 
     Attributes:
         rows: Rows of the block it covers.
         cols: Columns of the block it covers.
         patch: Its pixels there.
-        weight: How much each counts, above 0 where it is valid, shape `(H, W)`; only for `feather`.
+        weight: Weight of each pixel, above 0 where it is valid, shape `(H, W)`; only for `feather`.
         above: Where it covers tiles before it, shape `(H, W)`; only along seams.
     """
 
@@ -44,54 +44,54 @@ class Layer:
 Blend = Callable[[Iterable[Layer], Patch], None]
 
 
-def first(layers: Iterable[Layer], canvas: Patch) -> None:
+def keep_first(layers: Iterable[Layer], canvas: Patch) -> None:
     """The first tile that holds the pixel."""
     for layer in layers:
-        free = layer.patch.valid & ~canvas.valid[layer.rows, layer.cols]
-        _put(layer, canvas, free)
+        is_free = layer.patch.valid & ~canvas.valid[layer.rows, layer.cols]
+        _paste(layer, canvas, is_free)
         if canvas.valid.all():
             return
 
 
-def last(layers: Iterable[Layer], canvas: Patch) -> None:
+def keep_last(layers: Iterable[Layer], canvas: Patch) -> None:
     """The last tile that holds the pixel."""
     for layer in layers:
-        _put(layer, canvas, layer.patch.valid)
+        _paste(layer, canvas, layer.patch.valid)
 
 
-def along_seams(layers: Iterable[Layer], canvas: Patch) -> None:
+def keep_along_seams(layers: Iterable[Layer], canvas: Patch) -> None:
     """The last tile that holds the pixel and covers those before it there."""
     for layer in layers:
-        seen = ~canvas.valid[layer.rows, layer.cols]
+        is_shown = ~canvas.valid[layer.rows, layer.cols]
         if layer.above is not None:
-            seen |= layer.above
-        _put(layer, canvas, layer.patch.valid & seen)
+            is_shown |= layer.above
+        _paste(layer, canvas, layer.patch.valid & is_shown)
 
 
-def least(layers: Iterable[Layer], canvas: Patch) -> None:
+def keep_minimum(layers: Iterable[Layer], canvas: Patch) -> None:
     """The least value, band by band."""
-    _choose(layers, canvas, np.minimum)
+    _reduce(layers, canvas, np.minimum)
 
 
-def most(layers: Iterable[Layer], canvas: Patch) -> None:
+def keep_maximum(layers: Iterable[Layer], canvas: Patch) -> None:
     """The largest value, band by band."""
-    _choose(layers, canvas, np.maximum)
+    _reduce(layers, canvas, np.maximum)
 
 
-def mean(layers: Iterable[Layer], canvas: Patch) -> None:
+def average(layers: Iterable[Layer], canvas: Patch) -> None:
     """The mean of all tiles, weighted if they have weights."""
     shape = canvas.valid.shape
-    # Differences from the first value: what all agree on stays as it is, whatever the weights.
+    # Differences from the first value: where all tiles agree it is exact, whatever the weights.
     total = np.zeros(canvas.data.shape, np.float64)
     weights = np.zeros(shape, np.float64)
     for layer in layers:
-        valid, at = layer.patch.valid, (layer.rows, layer.cols)
-        _put(layer, canvas, valid & ~canvas.valid[at])
+        valid, region = layer.patch.valid, (layer.rows, layer.cols)
+        _paste(layer, canvas, valid & ~canvas.valid[region])
         weight = np.where(valid, 1.0 if layer.weight is None else layer.weight, 0.0)
-        with np.errstate(invalid="ignore"):  # Of what is not valid, which may be infinite.
-            change = (layer.patch.data.astype(np.float64) - canvas.data[:, *at]) * weight
-        total[:, *at] += np.where(valid, change, 0.0)
-        weights[at] += weight
+        with np.errstate(invalid="ignore"):  # Invalid values may be infinite.
+            change = (layer.patch.data.astype(np.float64) - canvas.data[:, *region]) * weight
+        total[:, *region] += np.where(valid, change, 0.0)
+        weights[region] += weight
     np.divide(total, weights, out=total, where=canvas.valid)
     total += canvas.data
     canvas.data[:] = as_dtype(total, canvas.data.dtype)
@@ -99,30 +99,30 @@ def mean(layers: Iterable[Layer], canvas: Patch) -> None:
 
 # By the names of `blend`; the last three have no meaning for classes.
 BLENDS: dict[str, Blend] = {
-    "first": first,
-    "last": last,
-    "min": least,
-    "max": most,
-    "mean": mean,
-    "feather": mean,
+    "first": keep_first,
+    "last": keep_last,
+    "min": keep_minimum,
+    "max": keep_maximum,
+    "mean": average,
+    "feather": average,
 }
-_OF_NUMBERS = ("mean", "feather")
+_AVERAGING = ("mean", "feather")
 
 
 def check_blend(name: str, *, of_classes: bool) -> None:
-    """Make sure that there is such a rule and that it can be applied.
+    """Check that there is such a rule and that it can be applied.
 
     Raises:
         UsageError: If not.
     """
     if name not in BLENDS:
         raise UsageError(f"no blend '{name}'{suggest(name, BLENDS)}; choose {', '.join(BLENDS)}")
-    if of_classes and name in _OF_NUMBERS:
-        others = ", ".join(one for one in BLENDS if one not in _OF_NUMBERS)
+    if of_classes and name in _AVERAGING:
+        others = ", ".join(blend for blend in BLENDS if blend not in _AVERAGING)
         raise UsageError(f"the tiles hold classes, which have no mean; choose a blend of {others}")
 
 
-def edge_weight(valid: npt.NDArray[np.bool_], feather: int) -> npt.NDArray[np.float64]:
+def compute_edge_weight(valid: npt.NDArray[np.bool_], feather: int) -> npt.NDArray[np.float64]:
     """Weight of the pixels of a tile: 1 inside, less within `feather` px of where it ends.
 
     Args:
@@ -136,25 +136,27 @@ def edge_weight(valid: npt.NDArray[np.bool_], feather: int) -> npt.NDArray[np.fl
     for axis in (0, 1):
         n = distance.shape[axis]
         ramp = np.arange(1, n + 1, dtype=np.int32).reshape((-1, 1) if axis == 0 else (1, -1))
-        before = np.minimum.accumulate(distance - ramp, axis=axis) + ramp
-        after = np.flip(
+        from_start = np.minimum.accumulate(distance - ramp, axis=axis) + ramp
+        from_end = np.flip(
             np.minimum.accumulate(np.flip(distance + ramp, axis), axis=axis), axis
         ) - ramp  # fmt: skip
-        # At either end of the axis the tile ends, too.
-        distance = np.minimum(np.minimum(before, after), np.minimum(ramp, n + 1 - ramp))
+        # The tile also ends at either end of the axis.
+        distance = np.minimum(np.minimum(from_start, from_end), np.minimum(ramp, n + 1 - ramp))
     weight: npt.NDArray[np.float64] = np.minimum(distance, feather) / feather
     return weight
 
 
-def _put(layer: Layer, canvas: Patch, where: npt.NDArray[np.bool_]) -> None:
-    at = (layer.rows, layer.cols)
-    np.copyto(canvas.data[:, *at], layer.patch.data, where=where)
-    canvas.valid[at] |= where
+def _paste(layer: Layer, canvas: Patch, where: npt.NDArray[np.bool_]) -> None:
+    region = (layer.rows, layer.cols)
+    np.copyto(canvas.data[:, *region], layer.patch.data, where=where)
+    canvas.valid[region] |= where
 
 
-def _choose(layers: Iterable[Layer], canvas: Patch, pick: Callable[..., Any]) -> None:
+def _reduce(layers: Iterable[Layer], canvas: Patch, reduce: Callable[..., Any]) -> None:
     for layer in layers:
-        at = (layer.rows, layer.cols)
-        both = layer.patch.valid & canvas.valid[at]
-        _put(layer, canvas, layer.patch.valid & ~canvas.valid[at])
-        pick(canvas.data[:, *at], layer.patch.data, out=canvas.data[:, *at], where=both)
+        region = (layer.rows, layer.cols)
+        in_both = layer.patch.valid & canvas.valid[region]
+        _paste(layer, canvas, layer.patch.valid & ~canvas.valid[region])
+        reduce(
+            canvas.data[:, *region], layer.patch.data, out=canvas.data[:, *region], where=in_both
+        )

@@ -1,4 +1,4 @@
-"""A scene into tiles for other software, by a plan that puts them together again."""
+"""Cutting a scene into tiles for other software, with a plan to join them again."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Cut:
         path: The folder.
         plan: Its `plan.json`.
         n_tiles: Files that were written.
-        n_empty: Tiles without a valid pixel, which were not.
-        has_parquet: Whether the plan lies there as GeoParquet, too.
+        n_empty: Tiles without a valid pixel, which were not written.
+        has_parquet: Whether the plan was also written as GeoParquet.
     """
 
     path: Path
@@ -94,7 +94,7 @@ def cut_tiles(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Cut:
-    """Cut a scene into tiles for other software; `mosaic(plan=...)` puts them together again.
+    """Cut a scene into tiles for other software; `mosaic(plan=...)` joins them again.
 
     Args:
         scene: Path, URL, `sample:NAME`, `DataArray` or open scene.
@@ -107,8 +107,8 @@ def cut_tiles(
         format_: `"tif"`, or `"png"` with a world file.
         pad: Mirror the scene at its edge, so that all tiles have one size, a multiple of `align`;
             otherwise they end where it ends.
-        overwrite: Replace tiles that are there.
-        progress: How to tell how far it is.
+        overwrite: Replace existing tiles.
+        progress: Reports progress.
 
     Returns:
         What was written.
@@ -122,8 +122,8 @@ def cut_tiles(
         >>> cut = geotrans.cut_tiles("sample:town", out="tiles", tile=512, halo=32)
         >>> cut.n_tiles
         6
-        >>> made = geotrans.mosaic("tiles", out="town.tif", plan=cut.plan)
-        >>> made.shape
+        >>> town = geotrans.mosaic("tiles", out="town.tif", plan=cut.plan)
+        >>> town.shape
         (900, 1200)
     """
     progress = progress or show_nothing
@@ -131,13 +131,13 @@ def cut_tiles(
     with quiet_gdal():
         source = open_scene(scene)
         check_format(source, format_)
-        plan, pad = _plan(source, task, tile=tile, halo=halo, align=align, bbox=bbox, pad=pad)
+        plan, pad = _make_plan(source, task, tile=tile, halo=halo, align=align, bbox=bbox, pad=pad)
         _check_free(folder, overwrite=overwrite)
         run = uuid.uuid4().hex[:8]
         part, old = (folder.with_name(f".{folder.name}.{run}.{end}") for end in ("part", "old"))
         try:
             part.mkdir()
-            tileset = _write(source, plan, part, kind=format_, padded=pad, progress=progress)
+            tileset = _write_tiles(source, plan, part, kind=format_, padded=pad, progress=progress)
             if has_parquet := can_write_parquet():
                 write_parquet(tileset, part / PARQUET)
             else:
@@ -159,7 +159,7 @@ def cut_tiles(
     return Cut(folder, folder / PLAN, len(tileset.tiles) - n_empty, n_empty, has_parquet)
 
 
-def _plan(
+def _make_plan(
     scene: Scene,
     task: str | os.PathLike[str] | Bundle | None,
     *,
@@ -175,8 +175,8 @@ def _plan(
     else:
         spec = open_bundle(task).spec
         sizes = {"tile": default_tile(spec), "halo": spec.halo, "align": spec.align}
-    asked = {"tile": tile, "halo": halo, "align": align}
-    sizes |= {name: value for name, value in asked.items() if value is not None}
+    requested = {"tile": tile, "halo": halo, "align": align}
+    sizes |= {name: value for name, value in requested.items() if value is not None}
     area = None if bbox is None else bbox_window(scene.geobox, bbox)
     plan = plan_tiles(scene.shape, **sizes, area=area, anchor=ground_anchor(scene.geobox))
     return plan, pad or task is not None
@@ -195,7 +195,7 @@ def _check_free(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _write(
+def _write_tiles(
     scene: Scene,
     plan: TilePlan,
     folder: Path,
@@ -204,7 +204,7 @@ def _write(
     padded: bool,
     progress: Progress,
 ) -> TileSet:
-    """Write the tiles and their valid pixels; the plan that describes them."""
+    """Write the tiles and their valid pixels; returns the plan that describes them."""
     tiles: dict[str, TileCell] = {}
     empty, is_whole = [], True
     area = plan.area
@@ -220,14 +220,14 @@ def _write(
             name, window = tile_name(tile), tile_window(tile, scene.shape, padded=padded)
             patch = read_mirrored(scene, window)
             valid = patch.valid[tile.core.relative_to(window).slices]
-            at = tile.core.relative_to(area)
+            core = tile.core.relative_to(area)
             mask.write(
                 valid.astype(np.uint8),
                 1,
-                window=RasterioWindow(at.col_off, at.row_off, at.width, at.height),
+                window=RasterioWindow(core.col_off, core.row_off, core.width, core.height),
             )
             is_whole &= bool(valid.all())
-            tiles[name] = TileCell(core=_parse_sizes(tile.core), window=_parse_sizes(window))
+            tiles[name] = TileCell(core=_as_tuple(tile.core), window=_as_tuple(window))
             if valid.any():
                 grid = window_geobox(scene.geobox, window)
                 write_tile(folder / f"{name}.{kind}", scene, patch, grid, kind)
@@ -257,5 +257,5 @@ def _write(
     )
 
 
-def _parse_sizes(window: Window) -> tuple[int, int, int, int]:
+def _as_tuple(window: Window) -> tuple[int, int, int, int]:
     return window.col_off, window.row_off, window.width, window.height

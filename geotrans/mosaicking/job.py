@@ -1,4 +1,4 @@
-"""A mosaic as something to write: blocks, what their pixels are, and how each is made."""
+"""A mosaic as a raster job: its blocks, their layout, and how each is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geotrans.parts.layout import Layout, LayoutBand
 from geotrans.parts.writer import Writer
 from geotrans.runtime.process import n_cores
 from geotrans.scene import Patch, open_scene
-from geotrans.scene.views.classes import class_names
+from geotrans.scene.views.classes import read_class_names
 from geotrans.tasks.spec import PaletteClass
 
 # Edge of a block, px: two blocks of the product's own, so that its overviews follow from one.
@@ -29,7 +29,7 @@ class MosaicJob:
     Attributes:
         scene: The mosaic.
         plan: Its blocks.
-        layout: What its pixels are.
+        layout: Bands, type, nodata and classes of its pixels.
     """
 
     scene: MosaicScene
@@ -52,12 +52,12 @@ class MosaicJob:
         """Whether it holds classes."""
         return self.layout.classes is not None
 
-    def place(self, tile: Tile) -> Window:
+    def product_window(self, tile: Tile) -> Window:
         """Where a block lies."""
         return tile.core
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides its pixels, by the words a user knows it by."""
+        """The choices that determine its pixels, by the names of the options."""
         return {
             "geotrans": __version__,
             "source": str(self.scene.identity),
@@ -69,20 +69,20 @@ class MosaicJob:
     def make(self, tile: Tile) -> Patch | None:
         """A block as the product stores it; None if nothing in it is valid."""
         patch = self.scene.read(tile.core)
-        return self.layout.settle(patch.data, patch.valid) if patch.valid.any() else None
+        return self.layout.apply_nodata(patch.data, patch.valid) if patch.valid.any() else None
 
 
 def plan_mosaic(scene: MosaicScene, *, block: int = BLOCK_PX) -> MosaicJob:
     """Cut a mosaic into blocks of at most `block` px."""
     plan = plan_tiles(scene.shape, tile=block, halo=0)
-    return MosaicJob(scene, plan, _layout(scene))
+    return MosaicJob(scene, plan, _make_layout(scene))
 
 
 @dataclass(frozen=True)
 class BlockWriter(Writer):
     """Makes the blocks of a mosaic and writes them."""
 
-    canvas: MosaicJob
+    job: MosaicJob
 
     @property
     def concurrency(self) -> int:
@@ -91,24 +91,24 @@ class BlockWriter(Writer):
 
     def make(self, tile: Tile) -> Patch | None:
         """Join a block."""
-        return self.canvas.make(tile)
+        return self.job.make(tile)
 
 
-def _layout(scene: MosaicScene) -> Layout:
+def _make_layout(scene: MosaicScene) -> Layout:
     """Bands, type, nodata and classes as the tiles have them."""
     bands = tuple(
         LayoutBand(band.name or "", band.colorinterp, band.scale, band.offset, band.units)
         for band in scene.bands
     )
-    return Layout(bands, str(scene.dtype), scene.nodata, classes=_classes(scene))
+    return Layout(bands, str(scene.dtype), scene.nodata, classes=_read_classes(scene))
 
 
-def _classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
+def _read_classes(scene: MosaicScene) -> tuple[PaletteClass, ...] | None:
     """Classes by value, where the tiles have a colour table; without names if they have none."""
     if scene.colormap is None:
         return None
     with open_scene(scene.placed[0].path) as tile:
-        names = class_names(tile) or {}
+        names = read_class_names(tile) or {}
     colors = [scene.colormap.get(value, (0, 0, 0, 0)) for value in range(max(scene.colormap) + 1)]
     return tuple(
         PaletteClass(name=names.get(value, ""), color=color[:3])

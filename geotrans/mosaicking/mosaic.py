@@ -21,11 +21,11 @@ from geotrans.mosaicking.overlaps import draw_seams, measure_overlaps
 from geotrans.mosaicking.placement import choose_grid, place_sources
 from geotrans.mosaicking.scene import MosaicScene
 from geotrans.mosaicking.sources import Sources, find_rasters, list_some, read_sources
-from geotrans.mosaicking.tags import mosaic_tags
+from geotrans.mosaicking.tags import make_tags
 from geotrans.mosaicking.tileset import load_tileset, match_names, place_tiles
 from geotrans.output import check_output
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.destination import Destination, check_space, megabytes
+from geotrans.product.destination import Destination, check_space, format_size
 from geotrans.product.make import make_product, open_parts
 from geotrans.product.tags import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
@@ -65,7 +65,7 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class MosaicEstimate:
-    """What a mosaic would be, from headers alone.
+    """Properties of a mosaic before it is made, from headers alone.
 
     Attributes:
         path: File it would be.
@@ -107,7 +107,7 @@ class MosaicEstimate:
             "grid": f"{width} x {height} px of {size}, {self.crs}",
             "bands": f"{', '.join(self.bands)}; {self.dtype}",
             "blocks": f"{self.n_blocks}",
-            "output": f"{self.path}: at most {megabytes(self.raw_bytes)} of pixels",
+            "output": f"{self.path}: at most {format_size(self.raw_bytes)} of pixels",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
@@ -133,7 +133,7 @@ def mosaic(
         workers: Processes that make blocks.
         overwrite: Replace an existing file, and discard parts of another run.
         creation_options: Options of GDAL's COG driver.
-        progress: How to tell how far it is.
+        progress: Reports progress.
         **options: Fields of `geotrans.mosaicking.options.MosaicOptions`: blend, feather, seamline,
             balance, crs, gsd_m, bbox, like, resampling, plan.
 
@@ -142,12 +142,12 @@ def mosaic(
 
     Raises:
         GeotransError: One of its kinds, for everything that can be wrong with these arguments, the
-            tiles or the place to write to.
+            tiles or the output.
 
     Examples:
         >>> import geotrans
-        >>> made = geotrans.mosaic(["sample:suburb", "sample:town"], out="both.tif", blend="mean")
-        >>> made.path.name, made.shape, made.n_tiles
+        >>> both = geotrans.mosaic(["sample:suburb", "sample:town"], out="both.tif", blend="mean")
+        >>> both.path.name, both.shape, both.n_tiles
         ('both.tif', (900, 1200), 2)
     """
     started = time.monotonic()
@@ -156,9 +156,9 @@ def mosaic(
         raise UsageError(f"asked for {workers} workers; give at least 1")
     choices = MosaicOptions(**options)
     with quiet_gdal():
-        path, sources, job = _plan(tiles, choices, out=out, overwrite=overwrite)
+        path, sources, job = _prepare(tiles, choices, out=out, overwrite=overwrite)
         cog = cog_options(job.layout, creation_options)
-        check_space(path, _max_px(job) * job.layout.bytes_per_px)
+        check_space(path, _count_max_px(job) * job.layout.bytes_per_px)
         with open_parts(path, job, overwrite=overwrite) as parts:
             if choices.balance:
                 with progress("comparing overlaps", len(job.scene.placed)) as advance:
@@ -168,9 +168,9 @@ def mosaic(
                 with progress("cutting overlaps", len(job.scene.placed)) as advance:
                     draw_seams(job.scene, parts.folder / "seams", advance=advance)
             with start_workers(None, workers) as get_cluster:
-                done = make_product(
+                product = make_product(
                     BlockWriter(job, parts), Destination(path), cog,
-                    tags=mosaic_tags(job, sources),
+                    tags=make_tags(job, sources),
                     xmp=xmp_packet(sources.n_synthetic / len(sources.items)),
                     label="joining", get_cluster=get_cluster, progress=progress,
                 )  # fmt: skip
@@ -182,7 +182,7 @@ def mosaic(
         n_tiles=len(job.scene.placed),
         n_resampled=job.scene.n_resampled,
         n_blocks=len(job.plan),
-        n_resumed=done.n_resumed,
+        n_resumed=product.n_resumed,
         seconds=seconds,
     )
 
@@ -194,9 +194,9 @@ def estimate_mosaic(
     overwrite: bool = False,
     **options: Unpack[MosaicKeywords],
 ) -> MosaicEstimate:
-    """Say what `mosaic` would do with the same arguments, and write nothing."""
+    """Describe what `mosaic` would do with the same arguments, and write nothing."""
     with quiet_gdal():
-        path, _, job = _plan(tiles, MosaicOptions(**options), out=out, overwrite=overwrite)
+        path, _, job = _prepare(tiles, MosaicOptions(**options), out=out, overwrite=overwrite)
     return MosaicEstimate(
         path=path,
         crs=str(job.geobox.crs or "no CRS"),
@@ -207,31 +207,31 @@ def estimate_mosaic(
         n_tiles=len(job.scene.placed),
         n_resampled=job.scene.n_resampled,
         n_blocks=len(job.plan),
-        covered=_covered_px(job) / job.n_px,
-        raw_bytes=_max_px(job) * job.layout.bytes_per_px,
+        covered=_count_covered_px(job) / job.n_px,
+        raw_bytes=_count_max_px(job) * job.layout.bytes_per_px,
     )
 
 
 def _warn_of_mixture(sources: Sources) -> None:
-    """Warn where more than one network painted the tiles: maps among photographs, say."""
-    painted: dict[tuple[str, str], list[str]] = {}
-    for one in sources.items:
-        if one.task is not None:
-            painted.setdefault(one.task, []).append(one.path)
-    if len(painted) > 1:
-        told = "; ".join(
-            f"{task} {sha[:8]}: {list_some(who)}" for (task, sha), who in painted.items()
+    """Warn if the tiles were made by more than one network, such as maps among photographs."""
+    by_task: dict[tuple[str, str], list[str]] = {}
+    for source in sources.items:
+        if source.task is not None:
+            by_task.setdefault(source.task, []).append(source.path)
+    if len(by_task) > 1:
+        summary = "; ".join(
+            f"{task} {sha[:8]}: {list_some(paths)}" for (task, sha), paths in by_task.items()
         )
         _log.warning(
             "%d networks painted the tiles (%s); the mosaic joins them all, and names none",
-            len(painted), told,
+            len(by_task), summary,
         )  # fmt: skip
 
 
-def _plan(
+def _prepare(
     tiles: Iterable[PathLike] | PathLike, options: MosaicOptions, *, out: PathLike, overwrite: bool
 ) -> tuple[Path, Sources, MosaicJob]:
-    """Settle everything that decides the pixels of a mosaic."""
+    """Open the sources and plan the mosaic from its options."""
     paths = find_rasters([tiles] if isinstance(tiles, str | os.PathLike) else tiles)
     path = check_output(Path(out), overwrite=overwrite, inputs=tuple(paths), what="mosaic")
     if options.plan is not None:
@@ -262,13 +262,13 @@ def _plan(
 
 
 def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicScene]:
-    """The cores of tiles that were cut by a plan, where they were cut from."""
+    """A mosaic of the cores of tiles, placed by the plan they were cut by."""
     tileset = load_tileset(plan)
     named = match_names(tileset, paths)
     sources = read_sources(list(named.values()), located=False)
     scale, placed = place_tiles(tileset, dict(zip(named, sources.items, strict=True)))
     if tileset.synthetic:
-        items = tuple(replace(one, synthetic=True) for one in sources.items)
+        items = tuple(replace(source, synthetic=True) for source in sources.items)
         sources = replace(sources, items=items)
     if sources.info.nodata is None and str(sources.info.dtype) == tileset.dtype:
         sources = replace(sources, info=replace(sources.info, nodata=tileset.nodata))
@@ -277,24 +277,24 @@ def _place_by_plan(plan: Path, paths: Sequence[str]) -> tuple[Sources, MosaicSce
         folder = plan if plan.is_dir() else plan.parent
         mask = (str(folder / tileset.valid), scale)
     scene = MosaicScene(
-        sources, placed, tileset.joined_grid(scale), crs_wkt=tileset.crs, mask=mask,
+        sources, placed, tileset.make_grid(scale), crs_wkt=tileset.crs, mask=mask,
         extra={"plan": tileset.source, "plan_identity": tileset.source_identity, "scale": scale},
     )  # fmt: skip
     return sources, scene
 
 
 def _crs_text(sources: Sources, grid: Any) -> str | None:
-    """The CRS of the mosaic in the words of a tile that has it, else in PROJ's."""
+    """WKT of the mosaic's CRS as a tile states it, else as PROJ does."""
     if grid.crs is None:
         return None
-    own = (one.crs_wkt for one in sources.items if one.geobox.crs == grid.crs)
-    return next(own, None) or str(grid.crs.to_wkt())
+    texts = (source.crs_wkt for source in sources.items if source.geobox.crs == grid.crs)
+    return next(texts, None) or str(grid.crs.to_wkt())
 
 
-def _covered_px(job: MosaicJob) -> int:
-    return sum(one.place.width * one.place.height for one in job.scene.placed)
+def _count_covered_px(job: MosaicJob) -> int:
+    return sum(raster.window.width * raster.window.height for raster in job.scene.placed)
 
 
-def _max_px(job: MosaicJob) -> int:
+def _count_max_px(job: MosaicJob) -> int:
     """Pixels that tiles hold, at most."""
-    return min(job.n_px, _covered_px(job))
+    return min(job.n_px, _count_covered_px(job))

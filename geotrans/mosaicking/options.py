@@ -1,4 +1,4 @@
-"""What decides the pixels of a mosaic."""
+"""Options of a mosaic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of the overlaps of a mosaic: differences to balance by, and seams."""
+"""Reading the overlaps of a mosaic: statistics for the balance, and seams."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ import numpy as np
 from geotrans.errors import OutputError
 from geotrans.grid import Window
 from geotrans.mosaicking.balance import Overlaps
-from geotrans.mosaicking.seams import Seam, find_cut, save_seam, seam_path
+from geotrans.mosaicking.seams import Seam, find_seam, save_seam, seam_path
 
 if TYPE_CHECKING:
     from geotrans.mosaicking.scene import MosaicScene
 
 
 # Longer edge at which an overlap is looked at, and the fewest pixels that say something, px.
-_SEEN_PX = 256
+_OVERVIEW_PX = 256
 
 
-_FEWEST = 32
+_MIN_SHARED_PX = 32
 
 
 def measure_overlaps(
     scene: MosaicScene, *, advance: Callable[[int], None] | None = None
 ) -> Overlaps:
-    """Look at every overlap of a mosaic, decimated.
+    """Measure every overlap of a mosaic, decimated.
 
     Args:
         scene: The mosaic.
         advance: Called with 1 for each tile.
     """
     tiles, weights, means, spreads = [], [], [], []
-    for one, tile in enumerate(scene.placed):
-        for other in scene.tiles_in(tile.place):
-            if other <= one:
+    for number, tile in enumerate(scene.placed):
+        for other in scene.find_tiles_in(tile.window):
+            if other <= number:
                 continue
-            window = tile.place.intersection(scene.placed[other].place)
-            factor = max(1.0, max(window.shape) / _SEEN_PX)
+            window = tile.window.intersection(scene.placed[other].window)
+            factor = max(1.0, max(window.shape) / _OVERVIEW_PX)
             shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
-            pair = [scene.read_tile(i, window, scene.bands, out_shape=shape) for i in (one, other)]
+            pair = [
+                scene.read_tile(i, window, scene.bands, out_shape=shape) for i in (number, other)
+            ]
             both = pair[0].valid & pair[1].valid
-            if both.sum() < _FEWEST:
+            if both.sum() < _MIN_SHARED_PX:
                 continue
             values = [patch.data[:, both].astype(np.float64) for patch in pair]
-            tiles.append((one, other))
+            tiles.append((number, other))
             weights.append(float(both.mean()) * window.height * window.width)
             means.append([v.mean(axis=1) for v in values])
             spreads.append([v.std(axis=1) for v in values])
@@ -62,7 +64,7 @@ def measure_overlaps(
 
 
 # Larger overlaps are looked at in cells of several pixels, so that memory stays bounded.
-_MOST_CELLS = 4 * 2**20
+_MAX_CELLS = 4 * 2**20
 
 
 def draw_seams(
@@ -72,7 +74,7 @@ def draw_seams(
 
     Args:
         scene: The mosaic; it reads along the seams from then on.
-        folder: Where they are kept; those that lie there already are not drawn again.
+        folder: Folder of the seams; existing ones are not computed again.
         advance: Called with 1 for each tile.
 
     Raises:
@@ -83,7 +85,7 @@ def draw_seams(
         scene.seams = folder
         for number in range(len(scene.placed)):
             if not seam_path(folder, number).exists():
-                save_seam(_draw(scene, number), seam_path(folder, number))
+                save_seam(_compute_seam(scene, number), seam_path(folder, number))
             if advance:
                 advance(1)
     except OSError as error:
@@ -92,19 +94,19 @@ def draw_seams(
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def _draw(scene: MosaicScene, number: int) -> Seam | None:
-    place = scene.placed[number].place
-    below = [i for i in scene.tiles_in(place) if i < number]
+def _compute_seam(scene: MosaicScene, number: int) -> Seam | None:
+    tile_window = scene.placed[number].window
+    below = [i for i in scene.find_tiles_in(tile_window) if i < number]
     if not below:
         return None
-    shared = [scene.placed[i].place.intersection(place) for i in below]
+    shared = [scene.placed[i].window.intersection(tile_window) for i in below]
     left, top = min(w.col_off for w in shared), min(w.row_off for w in shared)
     right, bottom = max(w.col_end for w in shared), max(w.row_end for w in shared)
     window = Window(left, top, right - left, bottom - top)
-    cell = int(np.ceil(np.sqrt(window.height * window.width / _MOST_CELLS)))
-    # Around the overlap, where only one of both is.
+    cell = int(np.ceil(np.sqrt(window.height * window.width / _MAX_CELLS)))
+    # Grown into the pixels where only one of both is valid.
     window = window.grown(cell).intersection(Window.whole(scene.shape))
     shape = (-(-window.height // cell), -(-window.width // cell))
-    here = scene.paint(window, shape, [number])
-    there = scene.paint(window, shape, [i for i in scene.tiles_in(window) if i < number])
-    return Seam(window, find_cut(there, here, of_classes=scene.colormap is not None))
+    upper = scene.paint(window, shape, [number])
+    lower = scene.paint(window, shape, [i for i in scene.find_tiles_in(window) if i < number])
+    return Seam(window, find_seam(lower, upper, of_classes=scene.colormap is not None))

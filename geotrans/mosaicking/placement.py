@@ -1,4 +1,4 @@
-"""Where the tiles of a mosaic go: its grid, and the place of each tile in it."""
+"""Placement of tiles in a mosaic: its grid, and the window of each tile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geotrans.scene.views.warped import project_window
 # Pixels that lie so close to those of the mosaic are the same pixels.
 _SAME_PX = 0.01
 
-_ONE = Window(0, 0, 1, 1)
+_FIRST_PIXEL = Window(0, 0, 1, 1)
 
 # Of a coordinate, decimals of a pixel by which lattices are told apart when they are counted.
 _DIGITS = 2
@@ -33,14 +33,14 @@ class PlacedRaster:
     """A tile in a mosaic.
 
     Attributes:
-        path: Where its pixels are.
-        place: Pixels of the mosaic it can reach.
-        corner: `(col, row)` of the tile's pixel at the top left of `place`; None if its pixels
+        path: Path or URL of the raster.
+        window: Pixels of the mosaic it covers.
+        corner: `(col, row)` of the tile's pixel at the top left of `window`; None if its pixels
             are not the mosaic's and have to be resampled.
     """
 
     path: str
-    place: Window
+    window: Window
     corner: tuple[int, int] | None
 
 
@@ -54,14 +54,14 @@ def choose_grid(
 ) -> GeoBox:
     """The grid of a mosaic.
 
-    Unless told otherwise it goes on with the pixels that most of the tiles have, so that these are
-    copied and only the others resampled; among equals the finest.
+    By default it continues the pixels that most of the tiles have, so that these are copied and
+    only the others resampled; among equals the finest.
 
     Args:
         sources: The tiles.
         crs: Its CRS.
         gsd_m: Its pixel size on the ground, m.
-        bbox: The part that is wanted, lon-lat degrees.
+        bbox: Part of the mosaic, lon-lat degrees.
         like: Raster whose grid it is, instead of all of these.
 
     Raises:
@@ -73,8 +73,8 @@ def choose_grid(
             raise UsageError("'like' already says which grid; leave out crs, gsd and bbox")
         with open_scene(like) as scene:
             return scene.geobox
-    lattice = _lattice(sources, crs=crs, size_m=gsd_m)
-    windows = [w for one in sources if (w := _place(one.geobox, lattice)[0])]
+    lattice = _choose_lattice(sources, crs=crs, size_m=gsd_m)
+    windows = [w for source in sources if (w := _locate(source.geobox, lattice)[0])]
     if not windows:
         raise SceneError(f"none of the {len(sources)} tiles has a place in {lattice.crs}")
     left, top = min(w.col_off for w in windows), min(w.row_off for w in windows)
@@ -84,27 +84,27 @@ def choose_grid(
 
 
 def place_sources(sources: Sequence[Source], grid: GeoBox) -> tuple[PlacedRaster, ...]:
-    """The place of each tile in a mosaic; those that lie outside are left out.
+    """Place each tile in a mosaic; those that lie outside are left out.
 
     Raises:
         SceneError: If none lies inside.
     """
     whole = Window.whole((grid.shape[0], grid.shape[1]))
     placed = []
-    for one in sources:
-        window, is_same = _place(one.geobox, grid)
-        if window is None or (place := window.intersection(whole)).is_empty:
+    for source in sources:
+        window, is_same = _locate(source.geobox, grid)
+        if window is None or (visible := window.intersection(whole)).is_empty:
             continue
-        inside = place.relative_to(window)
+        inside = visible.relative_to(window)
         corner = (inside.col_off, inside.row_off) if is_same else None
-        placed.append(PlacedRaster(one.path, place, corner))
+        placed.append(PlacedRaster(source.path, visible, corner))
     if not placed:
         raise SceneError(f"none of the {len(sources)} tiles lies on the grid that was asked for")
     return tuple(placed)
 
 
-def _place(tile: GeoBox, grid: GeoBox) -> tuple[Window | None, bool]:
-    """Where a tile lies, counted from the first pixel of a grid, and whether it has its pixels."""
+def _locate(tile: GeoBox, grid: GeoBox) -> tuple[Window | None, bool]:
+    """Window of a tile on a grid, and whether both have the same pixels."""
     height, width = tile.shape
     if tile.crs == grid.crs:
         to_grid = ~grid.affine @ tile.affine
@@ -116,32 +116,34 @@ def _place(tile: GeoBox, grid: GeoBox) -> tuple[Window | None, bool]:
     return project_window(tile, grid, Window.whole((height, width))), False
 
 
-def _lattice(sources: Sequence[Source], *, crs: Any, size_m: float | None) -> GeoBox:
-    """One pixel of the grid: any, for the others lie beside it."""
+def _choose_lattice(sources: Sequence[Source], *, crs: Any, size_m: float | None) -> GeoBox:
+    """One pixel of the grid, which determines all others."""
     if size_m is not None and not (math.isfinite(size_m) and size_m > 0):
         raise UsageError(f"a gsd of {size_m:g} m makes no pixels; give a positive number of metres")
-    common = _most_common(sources)
-    wanted = common.crs if crs is None else _parse(crs)
-    if wanted is None and size_m is not None:
+    common = _find_most_common(sources)
+    target_crs = common.crs if crs is None else _parse_crs(crs)
+    if target_crs is None and size_m is not None:
         raise UsageError("the tiles have no CRS, so their pixels have no size in m; leave out gsd")
     if common.crs is None and crs is not None:
-        raise UsageError(f"the tiles have no CRS and cannot be brought to {wanted}; leave out crs")
-    found_m = gsd_m(common)
-    if wanted == common.crs and (size_m is None or _is_near(size_m, found_m)):
+        raise UsageError(
+            f"the tiles have no CRS and cannot be brought to {target_crs}; leave out crs"
+        )
+    common_m = gsd_m(common)
+    if target_crs == common.crs and (size_m is None or _is_near(size_m, common_m)):
         return common
-    assert wanted is not None
-    size_m = size_m or found_m
+    assert target_crs is not None
+    size_m = size_m or common_m
     assert size_m is not None
-    x, y = _shift_onto(common, wanted)
+    x, y = _project_corner(common, target_crs)
     # Pixels lie on multiples of their size from the origin of the CRS.
-    unit = make_geobox((1, 1), Affine(1, 0, x, 0, -1, y), wanted)
+    unit = make_geobox((1, 1), Affine(1, 0, x, 0, -1, y), target_crs)
     metres = gsd_m(unit)
     assert metres is not None
     size = size_m / metres
-    return make_geobox((1, 1), Affine(size, 0, 0, 0, -size, 0), wanted)
+    return make_geobox((1, 1), Affine(size, 0, 0, 0, -size, 0), target_crs)
 
 
-def _shift_onto(grid: GeoBox, crs: CRS) -> tuple[float, float]:
+def _project_corner(grid: GeoBox, crs: CRS) -> tuple[float, float]:
     """The first corner of a grid in another CRS."""
     assert grid.crs is not None
     to_crs = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)
@@ -151,31 +153,33 @@ def _shift_onto(grid: GeoBox, crs: CRS) -> tuple[float, float]:
     return x, y
 
 
-def _is_near(one: float, other: float | None) -> bool:
-    return other is not None and abs(one - other) < 1e-3 * other
+def _is_near(first: float, second: float | None) -> bool:
+    return second is not None and abs(first - second) < 1e-3 * second
 
 
-def _most_common(sources: Sequence[Source]) -> GeoBox:
+def _find_most_common(sources: Sequence[Source]) -> GeoBox:
     """The first pixel of a tile on the lattice that most tiles are on."""
-    keys = [_key(one.geobox) for one in sources]
+    keys = [_lattice_key(source.geobox) for source in sources]
     counts = Counter(keys)
-    most = max(counts.values())
-    ties = [one.geobox for one, key in zip(sources, keys, strict=True) if counts[key] == most]
-    return window_geobox(min(ties, key=lambda grid: gsd_m(grid) or 0.0), _ONE)
+    n_most = max(counts.values())
+    ties = [
+        source.geobox for source, key in zip(sources, keys, strict=True) if counts[key] == n_most
+    ]
+    return window_geobox(min(ties, key=lambda grid: gsd_m(grid) or 0.0), _FIRST_PIXEL)
 
 
-def _key(grid: GeoBox) -> tuple[Any, ...]:
-    """The same for tiles with the same pixels, as far as they reach."""
+def _lattice_key(grid: GeoBox) -> tuple[Any, ...]:
+    """A key that tiles on one lattice share."""
     a, b, _, d, e, _ = tuple(grid.affine)[:6]
     col, row = ~grid.affine @ (0.0, 0.0)
     phase = (round(col % 1, _DIGITS) % 1, round(row % 1, _DIGITS) % 1)
     return (str(grid.crs), *(f"{v:.5g}" for v in (a, b, d, e)), phase)
 
 
-def _parse(crs: Any) -> CRS:
+def _parse_crs(crs: Any) -> CRS:
     try:
         return CRS(crs)
-    except Exception:  # pyproj's errors have no root of their own.
+    except Exception:  # pyproj's errors have no common base class.
         raise UsageError(
             f"crs '{crs}' is not known; give one such as EPSG:32611, or its WKT"
         ) from None

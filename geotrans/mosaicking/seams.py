@@ -1,4 +1,4 @@
-"""Where to cut an overlap so that least is seen of it.
+"""Seams along which overlaps are cut so that they are least visible.
 
 Tiles are laid down in their order. Where a new tile meets what lies there already, each side floods
 the overlap from where it is alone, through the largest differences first, so that both meet where
@@ -44,12 +44,12 @@ class Seam:
 
     def covers(self, window: Window, out_shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Whether the tile covers the pixels of a window, decimated to `out_shape`."""
-        rows = self._cells(window.row_off, window.height, out_shape[0], axis=0)
-        cols = self._cells(window.col_off, window.width, out_shape[1], axis=1)
+        rows = self._find_cells(window.row_off, window.height, out_shape[0], axis=0)
+        cols = self._find_cells(window.col_off, window.width, out_shape[1], axis=1)
         inside = (rows >= 0)[:, None] & (cols >= 0)[None, :]
         return inside & self.above[np.ix_(rows, cols)]
 
-    def _cells(self, start: int, size: int, n: int, *, axis: int) -> npt.NDArray[np.intp]:
+    def _find_cells(self, start: int, size: int, n: int, *, axis: int) -> npt.NDArray[np.intp]:
         """Cell of each position along an axis; -1 outside."""
         first = self.window.row_off if axis == 0 else self.window.col_off
         positions = start + ((np.arange(n) + 0.5) * size / n).astype(np.intp) - first
@@ -74,7 +74,7 @@ def load_seam(path: Path) -> Seam | None:
 
 
 def save_seam(seam: Seam | None, path: Path) -> None:
-    """Write a seam, or that there is none, whole or not at all."""
+    """Write a seam, or that there is none, completely or not at all."""
     window, above = Window(0, 0, 0, 0), np.zeros((0, 0), bool)
     if seam is not None:
         window, above = seam.window, seam.above
@@ -89,38 +89,40 @@ def save_seam(seam: Seam | None, path: Path) -> None:
     temporary.replace(path)
 
 
-def find_cut(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[np.bool_]:
-    """Where one of two layers is to be seen.
+def find_seam(below: Patch, above: Patch, *, of_classes: bool = False) -> npt.NDArray[np.bool_]:
+    """The seam between two layers: where the upper one is shown.
 
     Args:
-        below: The one that lies there.
-        above: The one that is laid over it.
-        of_classes: Whether values are names, so that all differences are alike.
+        below: Lower layer.
+        above: Upper layer.
+        of_classes: Whether values are classes, so that all differences are alike.
 
     Returns:
-        True where `above` is seen; where only one layer is valid it is that one, bool `(H, W)`.
+        True where `above` is shown; where only one layer is valid it is that one, bool `(H, W)`.
     """
     both = below.valid & above.valid
     labels = np.full(both.shape, _NOWHERE, np.uint8)
     labels[both] = 0
     labels[below.valid & ~above.valid] = _BELOW
     labels[above.valid & ~below.valid] = _ABOVE
-    _flood(labels, _levels(_compute_difference(below, above, of_classes=of_classes), both))
-    seen: npt.NDArray[np.bool_] = labels == _ABOVE
-    return seen
+    _flood(
+        labels, _rank_differences(_compute_difference(below, above, of_classes=of_classes), both)
+    )
+    is_above: npt.NDArray[np.bool_] = labels == _ABOVE
+    return is_above
 
 
 def _compute_difference(below: Patch, above: Patch, *, of_classes: bool) -> npt.NDArray[np.float32]:
     if of_classes:
         return np.asarray((below.data != above.data).any(axis=0), np.float32)
     total = np.zeros(below.valid.shape, np.float32)
-    for one, other in zip(below.data, above.data, strict=True):
-        with np.errstate(invalid="ignore"):  # Of what is not valid, which may be infinite.
-            total += np.abs(one.astype(np.float32) - other.astype(np.float32))
+    for lower_band, upper_band in zip(below.data, above.data, strict=True):
+        with np.errstate(invalid="ignore"):  # Invalid values may be infinite.
+            total += np.abs(lower_band.astype(np.float32) - upper_band.astype(np.float32))
     return total
 
 
-def _levels(
+def _rank_differences(
     difference: npt.NDArray[np.float32], both: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint8]:
     """Rank of each difference among those of the overlap, in 256 steps."""
@@ -146,14 +148,14 @@ def _flood(labels: npt.NDArray[np.uint8], levels: npt.NDArray[np.uint8]) -> None
     level = level.ravel()
     steps = np.array([-stride, -1, 1, stride])
     sides = (_BELOW, _ABOVE)
-    waiting: dict[int, list[list[npt.NDArray[np.intp]]]] = {
+    queues: dict[int, list[list[npt.NDArray[np.intp]]]] = {
         side: [[] for _ in range(_LEVELS)] for side in sides
     }
 
-    def spread(pixels: npt.NDArray[np.intp], side: int, current: int) -> None:
-        """Label pixels and all they lead to above the current level; what lies lower waits.
+    def flood_from(pixels: npt.NDArray[np.intp], side: int, current: int) -> None:
+        """Label pixels and all connected ones above the current level; lower ones are queued.
 
-        What is higher must all go to the side that comes there first, or the cut would pass it.
+        Higher pixels must all go to the side that reaches them first, or the cut would cross them.
         """
         while pixels.size:
             flat[pixels] = side
@@ -162,16 +164,16 @@ def _flood(labels: npt.NDArray[np.uint8], levels: npt.NDArray[np.uint8]) -> None
             at = level[reached]
             lower = at <= current
             for one in np.unique(at[lower]):
-                waiting[side][one].append(reached[at == one])
+                queues[side][one].append(reached[at == one])
             pixels = reached[~lower]
 
     for side in sides:
-        spread(np.flatnonzero(flat == side), side, _LEVELS - 1)
+        flood_from(np.flatnonzero(flat == side), side, _LEVELS - 1)
     for current in range(_LEVELS - 1, -1, -1):
-        while any(waiting[side][current] for side in sides):
+        while any(queues[side][current] for side in sides):
             for side in sides:  # In turns, so that they meet halfway where nothing differs.
-                if found := waiting[side][current]:
-                    waiting[side][current] = []
-                    pixels = np.unique(np.concatenate(found))
-                    spread(pixels[flat[pixels] == 0], side, current)
+                if queued := queues[side][current]:
+                    queues[side][current] = []
+                    pixels = np.unique(np.concatenate(queued))
+                    flood_from(pixels[flat[pixels] == 0], side, current)
     labels[:] = framed[1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""The rasters a mosaic is made of: found, opened once, and checked to be of one kind."""
+"""The rasters of a mosaic: found, opened once, and checked to be of one kind."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from odc.geo.geobox import GeoBox
 
 from geotrans.errors import BandError, SceneError, UsageError, message_of, option
 from geotrans.scene import Scene, open_scene
-from geotrans.scene.access.urls import is_url, without_secrets
+from geotrans.scene.access.urls import is_url, strip_secrets
 from geotrans.scene.base import SceneInfo
 
 # What a directory is searched for.
 _SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
 
 # Names an error tells of each kind of raster.
-_TOLD = 3
+_N_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Source:
     """One raster of a mosaic, as its header describes it.
 
     Attributes:
-        path: Where it was opened from.
+        path: Path or URL it was opened from.
         geobox: Its pixel grid.
-        crs_wkt: Its CRS in the file's own words.
-        stamp: Size and time of a local file: whether it is still the same.
-        synthetic: Whether it says that a network painted it.
-        task: Task and weights that did, if it says.
+        crs_wkt: Its CRS as WKT, as the file states it.
+        stamp: Size and time of a local file, to detect changes; else its identity.
+        synthetic: Whether its tags say that a network made it.
+        task: Task and hash of the weights, if its tags name them.
     """
 
     path: str
@@ -59,29 +59,31 @@ class Sources:
 
     @property
     def n_synthetic(self) -> int:
-        """How many say that a network painted them."""
-        return sum(one.synthetic for one in self.items)
+        """Number of rasters made by a network."""
+        return sum(source.synthetic for source in self.items)
 
     def digest(self) -> str:
-        """What tells these files from others: SHA-256 of their names, sizes and times."""
-        lines = (f"{without_secrets(one.path)} {one.stamp}\n" for one in self.items)
+        """SHA-256 of the names, sizes and times of the files."""
+        lines = (f"{strip_secrets(source.path)} {source.stamp}\n" for source in self.items)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def find_rasters(words: Iterable[Any]) -> list[str]:
-    """Paths behind files, directories, patterns and URLs, each file once.
+    """Expand files, directories, patterns and URLs to paths, each file once.
 
     Raises:
-        SceneError: If one of them is nothing, or holds no raster.
+        SceneError: If one of them does not exist, or holds no raster.
         UsageError: If there is none at all.
     """
-    found: dict[str, str] = {}
+    paths_by_file: dict[str, str] = {}
     for word in words:
         for path in _expand(str(word)):
-            found.setdefault(str(Path(path).resolve()) if Path(path).exists() else path, path)
-    if not found:
+            paths_by_file.setdefault(
+                str(Path(path).resolve()) if Path(path).exists() else path, path
+            )
+    if not paths_by_file:
         raise UsageError("no tiles; give files, directories or patterns such as 'tiles/*.tif'")
-    return list(found.values())
+    return list(paths_by_file.values())
 
 
 def _expand(word: str) -> list[str]:
@@ -91,21 +93,21 @@ def _expand(word: str) -> list[str]:
     if path.is_file():
         return [str(path)]
     if path.is_dir():
-        inside = _rasters(sorted(map(str, path.iterdir())))
-        if not inside:
+        rasters = _select_rasters(sorted(map(str, path.iterdir())))
+        if not rasters:
             raise SceneError(f"{word} holds no raster ({', '.join(sorted(_SUFFIXES))})")
-        return inside
+        return rasters
     if glob.has_magic(word):
-        matched = sorted(glob.glob(str(path), recursive=True))
-        inside = _rasters(matched)
-        if not inside:
-            raise SceneError(f"{word} matches no raster ({len(matched)} other files)")
-        return inside
+        matches = sorted(glob.glob(str(path), recursive=True))
+        rasters = _select_rasters(matches)
+        if not rasters:
+            raise SceneError(f"{word} matches no raster ({len(matches)} other files)")
+        return rasters
     raise SceneError(f"{word}: no such file or directory")
 
 
-def _rasters(paths: Sequence[str]) -> list[str]:
-    """Those of some files that are rasters, and no previews: PNGs beside a TIFF of their name."""
+def _select_rasters(paths: Sequence[str]) -> list[str]:
+    """Rasters among files, without previews, which are PNGs beside a TIFF of the same name."""
     suffixes = {path: Path(path).suffix.lower() for path in paths}
     tiffs = {Path(p).with_suffix("") for p, s in suffixes.items() if s in (".tif", ".tiff")}
     return [
@@ -118,15 +120,15 @@ def _rasters(paths: Sequence[str]) -> list[str]:
 def read_sources(
     paths: Sequence[str], *, located: bool = True, advance: Callable[[int], None] | None = None
 ) -> Sources:
-    """Open every raster once and make sure that they fit together.
+    """Open every raster once and check that they are of one kind.
 
     Args:
-        paths: Where they are.
-        located: Whether each must say where it lies.
+        paths: Paths or URLs of the rasters.
+        located: Whether each must be georeferenced.
         advance: Called with 1 for each raster that was opened.
 
     Raises:
-        SceneError: If some cannot be opened, or do not say where they lie.
+        SceneError: If some cannot be opened, or are not georeferenced.
         BandError: If they differ in bands, type, radiometry or classes.
     """
     items: list[Source] = []
@@ -136,11 +138,11 @@ def read_sources(
     for path in paths:
         try:
             with open_scene(path) as scene:
-                items.append(_describe(scene))
-                same = kinds.setdefault(_kind(scene.info), [])
-                if not same:
+                items.append(_make_source(scene))
+                paths_of_kind = kinds.setdefault(_describe_kind(scene.info), [])
+                if not paths_of_kind:
                     infos.append(scene.info)
-                same.append(path)
+                paths_of_kind.append(path)
         except SceneError as error:
             failures.append(message_of(error))
         if advance:
@@ -157,7 +159,7 @@ def read_sources(
     return Sources(tuple(items), infos[0] if same_nodata else replace(infos[0], nodata=None))
 
 
-def _describe(scene: Scene) -> Source:
+def _make_source(scene: Scene) -> Source:
     tags, path = scene.tags, Path(scene.uri)
     stat = path.stat() if path.is_file() else None
     task = tags.get("GEOTRANS_TASK")
@@ -175,7 +177,7 @@ def _describe(scene: Scene) -> Source:
 _KINDS = ("bands", "band names", "scale and offset", "units", "colour table")
 
 
-def _kind(info: SceneInfo) -> tuple[str, ...]:
+def _describe_kind(info: SceneInfo) -> tuple[str, ...]:
     bands = info.bands
     names = [band.name for band in bands]
     colors = "" if info.colormap is None else str(sorted(info.colormap.items()))
@@ -190,38 +192,43 @@ def _kind(info: SceneInfo) -> tuple[str, ...]:
 
 
 def _check_kinds(kinds: Mapping[tuple[str, ...], Sequence[str]]) -> None:
-    for number, what in enumerate(_KINDS):
+    for number, name in enumerate(_KINDS):
         groups: dict[str, list[str]] = {}
         for kind, paths in kinds.items():
             groups.setdefault(kind[number], []).extend(paths)
-        if what == "band names":  # Bands without names are taken by position.
+        if name == "band names":  # Bands without names are taken by position.
             groups.pop("", None)
         if len(groups) > 1:
-            told = "; ".join(f"{value}: {list_some(paths)}" for value, paths in groups.items())
+            listing = "; ".join(f"{value}: {list_some(paths)}" for value, paths in groups.items())
             raise BandError(
-                f"the tiles differ in {what}, so they cannot be one raster: {told}; make a mosaic "
-                "of each kind, or bring them to one kind first"
+                f"the tiles differ in {name}, so they cannot be one raster: {listing}; make a "
+                "mosaic of each kind, or bring them to one kind first"
             )
 
 
 def _check_located(items: Sequence[Source]) -> None:
-    """Every tile says where it lies, in a CRS, or all without one."""
-    lost = [one.path for one in items if one.crs_wkt is None and one.geobox.affine.is_identity]
-    if lost:
+    """Check that every tile is georeferenced, and that all or none have a CRS."""
+    unlocated = [
+        source.path
+        for source in items
+        if source.crs_wkt is None and source.geobox.affine.is_identity
+    ]
+    if unlocated:
         raise SceneError(
-            f"{len(lost)} of {len(items)} tiles do not say where they lie: {list_some(lost)}; "
+            f"{len(unlocated)} of {len(items)} tiles do not say where they lie: "
+            f"{list_some(unlocated)}; "
             f"give the {option('plan')} they were cut by, or a world file beside each"
         )
-    without = [one.path for one in items if one.crs_wkt is None]
-    if without and len(without) < len(items):
+    without_crs = [source.path for source in items if source.crs_wkt is None]
+    if without_crs and len(without_crs) < len(items):
         raise SceneError(
-            f"{len(without)} of {len(items)} tiles have no CRS: {list_some(without)}; give them "
-            "the one they are in first"
+            f"{len(without_crs)} of {len(items)} tiles have no CRS: {list_some(without_crs)}; give "
+            "them the one they are in first"
         )
 
 
 def list_some(words: Sequence[str], separator: str = ", ") -> str:
-    """A few of many words, and how many are not told."""
-    more = len(words) - _TOLD
-    told = separator.join(words[:_TOLD])
-    return f"{told} and {more} more" if more > 0 else told
+    """The first few words, and the number of the others."""
+    n_more = len(words) - _N_LISTED
+    listed = separator.join(words[:_N_LISTED])
+    return f"{listed} and {n_more} more" if n_more > 0 else listed

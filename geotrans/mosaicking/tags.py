@@ -1,4 +1,4 @@
-"""What a mosaic says of itself: what it was made of and how, and whether it is synthetic."""
+"""Tags of a mosaic: its sources and options, and whether it is synthetic."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 from geotrans import __version__
 from geotrans.mosaicking.job import MosaicJob
 from geotrans.mosaicking.sources import Sources
-from geotrans.scene.access.urls import without_secrets
+from geotrans.scene.access.urls import strip_secrets
 from geotrans.scene.views.classes import CLASSES_TAG
 
 # Sources that a mosaic names; of more it tells how many, and their digest.
-_NAMED = 256
+_MAX_NAMED = 256
 
 
-def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
-    """Tags of a mosaic's default domain: what it was made of and how.
+def make_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
+    """Tags of a mosaic's default domain: its sources and options.
 
-    It is synthetic if any of its tiles says so of itself, and names the task if they share one.
+    It is synthetic if any of its tiles is, and names the task if they share one.
     """
     items = sources.items
-    names = [without_secrets(one.path) for one in items[:_NAMED]]
+    names = [strip_secrets(item.path) for item in items[:_MAX_NAMED]]
     tags = {
         "GEOTRANS_VERSION": __version__,
         "GEOTRANS_SOURCES": json.dumps(names, ensure_ascii=False),
@@ -34,9 +34,9 @@ def mosaic_tags(job: MosaicJob, sources: Sources) -> dict[str, str]:
     if sources.n_synthetic:
         tags["GEOTRANS_SYNTHETIC"] = "YES"
         tags["GEOTRANS_N_SYNTHETIC"] = str(sources.n_synthetic)
-    tasks = {one.task for one in items}
+    tasks = {item.task for item in items}
     if len(tasks) == 1 and (task := tasks.pop()):
         tags["GEOTRANS_TASK"], tags["GEOTRANS_WEIGHTS_SHA256"] = task
-    if any(one.name for one in job.layout.classes or ()):
-        tags[CLASSES_TAG] = json.dumps([one.name for one in job.layout.classes or ()])
+    if any(item.name for item in job.layout.classes or ()):
+        tags[CLASSES_TAG] = json.dumps([item.name for item in job.layout.classes or ()])
     return tags

@@ -1,4 +1,4 @@
-"""Tiles as files that other software reads."""
+"""Tile files for other software."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Format = Literal["tif", "png"]
 
 
 def check_format(scene: Scene, kind: Format) -> None:
-    """Make sure that a format can hold a scene's values.
+    """Check that a format can hold a scene's values.
 
     Raises:
         UsageError: If not.
@@ -37,15 +37,15 @@ def check_format(scene: Scene, kind: Format) -> None:
 def write_tile(path: Path, scene: Scene, patch: Patch, geobox: GeoBox, kind: Format) -> None:
     """Write one tile with its georeference.
 
-    A GeoTIFF keeps all that the scene says of its bands, and its valid pixels. A PNG is plain
-    values, with a world file beside it, and all else but valid pixels in GDAL's `.aux.xml`.
+    A GeoTIFF keeps the metadata of the bands and the valid pixels. A PNG holds plain values, with
+    a world file beside it, and the metadata in GDAL's `.aux.xml`, without valid pixels.
 
     Args:
         path: File to write.
-        scene: What it was cut from.
+        scene: Scene it was cut from.
         patch: Its pixels.
         geobox: Their grid.
-        kind: Of which format.
+        kind: Format of the file.
     """
     height, width = patch.valid.shape
     profile: dict[str, Any] = {
@@ -59,7 +59,7 @@ def write_tile(path: Path, scene: Scene, patch: Patch, geobox: GeoBox, kind: For
         profile["transform"] = geobox.affine
     if kind == "png":
         with rasterio.open(path, "w", driver="PNG", **profile) as png:
-            _describe(png, scene)
+            _write_metadata(png, scene)
             png.write(patch.data)
         # Centre of the first pixel, as ESRI defined it.
         a, b, c, d, e, f = tuple(geobox.affine)[:6]
@@ -75,7 +75,7 @@ def write_tile(path: Path, scene: Scene, patch: Patch, geobox: GeoBox, kind: For
             path, "w", driver="GTiff", nodata=scene.nodata, BIGTIFF="IF_SAFER", **options, **profile
         ) as tif,
     ):
-        _describe(tif, scene)
+        _write_metadata(tif, scene)
         if scene.colormap is not None:
             tif.write_colormap(1, dict(scene.colormap))
         else:
@@ -85,7 +85,7 @@ def write_tile(path: Path, scene: Scene, patch: Patch, geobox: GeoBox, kind: For
             tif.write_mask(patch.valid)
 
 
-def _describe(file: Any, scene: Scene) -> None:
+def _write_metadata(file: Any, scene: Scene) -> None:
     bands = scene.bands
     if any(band.name for band in bands):
         file.descriptions = [band.name for band in bands]
@@ -97,12 +97,12 @@ def _describe(file: Any, scene: Scene) -> None:
 
 
 def can_write_parquet() -> bool:
-    """Whether the library for it is here."""
+    """Whether pyarrow is installed."""
     return find_spec("pyarrow") is not None
 
 
 def write_parquet(tileset: TileSet, path: Path) -> None:
-    """Write a plan as GeoParquet: a row for each tile, its core as the geometry.
+    """Write a plan as GeoParquet: one row per tile, its core as the geometry.
 
     References:
         GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/
@@ -116,7 +116,7 @@ def write_parquet(tileset: TileSet, path: Path) -> None:
         names.append(name)
         cores.append((core.col_off, core.row_off, core.width, core.height))
         windows.append((window.col_off, window.row_off, window.width, window.height))
-        outlines.append(shapely.Polygon(_corners(window_geobox(tileset.geobox, core))))
+        outlines.append(shapely.Polygon(_list_corners(window_geobox(tileset.geobox, core))))
     columns: dict[str, Any] = {
         "name": names,
         "is_empty": [name in tileset.empty for name in names],
@@ -127,7 +127,7 @@ def write_parquet(tileset: TileSet, path: Path) -> None:
             columns[f"{kind}_{field}"] = values[:, number]
     columns["geometry"] = shapely.to_wkb(outlines)
     crs = tileset.geobox.crs
-    about = {
+    geo_metadata = {
         "version": "1.1.0",
         "primary_column": "geometry",
         "columns": {
@@ -140,9 +140,9 @@ def write_parquet(tileset: TileSet, path: Path) -> None:
         },
     }
     table = pa.table(columns)
-    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(about)}), path)
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo_metadata)}), path)
 
 
-def _corners(geobox: GeoBox) -> list[tuple[float, float]]:
+def _list_corners(geobox: GeoBox) -> list[tuple[float, float]]:
     height, width = geobox.shape
     return [geobox.affine @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]

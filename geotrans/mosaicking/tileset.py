@@ -1,7 +1,7 @@
-"""A scene that was cut into files, and how they become one raster again.
+"""A scene that was cut into tiles, and the plan to join them again.
 
-`plan.json` says it all; beside it lie one file a tile, `plan.parquet` with their outlines, and
-`valid.gtiff` with the valid pixels, where some are not.
+`plan.json` describes it completely; beside it are one file per tile, `plan.parquet` with
+their outlines, and `valid.gtiff` with the valid pixels, where some are not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from geotrans.mosaicking.sources import Source, list_some
 PLAN, PARQUET, VALID = "plan.json", "plan.parquet", "valid.gtiff"
 
 # Where a tile's name stands in the name of a file that other software made of it.
-_NAME = re.compile(r"(?<![A-Za-z0-9])r\d{5,}_c\d{5,}(?!\d)")
+_NAME_PATTERN = re.compile(r"(?<![A-Za-z0-9])r\d{5,}_c\d{5,}(?!\d)")
 
 
 _Rectangle = tuple[int, int, int, int]
@@ -36,8 +36,8 @@ class TileCell(BaseModel):
     """A tile's pixels in the scene, as `col_off, row_off, width, height`.
 
     Attributes:
-        core: Those it answers for.
-        window: Those its file holds.
+        core: Pixels of its core.
+        window: Pixels its file holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,8 +53,8 @@ class TileSet(BaseModel):
         format: What kind of file it is.
         geotrans: Version that wrote it.
         source: The scene that was cut.
-        source_identity: Which pixels it held.
-        synthetic: Whether it said that a network painted it.
+        source_identity: Identity of its pixels.
+        synthetic: Whether its tags said that a network made it.
         crs: Its CRS, WKT.
         transform: Its pixel-to-CRS transform, `a, b, c, d, e, f`.
         shape: Its `(height, width)`, px.
@@ -98,12 +98,12 @@ class TileSet(BaseModel):
         return make_geobox(self.shape, Affine(*self.transform), self.crs)
 
     def cells(self) -> Iterator[tuple[str, Window, Window]]:
-        """Name of each tile, the pixels it answers for and those its file holds."""
+        """Name, core and window of each tile."""
         for name, cell in self.tiles.items():
             yield name, Window(*cell.core), Window(*cell.window)
 
-    def joined_grid(self, scale: int) -> GeoBox:
-        """The grid of the tiles put together, with `scale` px for each of the scene's."""
+    def make_grid(self, scale: int) -> GeoBox:
+        """The grid of the joined tiles, with `scale` px for each of the scene's."""
         area = window_geobox(self.geobox, self.tile_plan.area)
         height, width = area.shape
         finer = area.affine @ Affine.scale(1 / scale) if scale > 1 else area.affine
@@ -111,7 +111,7 @@ class TileSet(BaseModel):
 
 
 def tile_name(tile: Tile) -> str:
-    """What a tile's file is called, without suffix."""
+    """Name of a tile's file, without suffix."""
     return f"r{tile.row:05d}_c{tile.col:05d}"
 
 
@@ -133,51 +133,55 @@ def load_tileset(path: Path) -> TileSet:
         raise SceneError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(word) for word in first["loc"]) or "the whole"
+        location = ".".join(str(word) for word in first["loc"]) or "the whole"
         raise SceneError(
-            f"{path} is no plan of 'geotrans tile' ({where}: {first['msg']}); give its plan.json"
+            f"{path} is no plan of 'geotrans tile' ({location}: {first['msg']}); give its plan.json"
         ) from error
 
 
 def match_names(tileset: TileSet, paths: Sequence[str]) -> dict[str, str]:
-    """Files by the name of the tile they are, which may stand anywhere in the file's.
+    """Files by the name of their tile, which may be anywhere in the name of the file.
 
     Raises:
-        SceneError: If a tile is missing or there twice, or a file is no tile.
+        SceneError: If a tile is missing or duplicated, or a file is no tile.
     """
-    found: dict[str, list[str]] = {}
-    foreign = []
+    paths_by_name: dict[str, list[str]] = {}
+    unknown = []
     for path in paths:
-        names = [name for name in _NAME.findall(Path(path).stem) if name in tileset.tiles]
+        names = [name for name in _NAME_PATTERN.findall(Path(path).stem) if name in tileset.tiles]
         if len(set(names)) == 1:
-            found.setdefault(names[0], []).append(path)
+            paths_by_name.setdefault(names[0], []).append(path)
         else:
-            foreign.append(path)
-    if foreign:
+            unknown.append(path)
+    if unknown:
         raise SceneError(
-            f"{len(foreign)} of {len(paths)} files are no tile of the plan: {list_some(foreign)}; "
+            f"{len(unknown)} of {len(paths)} files are no tile of the plan: {list_some(unknown)}; "
             "a tile's name, such as r00000_c00001, must stand in the name of its file"
         )
-    twice = [f"{name} ({', '.join(same)})" for name, same in found.items() if len(same) > 1]
-    if twice:
+    duplicates = [
+        f"{name} ({', '.join(paths_of_tile)})"
+        for name, paths_of_tile in paths_by_name.items()
+        if len(paths_of_tile) > 1
+    ]
+    if duplicates:
         raise SceneError(
-            f"{len(twice)} tiles of the plan are there more than once: {list_some(twice)}; give "
-            "one file of each"
+            f"{len(duplicates)} tiles of the plan are there more than once: "
+            f"{list_some(duplicates)}; give one file of each"
         )
-    wanted = [name for name in tileset.tiles if name not in tileset.empty]
-    missing = [name for name in wanted if name not in found]
+    expected = [name for name in tileset.tiles if name not in tileset.empty]
+    missing = [name for name in expected if name not in paths_by_name]
     if missing:
         raise SceneError(
-            f"{len(missing)} of the {len(wanted)} tiles of the plan are missing: "
+            f"{len(missing)} of the {len(expected)} tiles of the plan are missing: "
             f"{list_some(missing)}; give all of them"
         )
-    return {name: same[0] for name, same in found.items()}
+    return {name: paths_of_tile[0] for name, paths_of_tile in paths_by_name.items()}
 
 
 def place_tiles(
     tileset: TileSet, sources: Mapping[str, Source]
 ) -> tuple[int, tuple[PlacedRaster, ...]]:
-    """Where the core of each tile goes, whatever its file says about that.
+    """Place the core of each tile by the plan, whatever the georeference of its file.
 
     Args:
         tileset: The plan.
@@ -187,7 +191,7 @@ def place_tiles(
         Px of a tile for each of the scene's, and the places.
 
     Raises:
-        SceneError: If the files have not one size relative to the plan.
+        SceneError: If the files are not all scaled by the same factor.
     """
     scales: dict[float, list[str]] = {}
     for name, _, window in tileset.cells():
@@ -195,19 +199,19 @@ def place_tiles(
             height, width = sources[name].geobox.shape
             ratio = width / window.width if height * window.width == width * window.height else -1
             scales.setdefault(ratio, []).append(sources[name].path)
-    (scale, _), *others = sorted(scales.items(), key=lambda one: -len(one[1]))
+    (scale, _), *others = sorted(scales.items(), key=lambda group: -len(group[1]))
     if others or scale < 1 or not math.isclose(scale, round(scale)):
         wrong = [path for ratio, paths in others for path in paths] or list(scales[scale])
         raise SceneError(
             f"{len(wrong)} of {len(sources)} tiles have another size than the plan says: "
             f"{list_some(wrong)}; tiles must keep their size, or all grow by one whole factor"
         )
-    whole, area = round(scale), tileset.tile_plan.area
-    return whole, tuple(
+    factor, area = round(scale), tileset.tile_plan.area
+    return factor, tuple(
         PlacedRaster(
             sources[name].path,
-            core.relative_to(area).scaled(whole),
-            ((core.col_off - window.col_off) * whole, (core.row_off - window.row_off) * whole),
+            core.relative_to(area).scaled(factor),
+            ((core.col_off - window.col_off) * factor, (core.row_off - window.row_off) * factor),
         )
         for name, core, window in tileset.cells()
         if name in sources

@@ -1,4 +1,4 @@
-"""A raster in parts: what its pixels are, finished tiles on disk, and their assembly."""
+"""A raster in parts: its layout, finished tiles on disk, and their assembly."""
 
 from geotrans.parts.layout import As, Layout, LayoutBand, product_layout
 from geotrans.parts.parts import Parts

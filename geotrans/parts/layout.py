@@ -1,4 +1,4 @@
-"""What the pixels of a product are: bands, type, nodata, classes."""
+"""Layout of the pixels of a product: bands, type, nodata, classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Layout:
     Attributes:
         bands: Bands in the order of the product.
         dtype: Type of the stored values.
-        nodata: Value of invalid pixels; None if a mask alone tells them.
+        nodata: Value of invalid pixels; None if only a mask marks them.
         classes: Classes by value, if the pixels are classes.
         scale: Product px per scene px.
     """
@@ -63,26 +63,26 @@ class Layout:
 
     def to_dict(self) -> dict[str, Any]:
         """The same, for JSON."""
-        text = json.dumps(asdict(self), default=lambda one: one.model_dump())
+        text = json.dumps(asdict(self), default=lambda item: item.model_dump())
         fields: dict[str, Any] = json.loads(text)
         return fields
 
-    def settle(self, data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> Patch:
-        """The pixels as they are stored: invalid ones hold nodata and no valid one does.
+    def apply_nodata(self, data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> Patch:
+        """Convert pixels to stored values: invalid ones hold nodata and no valid one does.
 
         A valid value that happens to equal nodata moves by the smallest step its type knows, as
         in `gdalwarp`; otherwise it would be lost for every reader.
 
         Args:
-            data: What the network made, shape `(C, H, W)`; changed in place.
-            valid: Where the scene holds a measurement, at the size of the scene.
+            data: Pixels, shape `(C, H, W)`; changed in place.
+            valid: Valid pixels of the scene, at its size.
         """
         if self.scale > 1:
             valid = valid.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         data = np.ascontiguousarray(data, self.dtype)
         nodata = data.dtype.type(0 if self.nodata is None else self.nodata)
         if self.nodata is not None:
-            data[data == nodata] = _read_class_names(nodata)
+            data[data == nodata] = _next_value(nodata)
         if not valid.all():
             data[:, ~valid] = nodata
         return Patch(data, valid)
@@ -91,7 +91,7 @@ class Layout:
 def product_layout(
     spec: TaskSpec, scene: Scene, bands: tuple[int, ...], *, as_: As = "rgb"
 ) -> Layout:
-    """What a task makes of a scene.
+    """Layout of the product of a task and a scene.
 
     Args:
         spec: The task.
@@ -110,14 +110,15 @@ def product_layout(
         band = LayoutBand("class", "palette")
         return Layout((band,), "uint8", classes=spec.palette, scale=spec.scale)
     dtypes = {str(scene.dtype) if b.dtype == "source" else b.dtype for b in spec.target}
-    carried = {
-        wanted.name: found for wanted, found in zip(spec.source, scene.select(bands), strict=True)
+    source_bands = {
+        spec_band.name: band
+        for spec_band, band in zip(spec.source, scene.select(bands), strict=True)
     }
     layout_bands = []
     for target, color in zip(
         spec.target, guess_color_names([b.name for b in spec.target]), strict=True
     ):
-        source = carried.get(target.name)
+        source = source_bands.get(target.name)
         if target.dtype == "source" and source is not None:
             # Stored values of the same kind as the source's mean the same.
             band = LayoutBand(
@@ -142,7 +143,7 @@ def guess_color_names(names: Sequence[str]) -> list[str]:
     return ["gray" if i == 0 else "undefined" for i in range(len(names))]
 
 
-def _read_class_names(value: Any) -> Any:
+def _next_value(value: Any) -> Any:
     """The value of the same type next to `value`, upwards if there is one."""
     dtype = np.asarray(value).dtype
     if np.issubdtype(dtype, np.inexact):

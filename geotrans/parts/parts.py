@@ -1,8 +1,8 @@
-"""Finished tiles on disk: what lets a killed run go on, and workers be independent of one writer.
+"""Finished tiles on disk, by which a killed run resumes and workers need no common writer.
 
-`scene_task.tif.parts/` holds `run.json`, which says what the tiles are tiles of, and a small
-GeoTIFF for every finished tile, or an empty file where nothing was valid. A tile appears whole or
-not at all.
+`scene_task.tif.parts/` holds `run.json`, the fingerprint of the run, and a small
+GeoTIFF for every finished tile, or an empty file where nothing was valid. A tile is written
+atomically.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from geotrans.grid import Tile, TilePlan, window_geobox
 from geotrans.parts.raster_job import RasterJob
 from geotrans.scene import Patch
 
-_RUN, _SCRATCH = "run.json", "whole-"
+_RUN_FILE, _SCRATCH_PREFIX = "run.json", "whole-"
 
-# How often to try, and how long to wait in between, s, to remove a folder.
-_TRIES, _PAUSE_S = 20, 0.1
+# How often to try to remove a folder, and how long to wait in between, s.
+_REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.1
 
 # Edge of the blocks of a part, px, as in the product.
 _BLOCK_PX = 512
 
-# Scratch, where fast beats small: what a network paints is noise to a codec, which takes a tenth
-# off it; maps shrink to a hundredth.
+# Parts are temporary, so speed matters more than size: a codec takes a tenth off the pixels of a
+# network; maps shrink to a hundredth.
 # GDAL would take the fourth of four bands for alpha.
 _PROFILE = {
     "driver": "GTiff",
@@ -45,16 +45,16 @@ _PROFILE = {
     "photometric": "MINISBLACK",
     "alpha": "NO",
 }
-_FLAT = {"compress": "zstd", "zstd_level": 1}
+_FLAT_PROFILE = {"compress": "zstd", "zstd_level": 1}
 
 
-# While a file is there whose absence says the same to all parts of a process.
+# File whose absence says that nobody wants the parts this process writes.
 _claim: ContextVar[Path | None] = ContextVar("claim", default=None)
 
 
 @contextmanager
 def claim_parts(claim: Path | None) -> Iterator[None]:
-    """Products are begun for a run that wants them while this file is there; see `Parts`."""
+    """Use a claim for all parts that are opened meanwhile; see `Parts`."""
     token = _claim.set(claim)
     try:
         yield
@@ -66,7 +66,7 @@ class Parts:
     """The folder of finished tiles beside a product.
 
     Args:
-        folder: Where they lie.
+        folder: The folder.
         claim: File whose absence says that nobody wants more of them: a worker that lost its
             scheduler must not write into a later run.
     """
@@ -80,32 +80,32 @@ class Parts:
         """The parts of a product."""
         return cls(product.with_name(f"{product.name}.parts"), claim=_claim.get())
 
-    def recorded(self) -> dict[str, Any] | None:
-        """Fingerprint of the run whose parts lie here, if there is one."""
+    def read_fingerprint(self) -> dict[str, Any] | None:
+        """Read the fingerprint of the run whose parts are here, if there is one."""
         try:
-            found = json.loads((self.folder / _RUN).read_text())
+            fingerprint = json.loads((self.folder / _RUN_FILE).read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return fingerprint if isinstance(fingerprint, dict) else {}
 
-    def begin(self, canvas: RasterJob, *, overwrite: bool) -> None:
-        """Make the folder ready for a run: a new one, or one that holds parts of the same run.
+    def begin(self, job: RasterJob, *, overwrite: bool) -> None:
+        """Prepare the folder for a run: a new one, or one that holds parts of the same run.
 
         Args:
-            canvas: What is going to be written.
+            job: The product.
             overwrite: Discard parts of another run.
 
         Raises:
-            OutputError: If parts of another run lie there, or the folder cannot be written.
+            OutputError: If it holds parts of another run, or the folder cannot be written.
         """
-        asked, found = canvas.fingerprint(), self.recorded()
-        if found is None and self.folder.exists() and any(self.folder.iterdir()):
-            found = {}
-        if found is not None and found != asked:
+        new, old = job.fingerprint(), self.read_fingerprint()
+        if old is None and self.folder.exists() and any(self.folder.iterdir()):
+            old = {}
+        if old is not None and old != new:
             if not overwrite:
-                difference = _describe_difference(found, asked)
+                difference = _describe_difference(old, new)
                 raise OutputError(
                     f"{self.folder} holds parts of another run ({difference}); "
                     "finish that one with its own options, or discard them with "
@@ -114,9 +114,9 @@ class Parts:
             self.discard()
         try:
             self.folder.mkdir(exist_ok=True)
-            for old in self.folder.glob(f"{_SCRATCH}*"):
-                shutil.rmtree(old, ignore_errors=True)
-            self._replace(_RUN, json.dumps(asked, indent=1).encode())
+            for leftover in self.folder.glob(f"{_SCRATCH_PREFIX}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self._write_atomically(_RUN_FILE, json.dumps(new, indent=1).encode())
         except OutputError:
             raise
         except OSError as error:
@@ -129,12 +129,12 @@ class Parts:
         """File of a tile that holds something valid."""
         return self.folder / f"r{tile.row:05d}_c{tile.col:05d}.tif"
 
-    def write(self, canvas: RasterJob, tile: Tile, patch: Patch | None) -> None:
+    def write(self, job: RasterJob, tile: Tile, patch: Patch | None) -> None:
         """Write a finished tile.
 
         Args:
-            canvas: What it is a tile of.
-            tile: Which one.
+            job: The product.
+            tile: The tile.
             patch: Its core as the product stores it; None if nothing in it is valid.
 
         Raises:
@@ -143,20 +143,20 @@ class Parts:
         path = self.path(tile)
         try:
             if patch is None:
-                self._replace(path.with_suffix(".empty").name, b"")
+                self._write_atomically(path.with_suffix(".empty").name, b"")
             else:
-                self._replace(path.name, _encode(canvas, tile, patch))
+                self._write_atomically(path.name, _encode_part(job, tile, patch))
         except OutputError:
             raise
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    def finished(self, canvas: RasterJob) -> set[tuple[int, int]]:
-        """Cells of the plan whose tiles are here and whole."""
+    def find_finished(self, job: RasterJob) -> set[tuple[int, int]]:
+        """Find the cells of the plan whose tiles are here and complete."""
         return {
             (tile.row, tile.col)
-            for tile in canvas.plan
-            if self.is_empty(tile) or _is_whole(self.path(tile), canvas.place(tile).shape)
+            for tile in job.plan
+            if self.is_empty(tile) or _is_whole(self.path(tile), job.product_window(tile).shape)
         }
 
     def is_empty(self, tile: Tile) -> bool:
@@ -164,37 +164,38 @@ class Parts:
         return self.path(tile).with_suffix(".empty").exists()
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A folder for whoever puts them together, removed afterwards.
+    def scratch_folder(self) -> Iterator[Path]:
+        """Make a temporary folder for the assembly, removed afterwards.
 
-        One each: a worker that is thought dead may still be at it.
+        Each process gets its own: a worker that was thought dead may still run.
         """
         with TemporaryDirectory(
-            prefix=_SCRATCH, dir=self.folder, ignore_cleanup_errors=True
-        ) as made:
-            yield Path(made)
+            prefix=_SCRATCH_PREFIX, dir=self.folder, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the run that wanted them is not over."""
+        """Whether the run that wants the parts still exists."""
         return self._claim is None or self._claim.exists()
 
     def check_claim(self) -> None:
-        """Raise an OutputError if nobody wants more of them."""
+        """Raise an OutputError if nobody wants more parts."""
         if not self.is_claimed:
             raise OutputError(f"the run that wanted {self.folder} is over")
 
     def discard(self) -> None:
         """Remove the folder and everything in it."""
-        for _ in range(_TRIES):  # A worker may be writing its last tile, which nobody wants.
+        for _ in range(_REMOVE_TRIES):  # A worker may be writing its last tile, which nobody wants.
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
                 return
-            time.sleep(_PAUSE_S)
+            time.sleep(_REMOVE_PAUSE_S)
         raise OutputError(f"{self.folder} cannot be removed")
 
-    def _replace(self, name: str, content: bytes) -> None:
-        # Workers on two machines may have one number and, when one seems dead, one tile.
+    def _write_atomically(self, name: str, content: bytes) -> None:
+        # Workers on two machines may have the same process number and, if one seems dead, the same
+        # tile.
         temporary = self.folder / f"{name}.{uuid.uuid4().hex}.tmp"
         try:
             temporary.write_bytes(content)
@@ -214,27 +215,27 @@ def read_plan(recorded: Mapping[str, Any]) -> TilePlan | None:
         return None
 
 
-def _encode(canvas: RasterJob, tile: Tile, patch: Patch) -> bytes:
-    """A tile as a small GeoTIFF. Encoded in memory, so that a full disk is an error we see."""
-    geobox = window_geobox(canvas.geobox, canvas.place(tile))
+def _encode_part(job: RasterJob, tile: Tile, patch: Patch) -> bytes:
+    """Encode a tile as a small GeoTIFF; in memory, so that a full disk is an error of ours."""
+    geobox = window_geobox(job.geobox, job.product_window(tile))
     height, width = geobox.shape
     profile = {
         **_PROFILE,
-        **(_FLAT if canvas.is_flat else {}),
+        **(_FLAT_PROFILE if job.is_flat else {}),
         "height": height,
         "width": width,
         "blockxsize": choose_block_px(width),
         "blockysize": choose_block_px(height),
         "count": len(patch.data),
-        "dtype": canvas.layout.dtype,
-        "crs": canvas.scene.crs_wkt,
+        "dtype": job.layout.dtype,
+        "crs": job.scene.crs_wkt,
         "transform": geobox.affine,
-        "nodata": canvas.layout.nodata,
+        "nodata": job.layout.nodata,
     }
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), MemoryFile() as memory:
         with memory.open(**profile) as part:
             part.write(patch.data)
-            if canvas.layout.nodata is None and not patch.valid.all():
+            if job.layout.nodata is None and not patch.valid.all():
                 part.write_mask(patch.valid)
         return bytes(memory.getbuffer())
 
@@ -245,7 +246,7 @@ def choose_block_px(size: int) -> int:
 
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Whether a part has its size and ends where it should."""
+    """Whether a part has its size, and a last block that can be read."""
     if not path.exists():
         return False
     try:
@@ -258,27 +259,27 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
         return False
 
 
-def _describe_difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    """What tells two runs apart, in one line."""
-    if not found:
+def _describe_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Differences between two fingerprints, in one line."""
+    if not old:
         return "its run.json cannot be read"
-    told = []
-    for key in {**asked, **found}:
-        before, now = found.get(key), asked.get(key)
-        if before == now:
+    differences = []
+    for key in {**new, **old}:
+        first, second = old.get(key), new.get(key)
+        if first == second:
             continue
         if key == "tiles":
-            before, now = (_tiles(v) for v in (before, now))
+            first, second = (_describe_tiles(v) for v in (first, second))
         if key == "norm":
-            before, now = (_mode(v) for v in (before, now))
-        if key == "layout" or before == now:
-            told.append(f"another {key}")
+            first, second = (_describe_norm(v) for v in (first, second))
+        if key == "layout" or first == second:
+            differences.append(f"another {key}")
         else:
-            told.append(f"{key} {_short(before)}, now {_short(now)}")
-    return "; ".join(told)
+            differences.append(f"{key} {_shorten(first)}, now {_shorten(second)}")
+    return "; ".join(differences)
 
 
-def _tiles(plan: Any) -> str:
+def _describe_tiles(plan: Any) -> str:
     try:
         area, window = plan["area"], plan["window_shape"]
         return f"{area['width']} x {area['height']} px in windows of {window[1]} x {window[0]} px"
@@ -286,10 +287,10 @@ def _tiles(plan: Any) -> str:
         return "unknown"
 
 
-def _mode(norm: Any) -> str:
+def _describe_norm(norm: Any) -> str:
     return str(norm.get("mode")) if isinstance(norm, dict) else "of the weights"
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 48 else f"{text[:20]}…"

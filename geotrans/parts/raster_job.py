@@ -1,4 +1,4 @@
-"""What can be written tile by tile, whatever makes its pixels."""
+"""A raster that is written tile by tile, whatever computes its pixels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class RasterJob(Protocol):
 
     @property
     def scene(self) -> Scene:
-        """Where its pixels come from; CRS and whether it has gaps follow from it."""
+        """Source of its pixels; its CRS, and whether it may have gaps, are those of the source."""
 
     @property
     def plan(self) -> TilePlan:
-        """Which pixels are made together."""
+        """Tiles in which it is computed."""
 
     @property
     def layout(self) -> Layout:
-        """What its pixels are."""
+        """Bands, type, nodata and classes."""
 
     @property
     def geobox(self) -> GeoBox:
@@ -32,14 +32,14 @@ class RasterJob(Protocol):
 
     @property
     def n_px(self) -> int:
-        """Its pixels."""
+        """Number of its pixels."""
 
     @property
     def is_flat(self) -> bool:
-        """Whether it is painted in few values, which compress well."""
+        """Whether it has few distinct values, which compress well."""
 
-    def place(self, tile: Tile) -> Window:
-        """Where the core of a tile lies in it."""
+    def product_window(self, tile: Tile) -> Window:
+        """Window of the core of a tile in the product."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides its pixels, by the words a user knows it by."""
+        """All that determines its pixels, by the names of options."""

@@ -1,4 +1,4 @@
-"""Cells of a plan as parts on disk: what threads and workers are given to do."""
+"""Cells of a plan written as parts on disk: the work of threads and workers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from geotrans.scene import Patch
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is left of a tile once its part is written.
+    """Report on a tile whose part is written.
 
     Attributes:
         row: Row of its cell in the plan.
         col: Column of its cell in the plan.
         n_px: Pixels of the product it covers.
-        process: Machine and number of the process that made it.
-        network_s: Time the network of that process had worked by then, s.
+        process: Host and number of the process that wrote it.
+        network_s: Time the network of that process has run so far, s.
     """
 
     row: int
@@ -36,58 +36,58 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Writer(ABC):
-    """Makes the tiles of a canvas and writes them: the `Work` of a run.
+    """Computes the tiles of a product and writes them: the `Work` of a run.
 
     Attributes:
-        canvas: What they are tiles of, a `Canvas`.
-        parts: Where they are written.
+        job: The product, a `RasterJob`.
+        parts: Folder they are written to.
     """
 
-    canvas: Any
+    job: Any
     parts: Parts
 
     @property
     @abstractmethod
     def concurrency(self) -> int:
-        """Tiles read, made or written at a time in one process."""
+        """Tiles read, computed or written at a time in one process."""
 
     @abstractmethod
     def make(self, tile: Tile) -> Patch | None:
-        """The core of a tile as the product stores it; None if nothing in it is valid."""
+        """Compute the core of a tile as the product stores it; None if nothing in it is valid."""
 
     @property
     def name(self) -> str:
         """What a dashboard shows."""
-        return str(self.canvas.scene.name)
+        return str(self.job.scene.name)
 
     @property
     def folder(self) -> Path:
-        """Where the parts are."""
+        """Folder of the parts."""
         return self.parts.folder
 
     @property
     def network_s(self) -> float:
-        """Time a network has worked in this process, s."""
+        """Time a network has run in this process, s."""
         return 0.0
 
     def for_worker(self, n_threads: int, *, claim: Path) -> Self:
-        """The same in a worker that may use so many threads; wanted while `claim` is there."""
+        """A copy for a worker of so many threads; its results are wanted while `claim` exists."""
         return replace(self, parts=Parts(claim.parent, claim=claim))
 
     def check(self) -> None:
-        """See that the scene is here, the same as where the run began."""
-        self.canvas.scene.verify()
+        """Check that this process sees the same scene as the one that began the run."""
+        self.job.scene.verify()
 
     def __call__(self, cell: Cell) -> Receipt:
-        """Make a tile and write it."""
+        """Compute a tile and write it."""
         row, col = cell
-        tile = self.canvas.plan.tile(row, col)
-        self.parts.write(self.canvas, tile, self.make(tile))
-        place = self.canvas.place(tile)
+        tile = self.job.plan.tile(row, col)
+        self.parts.write(self.job, tile, self.make(tile))
+        core = self.job.product_window(tile)
         return Receipt(
             row,
             col,
-            n_px=place.height * place.width,
+            n_px=core.height * core.width,
             process=f"{socket.gethostname()} {os.getpid()}",
             network_s=self.network_s,
         )

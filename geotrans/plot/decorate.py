@@ -40,14 +40,14 @@ def add_scale_bar(source: Source, ax: Axes) -> Axes:
         return ax
     bar_m = _round_below(ground_m / 4)
     share = bar_m / ground_m
-    look: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "zorder": 10}
+    style: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "zorder": 10}
     for color, width in (("white", 6), ("black", 3)):
         ax.plot([0.05, 0.05 + share], [0.06, 0.06], color=color, linewidth=width,
-                solid_capstyle="butt", **look)  # fmt: skip
-    words = f"{bar_m / 1000:g} km" if bar_m >= 1000 else f"{bar_m:g} m"
+                solid_capstyle="butt", **style)  # fmt: skip
+    label = f"{bar_m / 1000:g} km" if bar_m >= 1000 else f"{bar_m:g} m"
     box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5}
-    ax.text(0.05 + share / 2, 0.085, words, ha="center", va="bottom", fontsize="small", bbox=box,
-            **look)  # fmt: skip
+    ax.text(0.05 + share / 2, 0.085, label, ha="center", va="bottom", fontsize="small", bbox=box,
+            **style)  # fmt: skip
     return ax
 
 
@@ -60,7 +60,7 @@ def add_legend(classes: Sequence[PaletteClass], ax: Axes) -> Axes:
     """
     from matplotlib.patches import Patch as Swatch
 
-    swatches = [Swatch(color="#" + bytes(one.color).hex(), label=one.name) for one in classes]
+    swatches = [Swatch(color="#" + bytes(item.color).hex(), label=item.name) for item in classes]
     ax.figure.legend(
         handles=swatches, loc="outside lower center", ncols=min(len(swatches), 9), fontsize="small"
     )
@@ -71,16 +71,16 @@ def label_axes(crs: Any, ax: Axes, *, color: str = "white") -> Axes:
     """Round coordinates along the edges and thin lines between them."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-    geographic = crs is not None and (
+    is_geographic = crs is not None and (
         crs.geographic if hasattr(crs, "geographic") else crs.is_geographic
     )
-    unit = "°" if geographic else "m"
-    for axis, name in ((ax.xaxis, "longitude" if geographic else "easting"),
-                       (ax.yaxis, "latitude" if geographic else "northing")):  # fmt: skip
+    unit = "°" if is_geographic else "m"
+    for axis, name in ((ax.xaxis, "longitude" if is_geographic else "easting"),
+                       (ax.yaxis, "latitude" if is_geographic else "northing")):  # fmt: skip
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        plain = ScalarFormatter(useOffset=False)
-        plain.set_scientific(False)
-        axis.set_major_formatter(plain)
+        formatter = ScalarFormatter(useOffset=False)
+        formatter.set_scientific(False)
+        axis.set_major_formatter(formatter)
         axis.set_label_text(f"{name}, {unit}" if crs is not None else "px")
     ax.tick_params(labelsize="small")
     for label in ax.get_xticklabels():

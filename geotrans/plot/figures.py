@@ -19,7 +19,7 @@ from geotrans.errors import ExtraError, SceneError, UsageError
 from geotrans.grid import TilePlan, Window
 from geotrans.plot.base import import_pyplot, new_axes, open_source, window_corners
 from geotrans.plot.decorate import add_scale_bar, label_axes
-from geotrans.product.preview import colors_of, limits_among, rgba
+from geotrans.product.preview import choose_limits, read_display_bands, to_rgba
 from geotrans.scene import Patch, Scene
 from geotrans.tasks import Bundle, open_bundle
 
@@ -58,10 +58,10 @@ def scene(
         The axes.
     """
     opened = open_source(source)
-    patch = colors_of(opened, window=window, max_px=_MAX_PX)
+    patch = read_display_bands(opened, window=window, max_px=_MAX_PX)
     ax = new_axes(1)[0] if ax is None else ax
-    _draw(opened, patch, [patch], window, ax=ax)
-    return _dress(opened, ax, title=title, graticule=graticule, scale_bar=scale_bar)
+    _draw_patch(opened, patch, [patch], window, ax=ax)
+    return _decorate(opened, ax, title=title, graticule=graticule, scale_bar=scale_bar)
 
 
 def compare(
@@ -87,16 +87,16 @@ def compare(
         UsageError: If there are not as many axes as scenes.
     """
     opened = [open_source(source) for source in sources]
-    patches = [colors_of(one, window=window, max_px=_MAX_PX) for one in opened]
+    patches = [read_display_bands(scene, window=window, max_px=_MAX_PX) for scene in opened]
     axes = new_axes(len(opened)) if ax is None else np.atleast_1d(np.asarray(ax, object)).ravel()
     if len(axes) != len(opened):
         raise UsageError(f"asked to draw {len(opened)} scenes on {len(axes)} axes; give one each")
-    for i, (one, patch, place) in enumerate(zip(opened, patches, axes, strict=True)):
-        _draw(one, patch, patches, window, ax=place)
+    for i, (scene, patch, axis) in enumerate(zip(opened, patches, axes, strict=True)):
+        _draw_patch(scene, patch, patches, window, ax=axis)
         title = titles[i] if i < len(titles) else ""
-        _dress(one, place, title=title, graticule=True, scale_bar=i == 0)
+        _decorate(scene, axis, title=title, graticule=True, scale_bar=i == 0)
         if i:
-            place.set_ylabel("")
+            axis.set_ylabel("")
     return axes
 
 
@@ -123,18 +123,22 @@ def difference(
             f"{one.name} has {one.shape[1]} x {one.shape[0]} px and {other.name} has "
             f"{other.shape[1]} x {other.shape[0]}; bring them to one grid first"
         )
-    left, right = (_patch_of(made, band) for made in (one, other))
-    valid = left.valid & right.valid
-    above = left.data.astype(np.float64).mean(0) - right.data.astype(np.float64).mean(0)
-    largest = float(np.percentile(np.abs(above[valid]), 99)) if valid.any() else 1.0
+    product_patch, truth_patch = (_read_patch(opened, band) for opened in (one, other))
+    valid = product_patch.valid & truth_patch.valid
+    differences = product_patch.data.astype(np.float64).mean(0) - truth_patch.data.astype(
+        np.float64
+    ).mean(0)
+    largest = float(np.percentile(np.abs(differences[valid]), 99)) if valid.any() else 1.0
     ax = new_axes(1)[0] if ax is None else ax
-    image = _show(one, np.ma.array(above, mask=~valid), None, ax=ax)
+    image = _show_image(one, np.ma.array(differences, mask=~valid), None, ax=ax)
     image.set(cmap="RdBu_r", clim=(-largest or -1, largest or 1))
-    shown = band or ("mean of bands" if len(left.data) > 1 else one.bands[0].name or "band 1")
-    ax.figure.colorbar(image, ax=ax, shrink=0.8, label=f"{shown}, stored values")
-    root = float(np.sqrt(np.mean(above[valid] ** 2))) if valid.any() else math.nan
-    title = f"difference, RMS {root:.3g}"
-    return _dress(one, ax, title=title, graticule=True, scale_bar=True)
+    bands_label = band or (
+        "mean of bands" if len(product_patch.data) > 1 else one.bands[0].name or "band 1"
+    )
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, label=f"{bands_label}, stored values")
+    rms = float(np.sqrt(np.mean(differences[valid] ** 2))) if valid.any() else math.nan
+    title = f"difference, RMS {rms:.3g}"
+    return _decorate(one, ax, title=title, graticule=True, scale_bar=True)
 
 
 def histograms(
@@ -152,14 +156,14 @@ def histograms(
         The axes.
     """
     opened = [open_source(source) for source in sources]
-    patches = [one.overview(_MAX_PX) for one in opened]
+    patches = [item.overview(_MAX_PX) for item in opened]
     values = [patch.data[:, patch.valid].astype(np.float64) for patch in patches]
-    known = np.concatenate([one.ravel() for one in values])
+    known = np.concatenate([item.ravel() for item in values])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     ax = new_axes(1)[0] if ax is None else ax
-    for i, (one, pixels) in enumerate(zip(opened, values, strict=True)):
-        name = titles[i] if i < len(titles) else one.name
-        for j, (band, line) in enumerate(zip(one.bands, pixels, strict=True)):
+    for i, (item, pixels) in enumerate(zip(opened, values, strict=True)):
+        name = titles[i] if i < len(titles) else item.name
+        for j, (band, line) in enumerate(zip(item.bands, pixels, strict=True)):
             counts, edges = np.histogram(line, bins, (low, high if high > low else low + 1))
             kind = band.common_name or band.name or f"band {band.index}"
             ax.plot(
@@ -214,18 +218,20 @@ def plan(tiles: TilePlan, source: Source | None = None, *, ax: Axes | None = Non
     ax = new_axes(1)[0] if ax is None else ax
     opened = None if source is None else open_source(source)
     if opened is not None:
-        patch = colors_of(opened, max_px=_MAX_PX)
-        _draw(opened, patch, [patch], None, ax=ax)
+        patch = read_display_bands(opened, max_px=_MAX_PX)
+        _draw_patch(opened, patch, [patch], None, ax=ax)
     middle = tiles.tile(tiles.n_rows // 2, tiles.n_cols // 2)
     for tile in tiles:
-        _outline(opened, tile.core, ax, edgecolor="#1f6f8b", linewidth=1.0)
-    _outline(opened, middle.read, ax, edgecolor="#b3541e", facecolor="#b3541e33", linestyle="--")
+        _draw_outline(opened, tile.core, ax, edgecolor="#1f6f8b", linewidth=1.0)
+    _draw_outline(
+        opened, middle.read, ax, edgecolor="#b3541e", facecolor="#b3541e33", linestyle="--"
+    )
     title = (
         f"{len(tiles)} tiles, windows of {middle.read.width} x {middle.read.height} px, "
         f"halo {tiles.halo} px"
     )
     if opened is not None:
-        return _dress(opened, ax, title=title, graticule=True, scale_bar=True)
+        return _decorate(opened, ax, title=title, graticule=True, scale_bar=True)
     ax.set(aspect="equal", xlabel="column, px", ylabel="row, px", title=title)
     ax.autoscale_view()
     ax.invert_yaxis()
@@ -251,42 +257,44 @@ def places(
     Raises:
         SceneError: If there are no places.
     """
-    outlines = _outlines(source)
+    outlines = _read_outlines(source)
     ax = new_axes(1)[0] if ax is None else ax
-    below = None if over is None else open_source(over)
-    if below is not None:
-        patch = colors_of(below, max_px=_MAX_PX)
-        _draw(below, patch, [patch], None, ax=ax)
-        outlines = outlines.to_crs(below.crs_wkt)
+    background = None if over is None else open_source(over)
+    if background is not None:
+        patch = read_display_bands(background, max_px=_MAX_PX)
+        _draw_patch(background, patch, [patch], None, ax=ax)
+        outlines = outlines.to_crs(background.crs_wkt)
     others = iter(("#7a5195", "#8a8a8a", "#444444"))
     for name, group in outlines.groupby("split", sort=False):
         color = _SPLIT_COLORS.get(str(name)) or next(others, "#000000")
         group.plot(ax=ax, facecolor=f"{color}55", edgecolor=color, linewidth=1.2)
         ax.plot([], [], "s", color=color, label=f"{name} ({len(group)})")
     ax.legend(fontsize="small")
-    if below is not None:
-        return _dress(below, ax, title="", graticule=True, scale_bar=True)
+    if background is not None:
+        return _decorate(background, ax, title="", graticule=True, scale_bar=True)
     return label_axes(outlines.crs, ax, color="0.6")
 
 
-def _patch_of(opened: Scene, band: str | None) -> Patch:
+def _read_patch(opened: Scene, band: str | None) -> Patch:
     if band is None:
-        return colors_of(opened, max_px=_MAX_PX)
-    found = [one.index for one in opened.bands if band in (one.name, one.common_name)]
-    if not found:
-        names = ", ".join(one.name or str(one.index) for one in opened.bands)
+        return read_display_bands(opened, max_px=_MAX_PX)
+    indices = [item.index for item in opened.bands if band in (item.name, item.common_name)]
+    if not indices:
+        names = ", ".join(item.name or str(item.index) for item in opened.bands)
         raise SceneError(f"{opened.name} has no band '{band}'; it has {names}")
-    return opened.overview(_MAX_PX, found[:1])
+    return opened.overview(_MAX_PX, indices[:1])
 
 
-def _draw(
-    opened: Scene, patch: Patch, beside: Sequence[Patch], window: Window | None, *, ax: Axes
+def _draw_patch(
+    opened: Scene, patch: Patch, others: Sequence[Patch], window: Window | None, *, ax: Axes
 ) -> None:
-    pixels = np.moveaxis(rgba(patch, limits_among(patch, beside)), 0, -1)  # (4, H, W) -> (H, W, 4)
-    _show(opened, pixels, window, ax=ax)
+    pixels = np.moveaxis(
+        to_rgba(patch, choose_limits(patch, others)), 0, -1
+    )  # (4, H, W) -> (H, W, 4)
+    _show_image(opened, pixels, window, ax=ax)
 
 
-def _show(opened: Scene, pixels: npt.NDArray[Any], window: Window | None, *, ax: Axes) -> Any:
+def _show_image(opened: Scene, pixels: npt.NDArray[Any], window: Window | None, *, ax: Axes) -> Any:
     """An image where its pixels lie: rotated grids are drawn rotated."""
     from matplotlib.transforms import Affine2D
 
@@ -295,11 +303,11 @@ def _show(opened: Scene, pixels: npt.NDArray[Any], window: Window | None, *, ax:
     to_crs = Affine2D(np.array([[a, b, c], [d, e, f], [0, 0, 1]])) + ax.transData
     extent = (window.col_off, window.col_end, window.row_end, window.row_off)
     image = ax.imshow(pixels, extent=extent, transform=to_crs, interpolation="nearest")
-    _frame(opened, window, ax)
+    _set_limits(opened, window, ax)
     return image
 
 
-def _frame(opened: Scene, window: Window, ax: Axes) -> None:
+def _set_limits(opened: Scene, window: Window, ax: Axes) -> None:
     """Limits that hold a window, with what lay at the bottom of a map at the bottom."""
     corners = np.array(window_corners(opened, window))
     (left, bottom), (right, top) = corners.min(0), corners.max(0)
@@ -310,14 +318,14 @@ def _frame(opened: Scene, window: Window, ax: Axes) -> None:
         ax.set_aspect(1 / math.cos(middle))
 
 
-def _outline(opened: Scene | None, window: Window, ax: Axes, **look: Any) -> None:
+def _draw_outline(opened: Scene | None, window: Window, ax: Axes, **style: Any) -> None:
     from matplotlib.patches import Polygon
 
-    look = {"facecolor": "none", **look}
-    ax.add_patch(Polygon(window_corners(opened, window), closed=True, **look))
+    style = {"facecolor": "none", **style}
+    ax.add_patch(Polygon(window_corners(opened, window), closed=True, **style))
 
 
-def _dress(opened: Scene, ax: Axes, *, title: str, graticule: bool, scale_bar: bool) -> Axes:
+def _decorate(opened: Scene, ax: Axes, *, title: str, graticule: bool, scale_bar: bool) -> Axes:
     if title:
         ax.set_title(title, fontsize="medium")
     if graticule:
@@ -329,7 +337,7 @@ def _dress(opened: Scene, ax: Axes, *, title: str, graticule: bool, scale_bar: b
     return ax
 
 
-def _outlines(source: Any) -> Any:
+def _read_outlines(source: Any) -> Any:
     try:
         import geopandas as gpd
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Where a product goes, and everything that can be known to be wrong with it before any work."""
+"""Where a product goes, and all checks of that which are possible before any work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from geotrans.product.preview import Preview, preview_path
 from geotrans.product.upload import Target, upload_with_sidecars
 from geotrans.scene import Scene
 
-# No picture gets smaller than this share of its pixels' bytes, parts and product together; less
-# free space than that is no use beginning with.
+# Parts and product together never compress to less than this share of the bytes of their pixels;
+# with less free space than that no run begins.
 _SMALLEST_SHARE = 0.02
 
 _SUFFIXES = (".tif", ".tiff")
@@ -27,7 +27,7 @@ class Destination:
 
     Attributes:
         path: File of this machine; parts of the product lie beside it.
-        target: Place in a store where the product goes instead.
+        target: Object in a store that the product is uploaded to instead.
         preview: Picture beside the product, if there is to be one.
     """
 
@@ -45,7 +45,7 @@ class Destination:
         overwrite: bool,
         preview: bool = False,
     ) -> Self:
-        """The destination that was asked for, with all that can be wrong with it found out now.
+        """Parse and check a destination before any work.
 
         Args:
             scene: The source.
@@ -58,36 +58,36 @@ class Destination:
             UsageError: If nothing of that name can be written.
             OutputError: If it cannot be written there.
         """
-        target = Target.of(out)
-        out = out if target is None else target.local
+        target = Target.parse(out)
+        out = out if target is None else target.local_path
         path = output_path(scene, task, out, overwrite=overwrite)
         if target is not None:
             target.check(overwrite=overwrite)
         picture = preview_path(path, overwrite=overwrite) if preview else None
-        return cls(path, target, picture)
+        return cls(path, target, preview=picture)
 
     @property
     def url(self) -> Path | str:
-        """Where the product is in the end."""
+        """Where the finished product is."""
         return self.path if self.target is None else self.target.url
 
     @property
     def preview_url(self) -> Path | str | None:
-        """Where its picture is in the end."""
+        """Where its finished picture is."""
         if self.preview is None or self.target is None:
             return self.preview
-        return self.target.beside(".png").url
+        return self.target.with_suffix(".png").url
 
-    def deliver(self, whole: Path, preview: Preview | None) -> None:
-        """Put a finished file where it goes; into a store together with its picture."""
+    def deliver(self, product: Path, preview: Preview | None) -> None:
+        """Move or upload a finished file; into a store together with its picture."""
         if self.target is None:
-            publish(whole, self.path)
+            publish(product, self.path)
             return
         picture = None
         if preview is not None:
-            picture = whole.with_suffix(".png")
-            preview.write(whole, picture)
-        upload_with_sidecars(whole, self.target, picture=picture)
+            picture = product.with_suffix(".png")
+            preview.write(product, picture)
+        upload_with_sidecars(product, self.target, picture=picture)
 
     def write_preview(self, preview: Preview | None) -> None:
         """Write the picture beside a product of this machine."""
@@ -139,26 +139,26 @@ def output_path(
 
 
 def check_space(path: Path, n_bytes: int) -> None:
-    """Refuse to begin where the disk is as good as full.
+    """Refuse to begin on a disk that is almost full.
 
     Args:
         path: File of the product.
         n_bytes: Size of its pixels, not compressed.
 
     Raises:
-        OutputError: If not even a picture of one colour would fit.
+        OutputError: If not even a product of one colour would fit.
     """
     free = shutil.disk_usage(path.parent).free
     needed = int(n_bytes * _SMALLEST_SHARE)
     if free < max(needed, 2**16):
         raise OutputError(
-            f"{path.parent} has {megabytes(free)} free; the product has {megabytes(n_bytes)} of "
-            f"pixels before compression, and needs at least {megabytes(needed)}"
+            f"{path.parent} has {format_size(free)} free; the product has {format_size(n_bytes)} "
+            f"of pixels before compression, and needs at least {format_size(needed)}"
         )
 
 
-def megabytes(n_bytes: float) -> str:
-    """A size for people."""
+def format_size(n_bytes: float) -> str:
+    """A size as text, such as `1.2 MB`."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
@@ -167,6 +167,6 @@ def _check_folder(folder: Path) -> None:
         raise OutputError(f"output directory {folder} does not exist; make it first")
     if not folder.is_dir():
         raise OutputError(f"{folder} is no directory; choose another {option('out')}")
-    # access() looks at the rights of a file system as well; root passes over those of a folder.
+    # access() also sees a read-only file system; for root, permissions of a folder do not count.
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"output directory {folder} is read-only; choose another {option('out')}")

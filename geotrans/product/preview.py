@@ -39,27 +39,27 @@ class Preview:
 
     def __init__(self, source: Scene, area: Window) -> None:
         self._source, self._area = source, area
-        self._seen: Future[npt.NDArray[np.uint8]] | None = None
+        self._source_picture: Future[npt.NDArray[np.uint8]] | None = None
 
-    def look(self) -> Future[npt.NDArray[np.uint8]]:
-        """Begin to read the source, which may have no overviews, while this thread goes on."""
-        if self._seen is None:
-            self._seen = run_in_thread(
+    def start_reading(self) -> Future[npt.NDArray[np.uint8]]:
+        """Begin to read the source, which may have no overviews, in a thread."""
+        if self._source_picture is None:
+            self._source_picture = run_in_thread(
                 partial(render_picture, self._source, window=self._area), name="preview"
             )
-        return self._seen
+        return self._source_picture
 
     def write(self, product: Path, path: Path) -> None:
         """Write a PNG whose invalid pixels are transparent.
 
         Args:
-            product: What became of the source.
+            product: The product.
             path: File to write; an existing one is replaced.
         """
-        seen = self.look()
-        with open_scene(product) as made:
-            right = render_picture(made)
-        join_pictures([wait_interruptibly(seen), right]).save(path)
+        left = self.start_reading()
+        with open_scene(product) as scene:
+            right = render_picture(scene)
+        join_pictures([wait_interruptibly(left), right]).save(path)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Picture:
         count, height, width = self.pixels.shape
         profile = {"height": height, "width": width, "count": count, "dtype": "uint8"}
         with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"), MemoryFile() as memory:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # A picture lies nowhere.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # As intended.
             with memory.open(driver="PNG", **profile) as png:
                 png.write(self.pixels)
             return bytes(memory.read())
@@ -103,20 +103,20 @@ def show_side_by_side(scenes: Sequence[Scene], *, max_px: int = _MAX_PX) -> Pict
         scenes: What to show.
         max_px: Longer edge of each, px.
     """
-    patches = [colors_of(scene, max_px=max_px) for scene in scenes]
-    return join_pictures([rgba(patch, limits_among(patch, patches)) for patch in patches])
+    patches = [read_display_bands(scene, max_px=max_px) for scene in scenes]
+    return join_pictures([to_rgba(patch, choose_limits(patch, patches)) for patch in patches])
 
 
 def join_pictures(pictures: Sequence[npt.NDArray[np.uint8]]) -> Picture:
     """Pictures `(4, H, W)` from left to right, a gap between them."""
-    height = max(one.shape[1] for one in pictures)
-    width = sum(one.shape[2] + _GAP_PX for one in pictures) - _GAP_PX
-    canvas = np.zeros((4, height, width), np.uint8)
+    height = max(picture.shape[1] for picture in pictures)
+    width = sum(picture.shape[2] + _GAP_PX for picture in pictures) - _GAP_PX
+    joined = np.zeros((4, height, width), np.uint8)
     left = 0
-    for one in pictures:
-        canvas[:, : one.shape[1], left : left + one.shape[2]] = one
-        left += one.shape[2] + _GAP_PX
-    return Picture(canvas)
+    for picture in pictures:
+        joined[:, : picture.shape[1], left : left + picture.shape[2]] = picture
+        left += picture.shape[2] + _GAP_PX
+    return Picture(joined)
 
 
 def render_picture(
@@ -134,12 +134,14 @@ def render_picture(
     Returns:
         Red, green, blue and alpha, shape `(4, H, W)`.
     """
-    patch = colors_of(scene, window=window, max_px=max_px)
-    return rgba(patch, limits_among(patch, [patch]))
+    patch = read_display_bands(scene, window=window, max_px=max_px)
+    return to_rgba(patch, choose_limits(patch, [patch]))
 
 
-def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX) -> Patch:
-    """The bands of a scene that are worth looking at, decimated.
+def read_display_bands(
+    scene: Scene, *, window: Window | None = None, max_px: int = _MAX_PX
+) -> Patch:
+    """Read the bands of a scene that are displayed, decimated.
 
     These are red, green and blue if it has them, else its first three, else its first.
 
@@ -152,15 +154,15 @@ def colors_of(scene: Scene, *, window: Window | None = None, max_px: int = _MAX_
         Stored values of three bands or one.
     """
     scene = expand_palette(scene)
-    return scene.overview(max_px, _to_display(scene), window=window)
+    return scene.overview(max_px, _choose_display_bands(scene), window=window)
 
 
-def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
-    """Values of a patch that become black and white, the same for all patches of its type.
+def choose_limits(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, float]]:
+    """Choose the values of a patch that become black and white, for all patches of its type.
 
     Args:
         patch: One of the patches.
-        patches: What is compared.
+        patches: All that are compared.
 
     Returns:
         2nd and 98th percentile of each band; 0 and 255 of 8 bit.
@@ -168,18 +170,18 @@ def limits_among(patch: Patch, patches: Sequence[Patch]) -> list[tuple[float, fl
     if patch.data.dtype == np.uint8:
         return [(0.0, 255.0)] * len(patch.data)
     alike = [
-        one for one in patches
-        if one.data.dtype == patch.data.dtype and len(one.data) == len(patch.data)
+        other for other in patches
+        if other.data.dtype == patch.data.dtype and len(other.data) == len(patch.data)
     ]  # fmt: skip
     limits = []
     for i in range(len(patch.data)):
-        values = np.concatenate([one.data[i][one.valid] for one in alike])
+        values = np.concatenate([other.data[i][other.valid] for other in alike])
         low, high = np.percentile(values, (2, 98)) if values.size else (0, 1)
         limits.append((float(low), float(high)))
     return limits
 
 
-def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.uint8]:
+def to_rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.uint8]:
     """A patch of three bands or one as a picture.
 
     Args:
@@ -195,7 +197,7 @@ def rgba(patch: Patch, limits: Sequence[tuple[float, float]]) -> npt.NDArray[np.
     return np.concatenate([np.broadcast_to(colors, (3, *patch.valid.shape)), alpha[None]])
 
 
-def _to_display(scene: Scene) -> tuple[int, ...]:
+def _choose_display_bands(scene: Scene) -> tuple[int, ...]:
     by_color = {band.common_name or band.colorinterp: band.index for band in scene.bands}
     if all(color in by_color for color in _COLORS):
         return tuple(by_color[color] for color in _COLORS)
@@ -215,7 +217,7 @@ def _stretch(
 
 
 def preview_path(product: Path, *, overwrite: bool) -> Path:
-    """Where the preview of a product goes.
+    """File of the preview of a product.
 
     Raises:
         OutputError: If it is there already and may not be replaced.

@@ -1,4 +1,4 @@
-"""What a product says about itself: that it is synthetic, by which weights, from which source."""
+"""XMP packet of a product, which marks it as synthetic."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 
 
 def xmp_packet(synthetic: float = 1.0) -> str:
-    """The XMP packet that tells picture software the same.
+    """The XMP packet, which marks a product as synthetic for picture software.
 
     Args:
         synthetic: Share of what it was made from that a network painted, in [0, 1].
     """
-    said = ""
+    source_type = ""
     if synthetic > 0:
         kind = _SYNTHETIC if synthetic == 1 else _COMPOSITE
-        said = f'    Iptc4xmpExt:DigitalSourceType="{_SOURCE_TYPES}{kind}"\n'
-    return _XMP.format(source_type=said, version=__version__)
+        source_type = f'    Iptc4xmpExt:DigitalSourceType="{_SOURCE_TYPES}{kind}"\n'
+    return _XMP.format(source_type=source_type, version=__version__)

@@ -1,4 +1,4 @@
-"""What a process keeps between pieces of work, and how it lets go of all of it."""
+"""Registry of the caches of a process, by which all are emptied."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def clears_cache[F: Callable[[], object]](function: F) -> F:
 
 
 def clear_caches() -> None:
-    """Empty every cache of this process: networks, open files, work that came from a scheduler."""
+    """Empty every cache of this process: networks, open files, work of a cluster."""
     for clear in _clearers:
         clear()

@@ -13,14 +13,14 @@ from geotrans.errors import ConfigError, suggest
 
 
 def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A configuration file as plain values.
+    """Read a configuration file as plain values.
 
     Args:
         path: YAML file.
         overrides: `section.key=value`, the value in YAML; they win over the file.
 
     Raises:
-        ConfigError: If the file cannot be read, or an override cannot be meant.
+        ConfigError: If the file cannot be read, or an override is invalid.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ def read_sections(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
 
 
 def validate_section[Model: BaseModel](model: type[Model], value: Any, *, where: str) -> Model:
-    """A model from plain values.
+    """Make a model from plain values.
 
     Raises:
         ConfigError: One line that names the first thing wrong and, for an unknown key, the
@@ -45,14 +45,14 @@ def validate_section[Model: BaseModel](model: type[Model], value: Any, *, where:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        # An unknown key is often the misspelt form of a missing one, so it is told first.
+        # An unknown key is often the misspelt form of a missing one, so it is reported first.
         problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
         raise ConfigError(f"{where}{_describe_problem(model, problems[0])}") from error
 
 
 def _apply_override(content: dict[str, Any], text: str) -> None:
-    keys, found, value = text.partition("=")
-    if not found:
+    keys, separator, value = text.partition("=")
+    if not separator:
         raise ConfigError(f"override '{text}' has no '='; write it as section.key=value")
     *parents, last = keys.split(".")
     section = content
@@ -69,7 +69,7 @@ def _apply_override(content: dict[str, Any], text: str) -> None:
 
 
 def _describe_problem(model: type[BaseModel], problem: Any) -> str:
-    # Tags of discriminated unions, in brackets, stand in the location but not in the file.
+    # Tags of discriminated unions, in parentheses, are part of the location but not of the file.
     location = [str(part) for part in problem["loc"] if not str(part).startswith("(")]
     where = "".join(f".{part}" for part in location)
     if problem["type"] != "extra_forbidden":

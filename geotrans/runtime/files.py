@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from geotrans.errors import OutputError
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A name beside a file to write under, which becomes the file if all goes well.
+    """Write a temporary file, which becomes the file if no error occurs.
 
-    It is always one name, so that the next writer takes away what a killed one left; it is made
-    anew, so that no link planted there is followed. Where two write one file at once, the first
-    is told.
+    Its name is always the same, so that the next writer removes the file of a killed one; it is
+    newly created, so that no link planted there is followed. If two processes write the same file,
+    the first gets an error.
 
     Args:
         path: The file; an existing one is replaced.
 
     Yields:
-        An empty file, to be written in place; it is on the disk before it becomes `path`.
+        An empty file, to be written in place; it is synced to disk before it becomes `path`.
 
     Raises:
-        OSError: If it cannot be written; what was there before is still there.
+        OSError: If it cannot be written; an existing file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
-    made = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         yield temporary
-        os.fsync(made)
-        if not _is_at(made, temporary):
+        os.fsync(descriptor)
+        if not _is_same_file(descriptor, temporary):
             raise FileExistsError("another process is writing it")
         temporary.replace(path)
     finally:
         with suppress(OSError):
-            if _is_at(made, temporary):
+            if _is_same_file(descriptor, temporary):
                 temporary.unlink()
-        os.close(made)
+        os.close(descriptor)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -48,10 +48,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Args:
         path: The file; an existing one is replaced.
-        content: What shall be in it.
+        content: Its content.
 
     Raises:
-        OutputError: If it cannot be written; what was there before is still there.
+        OutputError: If it cannot be written; an existing file is unchanged.
     """
     try:
         with write_atomically(path) as temporary:
@@ -60,6 +60,6 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _is_at(made: int, path: Path) -> bool:
-    """Whether a name is that of an open file, and not of another writer's."""
-    return path.exists() and os.path.samestat(os.fstat(made), path.stat())
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    """Whether a path is an open file, and not that of another writer."""
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

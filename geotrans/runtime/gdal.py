@@ -1,4 +1,4 @@
-"""GDAL as the making of a product wants it."""
+"""Settings of GDAL for products."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-# Of GDAL's block cache, bytes; its default is a twentieth of the machine.
+# Size of GDAL's block cache, bytes; its default is a twentieth of the machine's memory.
 GDAL_CACHE_BYTES = 32 * 2**20
 
 
 @contextmanager
 def quiet_gdal() -> Iterator[None]:
-    """GDAL and warnings as the making of a product wants them."""
+    """Limit GDAL's cache, and silence its warnings on scenes without coordinates."""
     with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
-        # A scene without coordinates is handled as itself, and said so by its notes.
+        # Scenes without coordinates are supported, and their notes say so.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield

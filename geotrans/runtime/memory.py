@@ -1,4 +1,4 @@
-"""Memory that is kept instead of handed back.
+"""Memory of a process: freed blocks kept for reuse, its peak, sizes as text.
 
 glibc gives every large array its own pages and returns them when it is freed, so that each layer
 pays for page faults again: elementwise layers ran 5 times faster without them on a virtual machine.
@@ -21,20 +21,20 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 1 << 30  # bytes
 _LARGEST_INT = (1 << 31) - 1
 
-# Windows between two times that free memory is handed back all the same.
-_ROUND = 16
+# Windows after which free memory is returned to the system all the same.
+_TRIM_INTERVAL = 16
 _windows = itertools.count(1)
 
 
 def trim_heap_periodically() -> None:
-    """Hand back what is free once in a while; called after every window.
+    """Return free memory to the system after some windows; called after every window.
 
     Pieces of freed blocks that fit nothing add up: a whole city, 117 Mpx, took a tenth more than
     its part. On 17 Mpx it shows nothing yet: 1,100 MB with it and 1,094 without by map2aerial, at
     the same speed (`benchmarks/process.py --without trim --task map2aerial --size 4096`, float32,
     two shared cores, one run each).
     """
-    if next(_windows) % _ROUND == 0 and (libc := _glibc()) is not None:
+    if next(_windows) % _TRIM_INTERVAL == 0 and (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 
@@ -48,14 +48,14 @@ def keep_freed_memory() -> bool:
     cluster had 0.85 million page faults for a city of 117 Mpx instead of 3.0 million.
 
     Returns:
-        Whether the C library could be told; only glibc can.
+        Whether that is possible; only with glibc.
     """
     if (libc := _glibc()) is None:
         return False
-    kept = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
-    kept = kept and libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
-    # A pool of a thread's own grows to 64 MB only: threads started from now on share the main one.
-    return bool(kept and libc.mallopt(_M_ARENA_MAX, 1))
+    is_set = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    is_set = is_set and libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
+    # An arena of a thread grows to 64 MB only: threads started from now on share the main one.
+    return bool(is_set and libc.mallopt(_M_ARENA_MAX, 1))
 
 
 @functools.cache
@@ -76,7 +76,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class PeakMemory:
-    """Most memory this process holds while a block of code runs, looked at every millisecond."""
+    """Peak memory of this process while a block of code runs, sampled every millisecond."""
 
     def __init__(self) -> None:
         self.n_bytes = 0
@@ -110,14 +110,14 @@ def resident_bytes() -> int:
 
 
 def parse_bytes(text: str | int) -> int:
-    """`"1.5GB"`, `"800m"` or a plain number of bytes.
+    """Parse a size: `"1.5GB"`, `"800m"` or a plain number of bytes.
 
     Raises:
         UsageError: If it is none of these.
     """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", str(text).lower())
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", str(text).lower())
     try:
-        n_bytes = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+        n_bytes = int(float(match[1]) * _UNITS[match[2]]) if match else 0
     except ValueError:
         n_bytes = 0
     if n_bytes <= 0:

@@ -1,4 +1,4 @@
-"""How a process begins and ends, and what it may use."""
+"""Start and end of a process, and the cores it may use."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import gc
 import os
 import sys
 
-# What glibc is told before a process begins, and cannot be told later. torch wants its blocks
-# aligned; what is cut off their ends goes into a cache of the thread, something small is put there
-# for good, and the next block of 80 MB needs new memory instead of the place of the last one. Pools
-# of threads of their own have no room for such a block at all.
+# Settings of glibc that only apply from the start of a process. torch aligns its blocks; what is
+# cut off their ends goes into a cache of the thread, a small object stays there, and the next block
+# of 80 MB needs new memory instead of that of the last one. Arenas of threads are too small for
+# such a block.
 _TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
 
 
@@ -58,7 +58,7 @@ def _exit_at_once(codes: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        return  # A reader that has gone away is Python's to tell.
+        return  # Python reports a closed pipe.
     os._exit(codes[0])
 
 

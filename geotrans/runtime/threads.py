@@ -1,4 +1,4 @@
-"""Calls in threads of their own, which keep no process from ending."""
+"""Calls in daemon threads, which keep no process from ending."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-# How often a call that works without looking up lets Ctrl-C be heard, s.
-_LISTEN_S = 0.2
+# How often Ctrl-C is handled while waiting, s.
+_POLL_S = 0.2
 
 
-def run_in_thread[T](function: Callable[[], T], *, name: str = "aside") -> Future[T]:
-    """Call something, which may never return, while this thread goes on.
+def run_in_thread[T](function: Callable[[], T], *, name: str = "call") -> Future[T]:
+    """Call a function, which may never return, in a daemon thread.
 
     Args:
         function: What to call.
-        name: Of the thread.
+        name: Name of the thread.
     """
-    called: Future[T] = Future()
+    future: Future[T] = Future()
 
     def call() -> None:
         try:
-            called.set_result(function())
-        except BaseException as error:  # It is raised in the thread that waits.
-            called.set_exception(error)
+            future.set_result(function())
+        except BaseException as error:  # Raised in the thread that waits.
+            future.set_exception(error)
 
     threading.Thread(target=call, name=name, daemon=True).start()
-    return called
+    return future
 
 
-def wait_interruptibly[T](called: Future[T]) -> T:
-    """What a call returns; Ctrl-C ends the waiting."""
-    while wait([called], _LISTEN_S).not_done:
+def wait_interruptibly[T](future: Future[T]) -> T:
+    """Wait for the result of a call; Ctrl-C ends the waiting."""
+    while wait([future], _POLL_S).not_done:
         pass
-    return called.result()
+    return future.result()

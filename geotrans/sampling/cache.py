@@ -1,4 +1,4 @@
-"""The patch cache: pairs cut and put on one grid once, then read with numpy alone.
+"""The patch cache: pairs cut and resampled to one grid once, then read with numpy alone.
 
 A cache is a folder with `manifest.json` and, per split, `<split>.source.npy`, `<split>.target.npy`,
 `<split>.valid.npy` and, where a side is a drawn map, `<split>.classes.npy`. Of an unpaired split
@@ -53,15 +53,15 @@ class SideRecord(_Frozen):
 
 
 class PatchRecord(_Frozen):
-    """Where one patch comes from.
+    """Origin of one patch.
 
     Attributes:
         name: Scene of the grid, and its window if the patch is not the whole scene.
         place: Patches of one place show the same ground.
-        group: What the place is seen under, as a year; empty if nothing.
+        group: Condition of the acquisition, such as its year; empty if none.
         crs: Coordinate reference system as WKT or authority code; None if there is none.
         transform: Pixel to CRS, the six numbers a, b, c, d, e, f.
-        shape: `(height, width)` of the part that is no padding, px.
+        shape: `(height, width)` without padding, px.
         window: `(col_off, row_off, width, height)` in the scene of the grid, px.
     """
 
@@ -180,10 +180,10 @@ class PatchCache:
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            location = ".".join(map(str, first["loc"]))
             raise SamplingError(
-                f"{folder / MANIFEST} is damaged or of another version ({where}: {first['msg']}); "
-                "write the cache again"
+                f"{folder / MANIFEST} is damaged or of another version "
+                f"({location}: {first['msg']}); write the cache again"
             ) from error
         return cls(folder, manifest)
 
@@ -198,15 +198,15 @@ class PatchCache:
         Args:
             split: Its name.
             margin: Map to keep beyond each side of a patch, px, on the drawn side.
-            mmap: Whether to leave the arrays on disk until they are read.
+            mmap: Whether to memory-map the arrays instead of reading them.
 
         Raises:
             SamplingError: If there is no such split or margin, or a file is missing or damaged.
         """
         manifest = self.manifest
         if split not in manifest.splits:
-            found = ", ".join(manifest.splits)
-            raise SamplingError(f"{self.path} has no split '{split}', but {found}")
+            names_of_splits = ", ".join(manifest.splits)
+            raise SamplingError(f"{self.path} has no split '{split}', but {names_of_splits}")
         if not 0 <= margin <= manifest.margin:
             raise SamplingError(
                 f"asked for a margin of {margin} px; {self.path} was drawn with {manifest.margin}; "
@@ -215,11 +215,11 @@ class PatchCache:
         is_unpaired = split in manifest.targets
         names = ["source", "target", "valid", *(["classes"] if manifest.palette else [])]
         names += ["target_valid"] if is_unpaired else []
-        arrays = {name: self._array(split, name, mmap) for name in names}
+        arrays = {name: self._load_array(split, name, mmap) for name in names}
         if manifest.drawn is not None:
-            array, cut = arrays[manifest.drawn], manifest.margin - margin
+            array, excess = arrays[manifest.drawn], manifest.margin - margin
             height, width = array.shape[-2:]
-            arrays[manifest.drawn] = array[..., cut : height - cut, cut : width - cut]
+            arrays[manifest.drawn] = array[..., excess : height - excess, excess : width - excess]
         return PatchSet(
             source=arrays["source"],
             target=arrays["target"],
@@ -230,7 +230,7 @@ class PatchCache:
             target_records=manifest.targets.get(split, ()),
         )
 
-    def _array(self, split: str, name: str, mmap: bool) -> Array:
+    def _load_array(self, split: str, name: str, mmap: bool) -> Array:
         path = self.path / f"{split}.{name}.npy"
         try:
             array: Array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)

@@ -79,7 +79,7 @@ class RasterSide(_Strict):
     )
 
     @model_validator(mode="after")
-    def _range_and_bands_fit(self) -> RasterSide:
+    def _check_range_and_bands(self) -> RasterSide:
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"range {self.range[0]:g} to {self.range[1]:g} is empty")
         if self.classes and (self.range is not None or self.derive):
@@ -180,7 +180,7 @@ class BoxSplits(_Strict):
     gap_m: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
-    def _boxes_have_an_inside(self) -> BoxSplits:
+    def _check_boxes(self) -> BoxSplits:
         for name, boxes in self.boxes.items():
             for west, south, east, north in boxes:
                 if not (west < east and south < north):
@@ -228,27 +228,27 @@ class UnpairedSplit(_Strict):
 
     @field_validator("source", "target", mode="before")
     @classmethod
-    def _plain_files(cls, value: Any) -> Any:
+    def _expand_files(cls, value: Any) -> Any:
         """`photos/*.tif` is short for `[{files: photos/*.tif}]`, and so is a list of such."""
-        each = value if isinstance(value, list | tuple) else [value]
-        return tuple({"files": one} if isinstance(one, str) else one for one in each)
+        entries = value if isinstance(value, list | tuple) else [value]
+        return tuple({"files": entry} if isinstance(entry, str) else entry for entry in entries)
 
     @model_validator(mode="after")
-    def _shares_leave_room(self) -> UnpairedSplit:
+    def _check_shares(self) -> UnpairedSplit:
         for name in ("source", "target"):
-            shares = [one.share for one in getattr(self, name)]
+            shares = [collection.share for collection in getattr(self, name)]
             claimed = sum(share for share in shares if share is not None)
             if None in shares and claimed >= 1:
                 raise ValueError(f"the shares of {name} leave nothing to a collection without one")
         return self
 
 
-def _side_kind(value: Any) -> str:
+def _get_side_tag(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
     return next((f"({k})" for k in ("vectors", "recipe") if k in keys), "(rasters)")
 
 
-def _splits_kind(value: Any) -> str:
+def _get_splits_tag(value: Any) -> str:
     keys = value if isinstance(value, Mapping) else vars(value)
     return next(
         (f"({kind})" for kind in ("polygons", "block_m", "boxes") if kind in keys), "(folders)"
@@ -259,14 +259,14 @@ Side = Annotated[
     Annotated[RasterSide, Tag("(rasters)")]
     | Annotated[MapSide, Tag("(vectors)")]
     | Annotated[DerivedSide, Tag("(recipe)")],
-    Discriminator(_side_kind),
+    Discriminator(_get_side_tag),
 ]
 Splits = Annotated[
     Annotated[FolderSplits, Tag("(folders)")]
     | Annotated[PolygonSplits, Tag("(polygons)")]
     | Annotated[BlockSplits, Tag("(block_m)")]
     | Annotated[BoxSplits, Tag("(boxes)")],
-    Discriminator(_splits_kind),
+    Discriminator(_get_splits_tag),
 ]
 
 
@@ -310,7 +310,7 @@ class DataConfig(_Strict):
 
     @field_validator("splits", mode="before")
     @classmethod
-    def _plain_folders(cls, value: Any) -> Any:
+    def _expand_folders(cls, value: Any) -> Any:
         """`{train: a, val: b}` is short for `{folders: {train: a, val: b}}`."""
         if isinstance(value, Mapping) and not value.keys() & {
             "folders",
@@ -322,7 +322,7 @@ class DataConfig(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _one_side_has_pixels(self) -> DataConfig:
+    def _check_sides(self) -> DataConfig:
         if isinstance(self.source, MapSide) and isinstance(self.target, MapSide):
             raise ValueError("source and target are both drawn from vectors; one must be rasters")
         if isinstance(self.target, DerivedSide):
@@ -334,7 +334,7 @@ class DataConfig(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _unpaired_domains_can_be_cut(self) -> DataConfig:
+    def _check_unpaired(self) -> DataConfig:
         if self.splits is None and not self.unpaired:
             raise ValueError("no data; give splits of pairs, or unpaired domains")
         if not self.unpaired:
@@ -362,24 +362,24 @@ class DataConfig(_Strict):
         return "target" if isinstance(self.target, MapSide) else None
 
 
-def data_root(config: DataConfig) -> Path:
+def find_data_root(config: DataConfig) -> Path:
     """Folder that the relative paths of a configuration start from.
 
     Raises:
         SamplingError: If there is none.
     """
     if config.root is not None:
-        root, said_by = config.root.expanduser(), "data.root"
+        root, origin = config.root.expanduser(), "data.root"
     elif "GEOTRANS_DATA" in os.environ:
-        root, said_by = Path(os.environ["GEOTRANS_DATA"]).expanduser(), "GEOTRANS_DATA"
+        root, origin = Path(os.environ["GEOTRANS_DATA"]).expanduser(), "GEOTRANS_DATA"
     else:
         import geotrans
 
         root = Path(geotrans.__file__).parents[1].parent / "shared" / "data"
-        said_by = "the default, '../shared/data' beside the checkout"
+        origin = "the default, '../shared/data' beside the checkout"
     if not root.is_dir():
         raise SamplingError(
-            f"data root {root} ({said_by}) is no folder; set GEOTRANS_DATA or data.root"
+            f"data root {root} ({origin}) is no folder; set GEOTRANS_DATA or data.root"
         )
     return root
 

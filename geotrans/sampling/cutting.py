@@ -1,4 +1,4 @@
-"""Patches on their way from scenes into a cache: of pairs, and of unpaired domains."""
+"""Cutting patches from scenes: those of pairs, and those of unpaired domains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Begin = Callable[[str, int], Callable[[int], None]]
 
 
 class PairCutter:
-    """Cuts the patches of one split after the other, all of one shape within a split."""
+    """Cuts the patches of pairs, split by split; within a split all have one shape."""
 
     def __init__(self, data: PairedData, begin: Begin) -> None:
         self._data = data
@@ -30,26 +30,26 @@ class PairCutter:
         # (dtype, bands, classes) of source and target, as the first pair has them.
         self._kind: tuple[tuple[Any, ...], ...] | None = None
 
-    def patches(self, split: str) -> Iterator[CachedPatch]:
+    def iter_patches(self, split: str) -> Iterator[CachedPatch]:
         """Patches scene by scene, row by row."""
         pairs = self._data.pairs[split]
-        size = self._size(pairs)
-        plan = [(pair, self._windows(pair, size, split)) for pair in pairs]
+        size = self._find_size(pairs)
+        plan = [(pair, self._list_windows(pair, size, split)) for pair in pairs]
         advance = self._begin(split, sum(len(windows) for _, windows in plan))
         failed = Skipped("scenes that cannot be read")
         for pair, windows in plan:
             try:
-                yield from self._scene_patches(pair, windows, advance)
+                yield from self._cut_scene(pair, windows, advance)
             except SceneError as error:
                 failed.add(error)
         if len(failed) == len(plan):
             raise SamplingError(f"no scene of split '{split}' can be read: {failed}")
         failed.warn(len(plan))
 
-    def _scene_patches(
+    def _cut_scene(
         self, pair: ScenePair, windows: Sequence[Window], advance: Callable[[int], None]
     ) -> Iterator[CachedPatch]:
-        reader = self._data.reader(pair)
+        reader = self._data.open_reader(pair)
         self._check_kind(pair, reader)
         try:
             for window in windows:
@@ -57,21 +57,21 @@ class PairCutter:
                 advance(1)
                 share = float(patch.valid.mean())
                 if share > 0 and share >= self._data.config.min_valid:
-                    record = patch_record(pair.grid, window, place=pair.place, group=pair.group)
+                    record = make_record(pair.grid, window, place=pair.place, group=pair.group)
                     yield CachedPatch(
                         record, patch.source, patch.target, patch.valid, patch.classes
                     )
         finally:
             reader.close()
 
-    def _size(self, pairs: Sequence[ScenePair]) -> tuple[int, int]:
+    def _find_size(self, pairs: Sequence[ScenePair]) -> tuple[int, int]:
         """Shape of every patch of a split, px."""
         if self._data.config.patch is not None:
             return self._data.config.patch, self._data.config.patch
         heights, widths = zip(*(pair.grid.shape for pair in pairs), strict=True)
         return max(heights), max(widths)
 
-    def _windows(self, pair: ScenePair, size: tuple[int, int], split: str) -> list[Window]:
+    def _list_windows(self, pair: ScenePair, size: tuple[int, int], split: str) -> list[Window]:
         if self._data.config.patch is None:
             windows = [Window.whole(size)]
         else:
@@ -79,7 +79,7 @@ class PairCutter:
             windows = [cell.window for cell in cells]
         if self._data.regions is None:
             return windows
-        regions = self._data.regions.on(pair.grid.geobox)
+        regions = self._data.regions.project_to(pair.grid.geobox)
         return [window for window in windows if regions.contains(split, window)]
 
     def _check_kind(self, pair: ScenePair, reader: PairReader) -> None:
@@ -87,14 +87,14 @@ class PairCutter:
         kind = tuple((s.dtype, s.names, getattr(s, "classes", None)) for s in sides)
         if self._kind is None:
             self._kind = kind
-        for side, found, first in zip(("source", "target"), kind, self._kind, strict=True):
-            if (found[0], len(found[1])) != (first[0], len(first[1])):
+        for side, current, first in zip(("source", "target"), kind, self._kind, strict=True):
+            if (current[0], len(current[1])) != (first[0], len(first[1])):
                 raise SamplingError(
-                    f"{side} of '{pair.grid.name}' has {len(found[1])} bands of {found[0]}, those "
-                    f"before it {len(first[1])} of {first[0]}; choose bands that all scenes have "
-                    "in one type"
+                    f"{side} of '{pair.grid.name}' has {len(current[1])} bands of {current[0]}, "
+                    f"those before it {len(first[1])} of {first[0]}; choose bands that all scenes "
+                    "have in one type"
                 )
-            if found[2] != first[2]:
+            if current[2] != first[2]:
                 raise SamplingError(
                     f"{side} of '{pair.grid.name}' has other classes or colours than those before "
                     "it; label all scenes by one recipe"
@@ -109,11 +109,11 @@ def cut_domain(
     Raises:
         SamplingError: If no scene can be read.
     """
-    drawn = domain.draw(config.unpaired[split].windows)
+    windows_drawn = domain.draw(config.unpaired[split].windows)
     by_scene: dict[str, tuple[DomainScene, list[Window]]] = {}
-    for scene, window in drawn:
+    for scene, window in windows_drawn:
         by_scene.setdefault(scene.scene.uri, (scene, []))[1].append(window)
-    advance = begin(f"{split} {domain.name}", len(drawn))
+    advance = begin(f"{split} {domain.name}", len(windows_drawn))
     failed = Skipped("scenes that cannot be read")
     for scene, windows in by_scene.values():
         place = match_key(config.place, scene.scene.name) or scene.scene.name
@@ -122,7 +122,7 @@ def cut_domain(
             for window in windows:
                 values, valid, _ = scene.side.read(window)
                 advance(1)
-                record = patch_record(scene.scene, window, place=place, group=group)
+                record = make_record(scene.scene, window, place=place, group=group)
                 yield CachedWindow(record, values, valid)
         except SceneError as error:
             failed.add(error)
@@ -133,15 +133,15 @@ def cut_domain(
     failed.warn(len(by_scene))
 
 
-def patch_record(scene: Scene, window: Window, *, place: str, group: str = "") -> PatchRecord:
-    """Where a window of a scene comes from."""
+def make_record(scene: Scene, window: Window, *, place: str, group: str = "") -> PatchRecord:
+    """The record of a window of a scene."""
     geobox = window_geobox(scene.geobox, window)
     whole = Window.whole(scene.shape)
     is_whole = window.contains(whole)
-    where = "" if is_whole else f"_{window.col_off}_{window.row_off}"
+    suffix = "" if is_whole else f"_{window.col_off}_{window.row_off}"
     a = geobox.affine
     return PatchRecord(
-        name=f"{scene.name}{where}",
+        name=f"{scene.name}{suffix}",
         place=place,
         group=group,
         crs=None if geobox.crs is None else str(geobox.crs),

@@ -20,7 +20,7 @@ from torchgeo.datasets.utils import disambiguate_timestamp
 from geotrans.errors import SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.sampling.config import DataConfig
-from geotrans.sampling.ground import common_crs, outline, project
+from geotrans.sampling.ground import find_common_crs, outline, project
 from geotrans.sampling.matching import find_files, match_key, match_scenes, open_scenes
 from geotrans.sampling.pairs import PairedData
 from geotrans.sampling.reading import DrawnSide, PairReader, Renderer, SceneSide
@@ -77,11 +77,11 @@ class PairedScenes(GeoDataset):
         self.geoboxes = tuple(reader.geobox for reader in readers)
         self.region = region
         self.transforms = transforms
-        crs = common_crs(self.geoboxes)
+        crs = find_common_crs(self.geoboxes)
         outlines = [outline(geobox, crs) for geobox in self.geoboxes]
         self.index = gpd.GeoDataFrame(
             {"filepath": self.uris},
-            index=scene_times([reader.grid.name for reader in readers], date),
+            index=parse_scene_times([reader.grid.name for reader in readers], date),
             geometry=outlines,
             crs=None if crs is None else crs.proj,
         )
@@ -124,27 +124,28 @@ class PairedScenes(GeoDataset):
         if _is_drawn(source) and _is_drawn(target):
             raise SamplingError("source and target are both drawn; one must be read from scenes")
         on_target = _is_drawn(source) or (grid == "target" and not _is_drawn(target))
-        own_side, other_side = (target, source) if on_target else (source, target)
-        grids = open_scenes(files_of(own_side))
+        grid_side, other_side = (target, source) if on_target else (source, target)
+        grids = open_scenes(list_files(grid_side))
         pairs: list[tuple[Scene, Any]] = [(scene, other_side) for scene in grids]
         if not _is_drawn(other_side):
             pattern = re.compile(pair) if isinstance(pair, str) else pair
-            pairs = list(match_scenes(grids, open_scenes(files_of(other_side)), pattern=pattern))
+            pairs = list(match_scenes(grids, open_scenes(list_files(other_side)), pattern=pattern))
 
-        def side(scene: Any, geobox: GeoBox, name: str) -> SceneSide | DrawnSide:
+        def open_side(scene: Any, geobox: GeoBox, name: str) -> SceneSide | DrawnSide:
             if _is_drawn(scene):
                 return DrawnSide(scene, geobox)
-            wanted = source_bands if name == "source" else target_bands
+            bands = source_bands if name == "source" else target_bands
             option = f"{name}_bands"
-            return SceneSide.open(
-                scene, geobox, wanted=wanted, resampling=resampling, option=option
-            )
+            return SceneSide.open(scene, geobox, wanted=bands, resampling=resampling, option=option)
 
         readers = []
-        for own, other in pairs:
-            ends = (other, own) if on_target else (own, other)
-            sides = (side(end, own.geobox, name) for end, name in zip(ends, _SIDES, strict=True))
-            readers.append(PairReader(own, *sides))
+        for grid_scene, other in pairs:
+            scenes = (other, grid_scene) if on_target else (grid_scene, other)
+            sides = (
+                open_side(end, grid_scene.geobox, name)
+                for end, name in zip(scenes, _SIDES, strict=True)
+            )
+            readers.append(PairReader(grid_scene, *sides))
         return cls(readers, date=date, transforms=transforms)
 
     @classmethod
@@ -161,15 +162,15 @@ class PairedScenes(GeoDataset):
         Raises:
             SamplingError: If there is no such split, or splits share ground.
         """
-        data = PairedData.find(config)
+        data = PairedData.open(config)
         if split not in data.pairs:
             raise SamplingError(f"no split '{split}', but {', '.join(data.pairs)}")
         pairs = data.pairs[split]
         region = None
         if data.regions is not None:
-            crs = common_crs(pair.grid.geobox for pair in pairs)
+            crs = find_common_crs(pair.grid.geobox for pair in pairs)
             region = project(data.regions.shapes[split], data.regions.crs, crs)
-        readers = [data.reader(pair) for pair in pairs]
+        readers = [data.open_reader(pair) for pair in pairs]
         return cls(readers, date=date, region=region, transforms=transforms)
 
     def __getitem__(self, index: Any) -> Sample:
@@ -184,7 +185,7 @@ class PairedScenes(GeoDataset):
             IndexError: If no scene lies there.
             SceneError: If a file cannot be read.
         """
-        scene, window, core = is_georeferenced(self, index)
+        scene, window, core = locate_window(self, index)
         reader = self.readers[scene]
         patch = reader.read(window)
         a = window_geobox(reader.geobox, window).affine
@@ -209,7 +210,7 @@ def _is_drawn(side: Any) -> bool:
     return hasattr(side, "draw")
 
 
-def is_georeferenced(dataset: Any, index: Any) -> tuple[int, Window, Window]:
+def locate_window(dataset: Any, index: Any) -> tuple[int, Window, Window]:
     """Scene, window and core that an index into a dataset of scenes means.
 
     Raises:
@@ -227,11 +228,11 @@ def is_georeferenced(dataset: Any, index: Any) -> tuple[int, Window, Window]:
         raise IndexError(f"{index} meets none of the {len(dataset)} scenes")
     scene = int(shared.argmax())
     crs = None if dataset.index.crs is None else CRS(dataset.index.crs)
-    window = _nearest_window(dataset.geoboxes[scene], box, crs)
+    window = _round_to_window(dataset.geoboxes[scene], box, crs)
     return scene, window, window
 
 
-def files_of(paths: Any) -> list[Any]:
+def list_files(paths: Any) -> list[Any]:
     """Files of a folder or glob; a list of files as it is."""
     return find_files(paths) if isinstance(paths, str | os.PathLike) else list(paths)
 
@@ -241,7 +242,7 @@ def window_tensor(window: Window) -> torch.Tensor:
     return torch.tensor((window.col_off, window.row_off, window.width, window.height))
 
 
-def _nearest_window(geobox: GeoBox, box: Any, crs: CRS | None) -> Window:
+def _round_to_window(geobox: GeoBox, box: Any, crs: CRS | None) -> Window:
     """The window of a grid whose edges are nearest to those of a box."""
     inverse = ~geobox.affine
     points = np.array([inverse @ point for point in project(box, crs, geobox.crs).exterior.coords])
@@ -249,13 +250,13 @@ def _nearest_window(geobox: GeoBox, box: Any, crs: CRS | None) -> Window:
     return Window(int(left), int(top), max(1, int(right - left)), max(1, int(bottom - top)))
 
 
-def scene_times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalIndex:
+def parse_scene_times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalIndex:
     """Time of each scene, as torchgeo indexes it."""
     formats = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}
-    spans = []
+    intervals = []
     for name in names:
         if pattern is None:
-            spans.append((pd.Timestamp.min, pd.Timestamp.max))
+            intervals.append((pd.Timestamp.min, pd.Timestamp.max))
             continue
         text = match_key(re.compile(pattern), name) or ""
         digits = re.sub(r"\D", "", text)
@@ -264,5 +265,5 @@ def scene_times(names: Sequence[str], pattern: Pattern | None) -> pd.IntervalInd
                 f"date '{re.compile(pattern).pattern}' finds '{text}' in '{name}', which is no "
                 "year, month or day such as 2020, 202007 or 2020-07-31"
             )
-        spans.append(disambiguate_timestamp(digits, formats[len(digits)]))
-    return pd.IntervalIndex.from_tuples(spans, closed="both", name="datetime")
+        intervals.append(disambiguate_timestamp(digits, formats[len(digits)]))
+    return pd.IntervalIndex.from_tuples(intervals, closed="both", name="datetime")

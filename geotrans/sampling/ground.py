@@ -1,4 +1,4 @@
-"""Where scenes lie on the ground: their outlines, in a CRS that fits all of them."""
+"""Outlines of scenes on the ground, in a CRS common to all of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pyproj import Transformer
 
 LONLAT = CRS("EPSG:4326")
 # Cylindrical equal area: metres, and an area is an area anywhere.
-_WORLD_METRES = CRS("EPSG:6933")
+_EQUAL_AREA = CRS("EPSG:6933")
 # Longitudes that one UTM zone can still stand for, degrees.
-_UTM_SPAN = 12.0
+_MAX_UTM_SPAN = 12.0
 
 
 def outline(geobox: GeoBox, crs: CRS | None) -> Any:
@@ -37,34 +37,34 @@ def project(shape: Any, source: CRS | None, target: CRS | None, *, n_steps: int 
     return shapely.transform(dense, transformer.transform, interleaved=False)
 
 
-def common_crs(geoboxes: Iterable[GeoBox]) -> CRS | None:
+def find_common_crs(geoboxes: Iterable[GeoBox]) -> CRS | None:
     """The CRS that all grids share, else longitude and latitude; None if none of them has one.
 
-    A projected CRS is never taken for scenes of another: far from its own ground its coordinates
-    mean nothing.
+    A projected CRS is never used for scenes of another: far from its area of use its coordinates
+    are meaningless.
     """
-    found = {geobox.crs for geobox in geoboxes if geobox.crs is not None}
-    if not found:
+    distinct = {geobox.crs for geobox in geoboxes if geobox.crs is not None}
+    if not distinct:
         return None
-    return found.pop() if len(found) == 1 else LONLAT
+    return distinct.pop() if len(distinct) == 1 else LONLAT
 
 
-def metric_crs(geoboxes: Sequence[GeoBox]) -> CRS:
+def choose_metric_crs(geoboxes: Sequence[GeoBox]) -> CRS:
     """A CRS in metres for all grids, each of which has a CRS.
 
     Their own if they share one in metres, else the UTM zone in their middle, else, for scenes
-    strewn over the world, one of equal area.
+    spread over the world, an equal-area CRS.
     """
-    crs = common_crs(geoboxes)
+    crs = find_common_crs(geoboxes)
     if crs is not None and crs.projected and crs.proj.axis_info[0].unit_conversion_factor == 1:
         return crs
-    return metric_crs_of([outline(geobox, LONLAT) for geobox in geoboxes])
+    return choose_metric_crs_of([outline(geobox, LONLAT) for geobox in geoboxes])
 
 
-def metric_crs_of(shapes: Sequence[Any]) -> CRS:
+def choose_metric_crs_of(shapes: Sequence[Any]) -> CRS:
     """The same for shapes in longitude and latitude."""
     import geopandas as gpd
 
     series = gpd.GeoSeries(list(shapes), crs="EPSG:4326")
     left, _, right, _ = series.total_bounds
-    return CRS(series.estimate_utm_crs()) if right - left <= _UTM_SPAN else _WORLD_METRES
+    return CRS(series.estimate_utm_crs()) if right - left <= _MAX_UTM_SPAN else _EQUAL_AREA

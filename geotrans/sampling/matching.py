@@ -1,4 +1,4 @@
-"""Which scenes belong together: files of a split, pairs of source and target, places."""
+"""Matching of scenes: files of a split, pairs of source and target, places."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import shapely
 from odc.geo.crs import CRS
 
 from geotrans.errors import ConfigError, SamplingError, SceneError
-from geotrans.sampling.ground import common_crs, outline
+from geotrans.sampling.ground import find_common_crs, outline
 from geotrans.sampling.splits import Footprint
 from geotrans.scene.base import Scene
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".nc")
 
@@ -32,7 +32,7 @@ class ScenePair:
         grid: Scene on whose pixel grid both are read.
         other: Scene of the other side; None if that side is drawn.
         place: Pairs of one place show the same ground.
-        group: What the place is seen under, as a year; empty if nothing.
+        group: Condition of the acquisition, such as its year; empty if none.
     """
 
     grid: Scene
@@ -54,14 +54,16 @@ def find_files(where: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(where)
     if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
-        kind = f"a raster ({', '.join(SUFFIXES)})"
+        files = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+        requirement = f"a raster ({', '.join(SUFFIXES)})"
     else:
-        found = [Path(p) for p in glob.glob(str(where), recursive=True) if os.path.isfile(p)]
-        kind = "a file"
-    if not found:
-        raise SamplingError(f"found no place to sample: {where} holds not {kind}; check its path")
-    return sorted(found, key=lambda p: _natural(str(p)))
+        files = [Path(p) for p in glob.glob(str(where), recursive=True) if os.path.isfile(p)]
+        requirement = "a file"
+    if not files:
+        raise SamplingError(
+            f"found no place to sample: {where} holds not {requirement}; check its path"
+        )
+    return sorted(files, key=lambda p: _natural_key(str(p)))
 
 
 def open_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[Scene]:
@@ -99,25 +101,25 @@ def match_scenes(
     Raises:
         SamplingError: If there is no pair at all, or names leave the choice open.
     """
-    pairs, alone = [], Skipped("scenes without a partner")
-    partner = _by_ground(others) if pattern is None else _by_name(others, pattern)
+    pairs, unmatched = [], Skipped("scenes without a partner")
+    find_partner = _match_by_ground(others) if pattern is None else _match_by_name(others, pattern)
     for grid in grids:
-        other = partner(grid)
+        other = find_partner(grid)
         if other is None:
-            alone.add(grid.name)
+            unmatched.add(grid.name)
         else:
             pairs.append((grid, other))
     if not pairs:
-        how = "ground" if pattern is None else f"names by '{pattern.pattern}'"
+        criterion = "ground" if pattern is None else f"names by '{pattern.pattern}'"
         raise SamplingError(
-            f"paired {len(grids)} scenes with {len(others)} by {how} and found no pair"
+            f"paired {len(grids)} scenes with {len(others)} by {criterion} and found no pair"
         )
-    alone.warn(len(grids))
+    unmatched.warn(len(grids))
     return pairs
 
 
 def match_key(pattern: re.Pattern[str] | None, name: str) -> str | None:
-    """What a pattern finds in a name: its groups joined by `_`, else all of it; None if nothing."""
+    """The match of a pattern in a name: its groups joined by `_`, else all of it; None if none."""
     if pattern is None:
         return name
     match = pattern.search(name)
@@ -128,81 +130,89 @@ def match_key(pattern: re.Pattern[str] | None, name: str) -> str | None:
 
 
 def require_key(pattern: re.Pattern[str] | None, name: str, *, option: str) -> str:
-    """The same, for a name that the pattern must fit.
+    """`match_key` for a name that the pattern must match.
 
     Raises:
         ConfigError: If it does not.
     """
-    found = match_key(pattern, name)
-    if found is None:
+    key = match_key(pattern, name)
+    if key is None:
         assert pattern is not None
         raise ConfigError(f"data.{option}: '{pattern.pattern}' finds nothing in '{name}'")
-    return found
+    return key
 
 
 class Skipped:
-    """Things left out, to be told once and with their number."""
+    """Items left out, to be reported in one warning."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._told: list[str] = []
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._items: list[str] = []
 
-    def add(self, what: object) -> None:
-        """Leave one out: its name, or the error that says which it is."""
-        self._told.append(str(what))
+    def add(self, item: object) -> None:
+        """Add an item: its name, or the error about it."""
+        self._items.append(str(item))
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._items)
 
     def __str__(self) -> str:
         n_more = len(self) - 3
-        return "; ".join(self._told[:3]) + (f"; and {n_more} more" if n_more > 0 else "")
+        return "; ".join(self._items[:3]) + (f"; and {n_more} more" if n_more > 0 else "")
 
     def warn(self, total: int) -> None:
-        """Say how many of how many, and the first few by name."""
-        if self._told:
-            log.warning("left out %d of %d %s: %s", len(self), total, self._what, self)
+        """Log the number of items out of a total, and the first few by name."""
+        if self._items:
+            _log.warning("left out %d of %d %s: %s", len(self), total, self._label, self)
 
 
-def _by_name(others: Sequence[Scene], pattern: re.Pattern[str]) -> Callable[[Scene], Scene | None]:
-    found: dict[str, Scene] = {}
+def _match_by_name(
+    others: Sequence[Scene], pattern: re.Pattern[str]
+) -> Callable[[Scene], Scene | None]:
+    by_key: dict[str, Scene] = {}
     for scene in others:
-        name = match_key(pattern, scene.name)
-        if name is None:
+        key = match_key(pattern, scene.name)
+        if key is None:
             continue
-        if name in found:
+        if key in by_key:
             raise SamplingError(
-                f"'{pattern.pattern}' finds '{name}' in both '{found[name].name}' and "
+                f"'{pattern.pattern}' finds '{key}' in both '{by_key[key].name}' and "
                 f"'{scene.name}'; it must tell the scenes of one side apart"
             )
-        found[name] = scene
-    return lambda grid: found.get(match_key(pattern, grid.name) or "")
+        by_key[key] = scene
+    return lambda grid: by_key.get(match_key(pattern, grid.name) or "")
 
 
-def _by_ground(others: Sequence[Scene]) -> Callable[[Scene], Scene | None]:
-    itself: Mapping[str, Scene] = {scene.uri: scene for scene in others}
+def _match_by_ground(others: Sequence[Scene]) -> Callable[[Scene], Scene | None]:
+    by_uri: Mapping[str, Scene] = {scene.uri: scene for scene in others}
     trees: dict[object, tuple[list[Scene], CRS | None, shapely.STRtree]] = {}
 
-    def partner(grid: Scene) -> Scene | None:
-        if grid.uri in itself:
-            return itself[grid.uri]
-        own = grid.geobox.crs
-        if own not in trees:
+    def find_partner(grid: Scene) -> Scene | None:
+        if grid.uri in by_uri:
+            return by_uri[grid.uri]
+        own_crs = grid.geobox.crs
+        if own_crs not in trees:
             # Ground cannot be compared between scenes with and without a CRS.
-            alike = [scene for scene in others if (scene.geobox.crs is None) == (own is None)]
-            crs = common_crs([grid.geobox, *(scene.geobox for scene in alike)])
-            trees[own] = alike, crs, shapely.STRtree([outline(s.geobox, crs) for s in alike])
-        alike, crs, tree = trees[own]
+            candidates = [
+                scene for scene in others if (scene.geobox.crs is None) == (own_crs is None)
+            ]
+            crs = find_common_crs([grid.geobox, *(scene.geobox for scene in candidates)])
+            trees[own_crs] = (
+                candidates,
+                crs,
+                shapely.STRtree([outline(s.geobox, crs) for s in candidates]),
+            )
+        candidates, crs, tree = trees[own_crs]
         shape = outline(grid.geobox, crs)
         touching = np.sort(tree.query(shape, predicate="intersects"))
         shared = shapely.area(shapely.intersection(tree.geometries[touching], shape))
         if not len(shared) or shared.max() <= 0:
             return None
-        return alike[int(touching[np.argmax(shared)])]
+        return candidates[int(touching[np.argmax(shared)])]
 
-    return partner
+    return find_partner
 
 
-def _natural(text: str) -> list[str | int]:
+def _natural_key(text: str) -> list[str | int]:
     """Sort key that puts `_2` before `_10`."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]

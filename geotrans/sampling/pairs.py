@@ -18,7 +18,7 @@ from geotrans.sampling.config import (
     PolygonSplits,
     RasterSide,
     Side,
-    data_root,
+    find_data_root,
 )
 from geotrans.sampling.matching import (
     ScenePair,
@@ -38,9 +38,9 @@ class PairedData:
     """The pairs a configuration names, in splits that share no ground.
 
     Attributes:
-        config: What named them.
+        config: The configuration.
         root: Folder its paths start from.
-        pairs: Pairs by split; the same ones in each where regions part them.
+        pairs: Pairs by split; the same ones in each where regions separate the splits.
         regions: Ground of each split; None where splits lie in folders.
     """
 
@@ -51,50 +51,52 @@ class PairedData:
     _renderers: dict[str, Renderer] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, config: DataConfig) -> PairedData:
+    def open(cls, config: DataConfig) -> PairedData:
         """Open the scenes a configuration names and pair them.
 
         Raises:
             SamplingError: If a split is empty, or two share ground.
             ConfigError: If a pattern does not fit a name.
         """
-        root = data_root(config)
+        root = find_data_root(config)
         if config.splits is None:
             return cls(config, root, {}, None)
         if isinstance(config.splits, FolderSplits):
             folders = config.splits.folders
             pairs = {
-                split: [pair for entry in entries for pair in _pairs(config, root, entry)]
+                split: [pair for entry in entries for pair in _find_pairs(config, root, entry)]
                 for split, entries in folders.items()
             }
-            check_disjoint({split: [p.footprint for p in each] for split, each in pairs.items()})
+            check_disjoint(
+                {split: [p.footprint for p in members] for split, members in pairs.items()}
+            )
             return cls(config, root, pairs, None)
-        every = _pairs(config, root, config.splits.scenes)
-        regions = _regions(config.splits, root, every)
-        return cls(config, root, dict.fromkeys(regions.shapes, every), regions)
+        shared = _find_pairs(config, root, config.splits.scenes)
+        regions = _make_regions(config.splits, root, shared)
+        return cls(config, root, dict.fromkeys(regions.shapes, shared), regions)
 
-    def reader(self, pair: ScenePair) -> PairReader:
+    def open_reader(self, pair: ScenePair) -> PairReader:
         """Both sides of a pair on its grid."""
         on_grid, off_grid = pair.grid, pair.other
         is_target = self.config.grid_side == "target"
         scenes = (off_grid, on_grid) if is_target else (on_grid, off_grid)
         return PairReader(
             pair.grid,
-            self._side(self.config.source, scenes[0], pair.grid, "data.source.bands"),
-            self._side(self.config.target, scenes[1], pair.grid, "data.target.bands"),
+            self._open_side(self.config.source, scenes[0], pair.grid, "data.source.bands"),
+            self._open_side(self.config.target, scenes[1], pair.grid, "data.target.bands"),
         )
 
-    def _side(
+    def _open_side(
         self, side: Side, scene: Scene | None, grid: Scene, option: str
     ) -> SceneSide | DrawnSide | ClassSide:
         if isinstance(side, MapSide):
-            return DrawnSide(self._renderer(side, grid), grid.geobox, side.margin)
+            return DrawnSide(self._get_renderer(side, grid), grid.geobox, side.margin)
         if isinstance(side, DerivedSide):
-            return ClassSide.of(LabelScene(grid, side.recipe), grid.geobox, option="data.source")
+            return ClassSide.open(LabelScene(grid, side.recipe), grid.geobox, option="data.source")
         assert scene is not None
         if side.classes:
             option = option.removesuffix(".bands")
-            return ClassSide.of(scene, grid.geobox, option=option)
+            return ClassSide.open(scene, grid.geobox, option=option)
         return SceneSide.open(
             scene,
             grid.geobox,
@@ -105,7 +107,7 @@ class PairedData:
             option=option,
         )
 
-    def _renderer(self, side: MapSide, grid: Scene) -> Renderer:
+    def _get_renderer(self, side: MapSide, grid: Scene) -> Renderer:
         from geotrans.maps.renderer import MapRenderer
 
         if grid.geobox.crs is None:
@@ -116,15 +118,17 @@ class PairedData:
         return self._renderers[crs]
 
 
-def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
+def _find_pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
     grid = getattr(config, config.grid_side)
     other = config.source if config.grid_side == "target" else config.target
-    grids = open_scenes(side_files(root, grid, entry))
+    grids = open_scenes(find_side_files(root, grid, entry))
     if isinstance(other, MapSide | DerivedSide):
         matched: list[tuple[Scene, Scene | None]] = [(scene, None) for scene in grids]
     else:
         matched = list(
-            match_scenes(grids, open_scenes(side_files(root, other, entry)), pattern=config.pair)
+            match_scenes(
+                grids, open_scenes(find_side_files(root, other, entry)), pattern=config.pair
+            )
         )
     return [
         ScenePair(
@@ -139,14 +143,14 @@ def _pairs(config: DataConfig, root: Path, entry: str) -> list[ScenePair]:
     ]
 
 
-def side_files(root: Path, side: RasterSide, entry: str) -> list[Path]:
+def find_side_files(root: Path, side: RasterSide, entry: str) -> list[Path]:
     """Rasters of a side, where the scenes of a split lie in `entry`."""
-    where = entry if side.files is None else side.files.replace("{split}", entry)
-    return find_files(root / where)
+    pattern = entry if side.files is None else side.files.replace("{split}", entry)
+    return find_files(root / pattern)
 
 
-def scene_folders(config: DataConfig) -> list[str]:
-    """Where the scenes of each split of pairs lie."""
+def list_scene_folders(config: DataConfig) -> list[str]:
+    """Folders or globs of the scenes of all splits of pairs."""
     if config.splits is None:
         return []
     if isinstance(config.splits, FolderSplits):
@@ -154,7 +158,7 @@ def scene_folders(config: DataConfig) -> list[str]:
     return [config.splits.scenes]
 
 
-def _regions(
+def _make_regions(
     splits: PolygonSplits | BlockSplits | BoxSplits, root: Path, pairs: Sequence[ScenePair]
 ) -> Regions:
     if isinstance(splits, PolygonSplits):

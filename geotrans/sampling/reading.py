@@ -1,4 +1,4 @@
-"""Both sides of a pair, window by window on one grid."""
+"""Reading both sides of a pair on one grid, window by window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from geotrans.scene.bands import match_bands
 from geotrans.scene.base import Band, Scene
 from geotrans.scene.padding import FILL_RADIUS, fill_gaps, read_padded
 from geotrans.scene.radiometry import as_dtype, to_units
-from geotrans.scene.views.classes import ClassValue, class_values, find_values
+from geotrans.scene.views.classes import ClassValue, find_values, read_class_values
 from geotrans.scene.views.warped import warp_to_grid
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Renderer(Protocol):
-    """What draws a map on any grid of one CRS, such as `geotrans.maps.renderer.MapRenderer`."""
+    """Draws a map on any grid of one CRS, such as `geotrans.maps.renderer.MapRenderer`."""
 
     @property
     def palette(self) -> Sequence[tuple[str, tuple[int, int, int]]]:
         """Name and colour of each class, by class index."""
 
     def draw(self, geobox: GeoBox) -> Drawing:
-        """The map as RGB, and where it shows something."""
+        """Draw the map as RGB, with its valid pixels."""
 
-    def classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
+    def draw_classes(self, geobox: GeoBox) -> npt.NDArray[np.uint8]:
         """Class index of each pixel, shape `(H, W)`; 255 where the map shows nothing."""
 
 
@@ -65,8 +65,8 @@ class SceneSide:
 
     Attributes:
         scene: Where the pixels are.
-        bands: Which of its bands, in channel order.
-        names: What they are called.
+        bands: Its bands that are read, in channel order.
+        names: Names of the channels.
         units: `"dn"`, or the unit that scale and offset lead to.
         mix: Factor of each of `bands` in each of `names`; None takes them as they are.
     """
@@ -98,7 +98,7 @@ class SceneSide:
             resampling: How it gets onto the grid.
             units: `"dn"` for stored values, else a physical unit.
             derive: Bands that are sums of others: factor by band, by name of the new band.
-            option: What `wanted` is called where it was given.
+            option: Name of the option that gave `wanted`, for messages.
 
         Raises:
             BandError: If the scene has no such band.
@@ -107,8 +107,8 @@ class SceneSide:
             read = partial(
                 cls.open, scene, geobox, resampling=resampling, units=units, option=option
             )
-            return _mixed(read, wanted, derive)
-        bands = scene.select(None if wanted is None else _positions(scene, wanted, option))
+            return _open_derived(read, wanted, derive)
+        bands = scene.select(None if wanted is None else _find_positions(scene, wanted, option))
         names = [band.name or band.common_name or f"band{band.index}" for band in bands]
         for i, word in enumerate(wanted or ()):
             if isinstance(word, str):
@@ -122,37 +122,37 @@ class SceneSide:
         return stored if self.units == "dn" else np.dtype(np.float32)
 
     def read(self, window: Window) -> tuple[Array, Bools, None]:
-        """Values without holes, which of them were measured, and no classes."""
+        """Values without holes, which of them are valid, and no classes."""
         patch = read_padded(self.scene, window, [band.index for band in self.bands])
         data = patch.data
         if self.units != "dn":
-            wanted = [_Wanted(str(band.name), units=self.units) for band in self.bands]
-            data = to_units(data, self.bands, wanted)
-        return data if self.mix is None else self._sums(data, self.mix), patch.valid, None
+            requests = [_BandRequest(str(band.name), units=self.units) for band in self.bands]
+            data = to_units(data, self.bands, requests)
+        return data if self.mix is None else self._mix_bands(data, self.mix), patch.valid, None
 
-    def _sums(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
+    def _mix_bands(self, data: Array, mix: Sequence[Sequence[float]]) -> Array:
         """Sums of bands `(C, H, W)`, rounded to what the type can hold."""
-        made = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
-        return as_dtype(made, self.dtype)
+        mixed = np.einsum("kc,chw->khw", np.asarray(mix), data.astype(np.float64))
+        return as_dtype(mixed, self.dtype)
 
 
-def _mixed(
+def _open_derived(
     read: Callable[..., SceneSide],
     wanted: Sequence[str | int] | None,
     derive: Mapping[str, Mapping[str, float]],
 ) -> SceneSide:
     """A side some of whose bands are sums of others; `read(wanted=...)` gives one without."""
-    asked = [*read().names, *derive] if wanted is None else list(wanted)
-    parts = [part for word in asked for part in derive.get(str(word), ())]
-    needed = list(dict.fromkeys([*(word for word in asked if word not in derive), *parts]))
-    base = read(wanted=needed)
+    requested = [*read().names, *derive] if wanted is None else list(wanted)
+    components = [component for word in requested for component in derive.get(str(word), ())]
+    stored = list(dict.fromkeys([*(word for word in requested if word not in derive), *components]))
+    base = read(wanted=stored)
     names, rows = [], []
-    for word in asked:
+    for word in requested:
         factors = dict[str | int, float](
             derive[str(word)].items() if word in derive else [(word, 1.0)]
         )
-        names.append(str(word) if word in derive else base.names[needed.index(word)])
-        rows.append(tuple(factors.get(part, 0.0) for part in needed))
+        names.append(str(word) if word in derive else base.names[stored.index(word)])
+        rows.append(tuple(factors.get(component, 0.0) for component in stored))
     return replace(base, names=tuple(names), mix=tuple(rows))
 
 
@@ -161,7 +161,7 @@ class DrawnSide:
     """A side that is drawn from vectors.
 
     Attributes:
-        renderer: What draws it.
+        renderer: Renderer of the map.
         geobox: Grid of the pair.
         margin: Map beyond each side of a window, px.
     """
@@ -175,25 +175,25 @@ class DrawnSide:
     dtype = np.dtype(np.uint8)
 
     def read(self, window: Window) -> tuple[Array, Bools, npt.NDArray[np.uint8]]:
-        """The map with its margin, and where it shows what, without the margin.
+        """The map with its margin; its valid pixels and classes without the margin.
 
-        Where it shows nothing it is filled as a scene is, so that a network learns from the same
-        borders it meets when it translates.
+        Invalid pixels are filled as those of a scene, so that a network trains on the same borders
+        as in translation.
         """
-        reach = self.margin + FILL_RADIUS
-        drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(reach)))
+        halo = self.margin + FILL_RADIUS
+        drawing = self.renderer.draw(window_geobox(self.geobox, window.grown(halo)))
         image = drawing.image
         if not drawing.valid.all():
             image = fill_gaps(image, drawing.valid, n_rings=FILL_RADIUS)
-        inner = Window(reach, reach, window.width, window.height)
+        inner = Window(halo, halo, window.width, window.height)
         image = np.ascontiguousarray(image[:, *inner.grown(self.margin).slices])
         valid = np.ascontiguousarray(drawing.valid[inner.slices])
-        return image, valid, self.renderer.classes(window_geobox(self.geobox, window))
+        return image, valid, self.renderer.draw_classes(window_geobox(self.geobox, window))
 
 
 @dataclass(frozen=True)
 class ClassSide:
-    """A side of classes: one band whose values are names and are never mixed.
+    """A side of classes: one band whose values are never averaged.
 
     Attributes:
         scene: Where the pixels are.
@@ -208,13 +208,13 @@ class ClassSide:
     dtype = np.dtype(np.uint8)
 
     @classmethod
-    def of(cls, scene: Scene, geobox: GeoBox, *, option: str) -> ClassSide:
+    def open(cls, scene: Scene, geobox: GeoBox, *, option: str) -> ClassSide:
         """A class raster on a grid.
 
         Raises:
-            SamplingError: If the scene is none, or does not say what its classes are.
+            SamplingError: If the scene is no class raster, or has neither class names nor colours.
         """
-        classes = class_values(scene)
+        classes = read_class_values(scene)
         if classes is None or scene.dtype != np.uint8:
             raise SamplingError(
                 f"{option} is to be one band of classes; {scene.name} has {len(scene.bands)} of "
@@ -229,11 +229,11 @@ class ClassSide:
         Raises:
             SamplingError: If the scene holds a value that is no class of it.
         """
-        known = [one.value for one in self.classes]
-        patch = read_padded(self.scene, window, fill_value=known[0], mix=False)
-        if foreign := sorted(set(find_values(patch.data, patch.valid)) - set(known)):
+        known_values = [class_value.value for class_value in self.classes]
+        patch = read_padded(self.scene, window, fill_value=known_values[0], mix=False)
+        if unknown := sorted(set(find_values(patch.data, patch.valid)) - set(known_values)):
             raise SamplingError(
-                f"{self.scene.name} holds the values {', '.join(map(str, foreign[:8]))}, which its "
+                f"{self.scene.name} holds the values {', '.join(map(str, unknown[:8]))}, which its "
                 "colour table and class names do not know; complete them, or make them nodata"
             )
         return patch.data, patch.valid, None
@@ -245,8 +245,8 @@ class PairReader:
 
     Attributes:
         grid: Scene whose grid is the common one.
-        source: Where the source comes from.
-        target: Where the target comes from.
+        source: Reader of the source.
+        target: Reader of the target.
     """
 
     grid: Scene
@@ -266,45 +266,45 @@ class PairReader:
         """
         source, source_valid, source_classes = self.source.read(window)
         target, target_valid, target_classes = self.target.read(window)
-        valid = source_valid & target_valid & crop(window, self.geobox)
+        valid = source_valid & target_valid & mask_inside(window, self.geobox)
         classes = target_classes if source_classes is None else source_classes
         return PairPatch(source, target, valid, classes)
 
     def close(self) -> None:
-        """Let go of open files."""
+        """Close open files."""
         for side in (self.source, self.target):
             if not isinstance(side, DrawnSide):
                 side.scene.close()
 
 
-def crop(window: Window, geobox: GeoBox) -> Bools:
-    """Which pixels of a window lie in a grid, shape `(H, W)`."""
-    held = np.zeros(window.shape, bool)
+def mask_inside(window: Window, geobox: GeoBox) -> Bools:
+    """True for the pixels of a window that lie inside a grid, shape `(H, W)`."""
+    is_inside = np.zeros(window.shape, bool)
     part = window.intersection(Window.whole((geobox.shape[0], geobox.shape[1])))
-    held[part.relative_to(window).slices] = not part.is_empty
-    return held
+    is_inside[part.relative_to(window).slices] = not part.is_empty
+    return is_inside
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _BandRequest:
     name: str
     common_name: str | None = None
     units: str = "dn"
     value_range: tuple[float, float] = (0.0, 1.0)
 
 
-def _positions(scene: Scene, wanted: Sequence[str | int], option: str) -> list[int]:
+def _find_positions(scene: Scene, wanted: Sequence[str | int], option: str) -> list[int]:
     """Position of each wanted band, counted from 1."""
     names = [word for word in wanted if isinstance(word, str)]
-    found: Mapping[str, int] = {}
+    by_name: Mapping[str, int] = {}
     if names:
         try:
-            matched = match_bands(scene, [_Wanted(name) for name in names])
+            matched = match_bands(scene, [_BandRequest(name) for name in names])
         except BandError as error:
-            has = ", ".join(f"{b.index} ({b.name or b.colorinterp})" for b in scene.bands)
+            inventory = ", ".join(f"{b.index} ({b.name or b.colorinterp})" for b in scene.bands)
             raise BandError(
-                f"{option} asks for {', '.join(map(str, wanted))}; {scene.name} has {has}; "
+                f"{option} asks for {', '.join(map(str, wanted))}; {scene.name} has {inventory}; "
                 "name its bands, or give their numbers"
             ) from error
-        found = dict(zip(names, matched, strict=True))
-    return [found[word] if isinstance(word, str) else word for word in wanted]
+        by_name = dict(zip(names, matched, strict=True))
+    return [by_name[word] if isinstance(word, str) else word for word in wanted]

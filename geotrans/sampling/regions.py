@@ -1,4 +1,4 @@
-"""Ground that belongs to splits, to the pixel."""
+"""Ground of each split, and its pixels in each scene."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from odc.geo.geobox import GeoBox
 from geotrans.errors import SamplingError
 from geotrans.grid import Window, window_geobox
 from geotrans.sampling.ground import outline, project
-from geotrans.sampling.windows import Placements, masked_placements
+from geotrans.sampling.windows import Placements, find_masked_placements
 
 # Rows rasterised at once.
-STRIP = 512
+STRIP_ROWS = 512
 # Share of an area that two may have in common by rounding.
-ROUNDING = 1e-6
+AREA_TOLERANCE = 1e-6
 
 
 class Regions:
@@ -28,11 +28,11 @@ class Regions:
 
     Attributes:
         shapes: Shape of each split's ground.
-        crs: What the shapes are in; None for the units of scenes without a CRS.
+        crs: CRS of the shapes; None for the units of scenes without a CRS.
     """
 
     def __init__(self, shapes: Mapping[str, Any], crs: Any) -> None:
-        """Take shapes as they are.
+        """Check that the shapes are disjoint.
 
         Raises:
             SamplingError: If two of them overlap, or one is empty.
@@ -47,22 +47,22 @@ class Regions:
                 )
             for other in names[:i]:
                 shared = self.shapes[name].intersection(self.shapes[other]).area
-                if shared > ROUNDING * min(self.shapes[name].area, self.shapes[other].area):
+                if shared > AREA_TOLERANCE * min(self.shapes[name].area, self.shapes[other].area):
                     raise SamplingError(
                         f"the polygons of the splits '{other}' and '{name}' overlap; "
                         "every piece of ground may be in one split only"
                     )
 
-    def on(self, geobox: GeoBox) -> SceneRegions:
-        """The regions on the pixels of a scene."""
+    def project_to(self, geobox: GeoBox) -> SceneRegions:
+        """Project the regions to the pixels of a scene."""
         shapes = self.shapes
         if None not in (self.crs, geobox.crs) and self.crs != geobox.crs:
-            # Far from the scene, coordinates in its CRS may mean nothing.
+            # Far from the scene, coordinates in its CRS may be meaningless.
             left, bottom, right, top = outline(geobox, self.crs).bounds
-            reach = 0.1 * max(right - left, top - bottom)
-            near = (left - reach, bottom - reach, right + reach, top + reach)
+            margin = 0.1 * max(right - left, top - bottom)
+            clip_box = (left - margin, bottom - margin, right + margin, top + margin)
             shapes = {
-                name: project(shapely.clip_by_rect(shape, *near), self.crs, geobox.crs)
+                name: project(shapely.clip_by_rect(shape, *clip_box), self.crs, geobox.crs)
                 for name, shape in shapes.items()
             }
         return SceneRegions(geobox, shapes)
@@ -82,28 +82,30 @@ class SceneRegions:
     geobox: GeoBox
     shapes: Mapping[str, Any]
 
-    def placements(self, split: str, size: tuple[int, int]) -> Placements:
-        """Positions of windows that lie in a split with every pixel."""
-        return masked_placements(self.strips(split), size)
+    def find_placements(self, split: str, size: tuple[int, int]) -> Placements:
+        """Positions of windows that lie entirely in a split."""
+        return find_masked_placements(self.iter_strips(split), size)
 
     def contains(self, split: str, window: Window) -> bool:
         """Whether every pixel of a window, as far as it is inside the scene, lies in a split."""
-        return all(bool(strip.all()) for strip in self.strips(split, window))
+        return all(bool(strip.all()) for strip in self.iter_strips(split, window))
 
-    def strips(self, split: str, window: Window | None = None) -> Iterator[npt.NDArray[np.bool_]]:
+    def iter_strips(
+        self, split: str, window: Window | None = None
+    ) -> Iterator[npt.NDArray[np.bool_]]:
         """A window, or the scene, from top to bottom, True where a pixel lies in a split."""
         from rasterio.features import rasterize
 
         whole = Window.whole((self.geobox.shape[0], self.geobox.shape[1]))
         part = whole if window is None else window.intersection(whole)
         names = list(self.shapes)
-        burnt = [(self.shapes[name], i + 1) for i, name in enumerate(names)]
-        burnt = [(shape, value) for shape, value in burnt if not shape.is_empty]
-        for row in range(part.row_off, part.row_end, STRIP):
-            rows = min(STRIP, part.row_end - row)
+        polygons = [(self.shapes[name], i + 1) for i, name in enumerate(names)]
+        polygons = [(shape, value) for shape, value in polygons if not shape.is_empty]
+        for row in range(part.row_off, part.row_end, STRIP_ROWS):
+            rows = min(STRIP_ROWS, part.row_end - row)
             strip = window_geobox(self.geobox, Window(part.col_off, row, part.width, rows))
             labels = np.zeros(strip.shape, np.uint8)
-            if burnt:
-                # All splits are burnt into one array, so that no pixel can fall to two of them.
-                rasterize(burnt, out=labels, transform=strip.affine)
+            if polygons:
+                # All splits are rasterised into one array, so that no pixel belongs to two of them.
+                rasterize(polygons, out=labels, transform=strip.affine)
             yield labels == names.index(split) + 1

@@ -27,19 +27,19 @@ from geotrans.sampling.windows import (
     GridCell,
     Placements,
     WindowDraw,
+    find_whole_placements,
     grid_windows,
-    whole_placements,
 )
 
 
 class SceneWindow(tuple[slice, slice]):
-    """`(x, y)` slices in the CRS of a dataset that know which pixels they are.
+    """`(x, y)` slices in the CRS of a dataset, with the pixels they stand for.
 
     Attributes:
         scene: Row of the dataset's index.
         uri: What that scene was opened from; empty if the dataset does not say.
         window: Pixels of that scene.
-        core: The part of the window that a grid counts to it; the window itself elsewhere.
+        core: Core of the window in a grid; the window itself elsewhere.
     """
 
     scene: int
@@ -68,7 +68,7 @@ class SceneWindow(tuple[slice, slice]):
 
 
 class _SceneSampler(SpatialSampler):
-    """What the samplers share: the grid of each scene, and their share of the windows."""
+    """Base of the samplers: the grid of each scene, and this rank's share of the windows."""
 
     def __init__(
         self, dataset: GeoDataset, *, size: int | tuple[int, int], rank: int, world_size: int
@@ -82,10 +82,10 @@ class _SceneSampler(SpatialSampler):
         self.rank = rank
         self.world_size = world_size
         self.crs = None if dataset.index.crs is None else CRS(dataset.index.crs)
-        self.geoboxes = scene_geoboxes(dataset)
-        self.uris = _uris(dataset, len(self.geoboxes))
+        self.geoboxes = read_geoboxes(dataset)
+        self.uris = _read_uris(dataset, len(self.geoboxes))
 
-    def _index(self, scene: int, window: Window, core: Window | None = None) -> SceneWindow:
+    def _make_index(self, scene: int, window: Window, core: Window | None = None) -> SceneWindow:
         grid = window_geobox(self.geoboxes[scene], window)
         left, bottom, right, top = outline(grid, self.crs).bounds
         return SceneWindow(
@@ -102,7 +102,7 @@ class RandomWindows(_SceneSampler):
     """Random windows, each a function of (seed, epoch, index) alone.
 
     No state is carried from draw to draw, so the sequence is the same for any number of workers,
-    goes on exactly where a run stopped, and is dealt out exactly to any number of ranks.
+    continues exactly where a run stopped, and is distributed exactly over any number of ranks.
 
     Examples:
         >>> sampler = RandomWindows(dataset, size=256, length=1000, seed=7)
@@ -126,7 +126,7 @@ class RandomWindows(_SceneSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Find the windows there are.
+        """Find the windows that can be drawn.
 
         Args:
             dataset: Any torchgeo dataset.
@@ -146,24 +146,26 @@ class RandomWindows(_SceneSampler):
         """
         super().__init__(dataset, size=size, rank=rank, world_size=world_size)
         if placements is None:
-            placements = [self._placements(geobox, roi) for geobox in self.geoboxes]
+            placements = [self._find_placements(geobox, roi) for geobox in self.geoboxes]
         self._draw = WindowDraw(placements, seed=seed, by_area=by_area)
-        small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
-        for i, places in enumerate(placements):
-            if not len(places):
-                small.add(Path(self.uris[i]).stem or f"scene {i}")
-        small.warn(len(placements))
+        too_small = Skipped(f"scenes without room for {self.size[0]} x {self.size[1]} px")
+        for i, scene_placements in enumerate(placements):
+            if not len(scene_placements):
+                too_small.add(Path(self.uris[i]).stem or f"scene {i}")
+        too_small.warn(len(placements))
         if length is None:
-            usable = sum(places.n_px for places in placements if len(places))
+            usable = sum(
+                scene_placements.n_px for scene_placements in placements if len(scene_placements)
+            )
             length = max(1, usable // (self.size[0] * self.size[1]))
         self._per_rank = -(-length // world_size)
         self.epoch = 0
         self.start = 0
 
-    def _placements(self, geobox: GeoBox, roi: Any) -> Placements:
+    def _find_placements(self, geobox: GeoBox, roi: Any) -> Placements:
         if roi is None:
-            return whole_placements((geobox.shape[0], geobox.shape[1]), self.size)
-        return Regions({"roi": roi}, self.crs).on(geobox).placements("roi", self.size)
+            return find_whole_placements((geobox.shape[0], geobox.shape[1]), self.size)
+        return Regions({"roi": roi}, self.crs).project_to(geobox).find_placements("roi", self.size)
 
     def set_epoch(self, epoch: int, *, start: int = 0) -> None:
         """Choose the epoch, and how many of this rank's windows to leave out at its beginning."""
@@ -172,9 +174,9 @@ class RandomWindows(_SceneSampler):
         self.epoch = epoch
         self.start = start
 
-    def at(self, epoch: int, index: int) -> SceneWindow:
-        """The window of one draw, whatever was drawn before."""
-        return self._index(*self._draw(epoch, index))
+    def draw(self, epoch: int, index: int) -> SceneWindow:
+        """The window of one draw, independent of all others."""
+        return self._make_index(*self._draw(epoch, index))
 
     def __len__(self) -> int:
         """Windows this rank has left in the epoch."""
@@ -183,7 +185,7 @@ class RandomWindows(_SceneSampler):
     def __iter__(self) -> Iterator[SceneWindow]:
         """Windows of the epoch."""
         for i in range(self.start, self._per_rank):
-            yield self.at(self.epoch, i * self.world_size + self.rank)
+            yield self.draw(self.epoch, i * self.world_size + self.rank)
 
 
 class GridWindows(_SceneSampler):
@@ -206,7 +208,7 @@ class GridWindows(_SceneSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Lay the grids.
+        """Lay a grid over each scene.
 
         Args:
             dataset: Any torchgeo dataset.
@@ -224,7 +226,7 @@ class GridWindows(_SceneSampler):
         cells = [
             (scene, cell)
             for scene, geobox in enumerate(self.geoboxes)
-            for cell in self._grid(geobox, halo, roi)
+            for cell in self._make_cells(geobox, halo, roi)
         ]
         if not cells:
             raise SamplingError(
@@ -233,11 +235,11 @@ class GridWindows(_SceneSampler):
             )
         self._cells = cells[rank::world_size]
 
-    def _grid(self, geobox: GeoBox, halo: int, roi: Any) -> list[GridCell]:
+    def _make_cells(self, geobox: GeoBox, halo: int, roi: Any) -> list[GridCell]:
         cells = grid_windows((geobox.shape[0], geobox.shape[1]), self.size, halo=halo)
         if roi is None:
             return list(cells)
-        regions = Regions({"roi": roi}, self.crs).on(geobox)
+        regions = Regions({"roi": roi}, self.crs).project_to(geobox)
         return [cell for cell in cells if regions.contains("roi", cell.window)]
 
     def __len__(self) -> int:
@@ -247,16 +249,16 @@ class GridWindows(_SceneSampler):
     def __iter__(self) -> Iterator[SceneWindow]:
         """Windows scene by scene, row by row."""
         for scene, cell in self._cells:
-            yield self._index(scene, cell.window, cell.core)
+            yield self._make_index(scene, cell.window, cell.core)
 
 
-def _uris(dataset: GeoDataset, n_scenes: int) -> Sequence[str]:
+def _read_uris(dataset: GeoDataset, n_scenes: int) -> Sequence[str]:
     if "filepath" in dataset.index.columns:
         return [str(uri) for uri in dataset.index.filepath]
     return [""] * n_scenes
 
 
-def scene_geoboxes(dataset: GeoDataset) -> Sequence[GeoBox]:
+def read_geoboxes(dataset: GeoDataset) -> Sequence[GeoBox]:
     """Pixel grid of each scene of a dataset.
 
     Our own datasets say it; of any other it is the footprint at the dataset's resolution.
@@ -264,17 +266,17 @@ def scene_geoboxes(dataset: GeoDataset) -> Sequence[GeoBox]:
     Raises:
         SamplingError: If a footprint is no upright rectangle of whole pixels.
     """
-    known: Sequence[GeoBox] | None = getattr(dataset, "geoboxes", None)
-    if known is not None:
-        return known
+    geoboxes_of_dataset: Sequence[GeoBox] | None = getattr(dataset, "geoboxes", None)
+    if geoboxes_of_dataset is not None:
+        return geoboxes_of_dataset
     x_res, y_res = dataset.res
     geoboxes = []
     for number, shape in enumerate(dataset.index.geometry):
         left, bottom, right, top = shape.bounds
         n_cols, n_rows = (right - left) / x_res, (top - bottom) / y_res
-        whole = abs(n_cols - round(n_cols)) < 1e-3 and abs(n_rows - round(n_rows)) < 1e-3
+        is_whole = abs(n_cols - round(n_cols)) < 1e-3 and abs(n_rows - round(n_rows)) < 1e-3
         box_area = (right - left) * (top - bottom)
-        if not whole or abs(shape.area - box_area) > 1e-6 * box_area:
+        if not is_whole or abs(shape.area - box_area) > 1e-6 * box_area:
             raise SamplingError(
                 f"scene {number} of the dataset has no upright grid of its resolution "
                 f"{x_res:g} x {y_res:g}, as one that is reprojected; "

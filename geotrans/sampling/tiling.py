@@ -1,4 +1,4 @@
-"""From a configuration to a patch cache."""
+"""Cutting the patch cache of a configuration."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from geotrans.sampling.config import (
     PolygonSplits,
     RasterSide,
     Side,
-    data_root,
+    find_data_root,
 )
 from geotrans.sampling.cutting import PairCutter, cut_domain
 from geotrans.sampling.domains import Domain, open_domains
 from geotrans.sampling.matching import find_files, match_key
-from geotrans.sampling.pairs import PairedData, scene_folders, side_files
+from geotrans.sampling.pairs import PairedData, find_side_files, list_scene_folders
 from geotrans.sampling.reading import ClassSide, DrawnSide, SceneSide
 from geotrans.sampling.splits import Footprint, check_disjoint
 from geotrans.sampling.writing import check_free, write_cache
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def write_patches(
@@ -50,9 +50,9 @@ def write_patches(
 
     Args:
         config: Which pairs, splits and patches.
-        out: Folder to make; it appears whole or not at all.
-        overwrite: Whether a cache already there gives way.
-        progress: How to tell how far it is; called for each split, and counts windows.
+        out: Folder to make; it appears complete or not at all.
+        overwrite: Whether an existing cache may be replaced.
+        progress: Reports progress; called for each split, and counts windows.
 
     Raises:
         SamplingError: If a split has no pair or no patch, or two splits share ground.
@@ -60,11 +60,11 @@ def write_patches(
     """
     check_free(Path(out), overwrite=overwrite)
     progress = progress or show_nothing
-    data = PairedData.find(config)
+    data = PairedData.open(config)
     for split in data.pairs.keys() & config.unpaired.keys():
         raise SamplingError(f"split '{split}' is both in data.splits and in data.unpaired")
     domains = {split: open_domains(config, split, data.root) for split in config.unpaired}
-    check_disjoint(_footprints(config, data, domains))
+    check_disjoint(_list_footprints(config, data, domains))
     with ExitStack() as bars:
 
         def begin(split: str, total: int) -> Callable[[int], None]:
@@ -72,7 +72,7 @@ def write_patches(
             return bars.enter_context(progress(split, total))
 
         cutter = PairCutter(data, begin)
-        splits = {split: cutter.patches(split) for split in data.pairs}
+        splits = {split: cutter.iter_patches(split) for split in data.pairs}
         unpaired = {
             split: (
                 cut_domain(source, config, split, begin),
@@ -80,9 +80,9 @@ def write_patches(
             )
             for split, (source, target) in domains.items()
         }
-        manifest = _manifest(data, domains)
+        manifest = _make_manifest(data, domains)
         cache = write_cache(out, manifest, splits, unpaired=unpaired, overwrite=overwrite)
-    log.info("%s: %s", out, ", ".join(f"{len(r)} {s}" for s, r in cache.manifest.splits.items()))
+    _log.info("%s: %s", out, ", ".join(f"{len(r)} {s}" for s, r in cache.manifest.splits.items()))
     return cache
 
 
@@ -93,9 +93,9 @@ def ensure_cache(
 ) -> PatchCache:
     """The patch cache of a configuration, cut if it is not there yet.
 
-    A cache named by `config.cache` may have been carried to a machine without the rasters: it is
-    then only held against the configuration. Without a name it lies among the user's cache files
-    under a digest of configuration and files, so that a change of either cuts another.
+    A cache named by `config.cache` may have been copied to a machine without the rasters: it is
+    then checked against the configuration only. Without a name it is kept among the user's cache
+    files under a digest of configuration and files, so that a change of either cuts a new one.
 
     Raises:
         SamplingError: If the named cache was cut by another configuration, or from files that
@@ -108,10 +108,10 @@ def ensure_cache(
     else:
         out = config.cache.expanduser()
     if not out.exists():
-        log.info("cutting patches into %s", out)
+        _log.info("cutting patches into %s", out)
         return write_patches(config, out, progress=progress)
     cache = PatchCache.open(out)
-    if cache.manifest.config != _describe_side(config):
+    if cache.manifest.config != _describe_config(config):
         raise SamplingError(
             f"{out} was cut by another configuration; give another 'data.cache', "
             f"or cut it again with 'geotrans tile CONFIG.yaml -o {out} --overwrite'"
@@ -119,7 +119,7 @@ def ensure_cache(
     try:
         current = fingerprint(config)
     except (SamplingError, SceneError):
-        log.info("the rasters behind %s are not here; it is taken as it is", out)
+        _log.info("the rasters behind %s are not here; it is taken as it is", out)
         return cache
     if current != cache.manifest.fingerprint:
         raise SamplingError(
@@ -135,21 +135,21 @@ def fingerprint(config: DataConfig) -> str:
     Raises:
         SamplingError: If a folder is missing or empty.
     """
-    root = data_root(config)
+    root = find_data_root(config)
     files: set[Path] = set()
     for side in (config.source, config.target):
         if isinstance(side, MapSide):
             files.add(root / side.vectors)
         elif isinstance(side, RasterSide):
-            for entry in scene_folders(config):
-                files.update(side_files(root, side, entry))
+            for entry in list_scene_folders(config):
+                files.update(find_side_files(root, side, entry))
     if isinstance(config.splits, PolygonSplits):
         files.add(root / config.splits.polygons)
     for split in config.unpaired.values():
         for collection in (*split.source, *split.target):
             for entry in collection.files:
                 files.update(find_files(root / entry))
-    digest = hashlib.sha256(json.dumps(_describe_side(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_describe_config(config), sort_keys=True).encode())
     for path in sorted(files):
         try:
             stat = path.stat()
@@ -160,22 +160,22 @@ def fingerprint(config: DataConfig) -> str:
     return digest.hexdigest()
 
 
-def _manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) -> Manifest:
-    """Everything about a cache but its patches.
+def _make_manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) -> Manifest:
+    """The manifest of a cache, without its patches.
 
     Raises:
         SamplingError: If pairs and unpaired domains differ in bands or type.
     """
     config = data.config
-    every = [pair for pairs in data.pairs.values() for pair in pairs]
-    readers: list[Any] = [data.reader(every[0])] if every else []
+    all_pairs = [pair for pairs in data.pairs.values() for pair in pairs]
+    readers: list[Any] = [data.open_reader(all_pairs[0])] if all_pairs else []
     kinds = [
         *((r.source, r.target) for r in readers),
         *((s.side, t.side) for s, t in domains.values()),
     ]
     sides = {}
     for name, kind in zip(("source", "target"), zip(*kinds, strict=True), strict=True):
-        first, *others = (_side_record(side, getattr(config, name)) for side in kind)
+        first, *others = (_make_side_record(side, getattr(config, name)) for side in kind)
         for other in others:
             if other != first:
                 raise SamplingError(
@@ -186,60 +186,60 @@ def _manifest(data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]) ->
         sides[name] = first
     drawn = config.drawn_side
     side = None if drawn is None else getattr(config, drawn)
-    grids = [pair.grid.geobox for pair in every]
+    grids = [pair.grid.geobox for pair in all_pairs]
     grids += [scene.scene.geobox for source, _ in domains.values() for scene in source.scenes]
-    found = [gsd for grid in grids if (gsd := gsd_m(grid)) is not None]
+    gsds = [gsd for grid in grids if (gsd := gsd_m(grid)) is not None]
     return Manifest(
         source=sides["source"],
         target=sides["target"],
-        gsd_m=(min(found), max(found)) if found else None,
+        gsd_m=(min(gsds), max(gsds)) if gsds else None,
         margin=side.margin if isinstance(side, MapSide) else 0,
         drawn=drawn,
-        style=_style(side) if isinstance(side, MapSide) else None,
-        palette=_palette(side) if isinstance(side, MapSide) else None,
-        config=_describe_side(config),
+        style=_dump_style(side) if isinstance(side, MapSide) else None,
+        palette=_read_palette(side) if isinstance(side, MapSide) else None,
+        config=_describe_config(config),
         fingerprint=fingerprint(config),
     )
 
 
-def _footprints(
+def _list_footprints(
     config: DataConfig, data: PairedData, domains: Mapping[str, tuple[Domain, Domain]]
 ) -> dict[str, list[Footprint]]:
     """Ground of every split, where an unpaired one must not share it with another."""
     if not domains:
         return {}  # pairs have been compared already
-    found: dict[str, list[Footprint]] = {}
+    footprints: dict[str, list[Footprint]] = {}
     for split, pairs in data.pairs.items():
-        # Regions part scenes that all splits share.
+        # Regions separate scenes that all splits share.
         name = split if data.regions is None else ", ".join(data.pairs)
-        found[name] = [pair.footprint for pair in pairs]
+        footprints[name] = [pair.footprint for pair in pairs]
     for split, sides in domains.items():
         scenes = {scene.scene.uri: scene.scene for side in sides for scene in side.scenes}
-        found[split] = [
+        footprints[split] = [
             Footprint(scene.name, match_key(config.place, scene.name) or scene.name, scene.geobox)
             for scene in scenes.values()
         ]
-    return found
+    return footprints
 
 
-def _describe_side(config: DataConfig) -> dict[str, Any]:
-    """What decides the patches, as plain values; not where files lie on this machine."""
+def _describe_config(config: DataConfig) -> dict[str, Any]:
+    """The configuration that determines the patches, as plain values without local paths."""
     plain: dict[str, Any] = config.model_dump(mode="json", exclude={"root", "cache"})
     if not config.unpaired:
         del plain["unpaired"]  # as caches of pairs have always been described
     for name in ("source", "target"):
         side = getattr(config, name)
         if isinstance(side, MapSide):
-            plain[name]["style"] = _style(side)
+            plain[name]["style"] = _dump_style(side)
         if isinstance(side, DerivedSide):
             plain[name]["recipe"] = load_recipe(side.recipe).model_dump(mode="json", by_alias=True)
     return plain
 
 
-def _side_record(side: SceneSide | DrawnSide | ClassSide, config: Side) -> SideRecord:
+def _make_side_record(side: SceneSide | DrawnSide | ClassSide, config: Side) -> SideRecord:
     classes = None
     if isinstance(side, ClassSide):
-        classes = tuple(ClassRecord(**asdict(one)) for one in side.classes)
+        classes = tuple(ClassRecord(**asdict(class_value)) for class_value in side.classes)
     return SideRecord(
         bands=side.names,
         dtype=str(side.dtype),
@@ -249,14 +249,14 @@ def _side_record(side: SceneSide | DrawnSide | ClassSide, config: Side) -> SideR
     )
 
 
-def _style(side: MapSide) -> dict[str, Any]:
+def _dump_style(side: MapSide) -> dict[str, Any]:
     from geotrans.maps.style import load_style
 
     plain: dict[str, Any] = load_style(side.style).model_dump(mode="json", by_alias=True)
     return plain
 
 
-def _palette(side: MapSide) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+def _read_palette(side: MapSide) -> tuple[tuple[str, tuple[int, int, int]], ...]:
     from geotrans.maps.style import load_style, palette
 
     return palette(load_style(side.style))

@@ -19,16 +19,16 @@ from geotrans.sampling.datasets import (
     Pattern,
     Sample,
     Transforms,
-    files_of,
-    is_georeferenced,
-    scene_times,
+    list_files,
+    locate_window,
+    parse_scene_times,
     window_tensor,
 )
-from geotrans.sampling.domains import check_apart, window_placements
-from geotrans.sampling.ground import common_crs, outline
+from geotrans.sampling.domains import check_apart, find_placements
+from geotrans.sampling.ground import find_common_crs, outline
 from geotrans.sampling.matching import open_scenes
-from geotrans.sampling.reading import SceneSide, crop
-from geotrans.sampling.samplers import RandomWindows, scene_geoboxes
+from geotrans.sampling.reading import SceneSide, mask_inside
+from geotrans.sampling.samplers import RandomWindows, read_geoboxes
 
 
 class SceneCollection(GeoDataset):
@@ -70,19 +70,19 @@ class SceneCollection(GeoDataset):
             BandError: If a scene lacks a band.
         """
         entries = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        files = dict.fromkeys(path for entry in entries for path in _files(entry))
+        files = dict.fromkeys(path for entry in entries for path in _list_files(entry))
         scenes = open_scenes(files)
         self.sides = tuple(SceneSide.open(scene, scene.geobox, wanted=bands) for scene in scenes)
-        _check_alike(self.sides)
+        _check_n_bands(self.sides)
         self.geoboxes = tuple(scene.geobox for scene in scenes)
         self.uris = tuple(scene.uri for scene in scenes)
         self.paths = self.uris
         self.transforms = transforms
-        crs = common_crs(self.geoboxes)
+        crs = find_common_crs(self.geoboxes)
         outlines = [outline(geobox, crs) for geobox in self.geoboxes]
         self.index = gpd.GeoDataFrame(
             {"filepath": self.uris},
-            index=scene_times([scene.name for scene in scenes], date),
+            index=parse_scene_times([scene.name for scene in scenes], date),
             geometry=outlines,
             crs=None if crs is None else crs.proj,
         )
@@ -102,12 +102,12 @@ class SceneCollection(GeoDataset):
             IndexError: If no scene lies there.
             SceneError: If a file cannot be read.
         """
-        scene, window, core = is_georeferenced(self, index)
+        scene, window, core = locate_window(self, index)
         values, valid, _ = self.sides[scene].read(window)
         a = window_geobox(self.geoboxes[scene], window).affine
         sample: Sample = {
             "image": torch.from_numpy(values.astype(np.float32)),
-            "valid": torch.from_numpy(valid & crop(window, self.geoboxes[scene])),
+            "valid": torch.from_numpy(valid & mask_inside(window, self.geoboxes[scene])),
             "window": window_tensor(window),
             "core": window_tensor(core),
             "scene": torch.tensor(scene),
@@ -141,7 +141,7 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
         min_valid: float = 0.0,
         same_place: bool = False,
     ) -> None:
-        """Check the ground, and find the windows there are.
+        """Check the ground, and find the windows that can be drawn.
 
         Args:
             source: Any torchgeo dataset.
@@ -158,7 +158,7 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
             SamplingError: If no scene has room for a window, or the two share ground.
         """
         if not same_place:
-            check_apart(_grids(source), _grids(target), option="same_place")
+            check_apart(_name_grids(source), _name_grids(target), option="same_place")
         self.source, self.target = source, target
         self._samplers = tuple(
             RandomWindows(
@@ -167,7 +167,7 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
                 length=length,
                 seed=2 * seed + number,
                 by_area=by_area,
-                placements=_valid_windows(dataset, size, min_valid),
+                placements=_find_placements(dataset, size, min_valid),
             )
             for number, dataset in enumerate((source, target))
         )
@@ -186,22 +186,22 @@ class UnpairedWindows(Dataset[dict[str, Sample]]):
         """One window of each domain."""
         if not 0 <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
-        source, target = (sampler.at(self.epoch, index) for sampler in self._samplers)
+        source, target = (sampler.draw(self.epoch, index) for sampler in self._samplers)
         return {"source": self.source[source], "target": self.target[target]}
 
 
-def _files(entry: Any) -> Iterable[Any]:
+def _list_files(entry: Any) -> Iterable[Any]:
     """Files of a folder or glob; a file or URL is itself."""
-    return files_of(entry) if isinstance(entry, str | os.PathLike) else [entry]
+    return list_files(entry) if isinstance(entry, str | os.PathLike) else [entry]
 
 
-def _grids(dataset: GeoDataset) -> list[tuple[str, Any]]:
-    grids = scene_geoboxes(dataset)
+def _name_grids(dataset: GeoDataset) -> list[tuple[str, Any]]:
+    grids = read_geoboxes(dataset)
     names = getattr(dataset, "uris", range(len(grids)))
     return [(str(name), grid) for name, grid in zip(names, grids, strict=True)]
 
 
-def _valid_windows(
+def _find_placements(
     dataset: GeoDataset, size: int | tuple[int, int], min_valid: float
 ) -> list[Any] | None:
     """Windows of each scene with enough valid pixels; None if all count."""
@@ -213,10 +213,10 @@ def _valid_windows(
             "pixels are valid; open its files as a SceneCollection, or leave min_valid at 0"
         )
     shape = (size, size) if isinstance(size, int) else size
-    return [window_placements(side, shape, min_valid=min_valid) for side in dataset.sides]
+    return [find_placements(side, shape, min_valid=min_valid) for side in dataset.sides]
 
 
-def _check_alike(sides: Sequence[SceneSide]) -> None:
+def _check_n_bands(sides: Sequence[SceneSide]) -> None:
     first = sides[0]
     for side in sides:
         if len(side.names) != len(first.names):

@@ -1,7 +1,7 @@
-"""Which windows of a size there are in a scene, and which of them a draw takes.
+"""Positions of windows in a scene, and random draws of them.
 
-A draw is a function of (seed, epoch, index) and of nothing else: no generator is carried along,
-so any worker, rank or resumed run can ask for draw 1234 and gets the same window.
+A draw is a function of (seed, epoch, index) and of nothing else: there is no state, so draw 1234 is
+the same window in any worker, rank or resumed run.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ class Placements:
         return Window(int(self.cols[run]) + number - before, int(self.rows[run]), width, height)
 
 
-def whole_placements(shape: tuple[int, int], size: tuple[int, int]) -> Placements:
+def find_whole_placements(shape: tuple[int, int], size: tuple[int, int]) -> Placements:
     """Every position of a window inside a scene."""
     n_rows, n_cols = (max(0, whole - part + 1) for whole, part in zip(shape, size, strict=True))
     rows = np.arange(n_rows if n_cols else 0, dtype=np.int64)
     return Placements(size, rows, np.zeros_like(rows), (rows + 1) * n_cols, shape[0] * shape[1])
 
 
-def masked_placements(strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, int]) -> Placements:
+def find_masked_placements(
+    strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, int]
+) -> Placements:
     """Every position of a window that holds only allowed pixels.
 
     Args:
@@ -69,21 +71,22 @@ def masked_placements(strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, 
     rows: list[int] = []
     cols: list[Ints] = []
     counts: list[Ints] = []
-    above: Ints | None = None  # Rows up to this one in which `width` px from a column are allowed.
+    # Rows up to this one in which `width` px from a column are allowed.
+    n_above: Ints | None = None
     row = n_px = 0
     for strip in strips:
         n_px += int(strip.sum())
-        for fits in _clip_runs(strip, width):
-            above = np.where(fits, (0 if above is None else above) + 1, 0)
-            first, count = _runs(above >= height)
+        for fits in _find_starts(strip, width):
+            n_above = np.where(fits, (0 if n_above is None else n_above) + 1, 0)
+            first, count = _find_runs(n_above >= height)
             rows.extend([row - height + 1] * len(first))
             cols.append(first)
             counts.append(count)
             row += 1
-    return _join(size, rows, cols, counts, n_px)
+    return _make_placements(size, rows, cols, counts, n_px)
 
 
-def valid_placements(
+def find_valid_placements(
     strips: Iterable[npt.NDArray[np.bool_]], size: tuple[int, int], *, min_valid: float
 ) -> Placements:
     """Every position of a window of whose pixels a share is valid, at least one.
@@ -98,36 +101,36 @@ def valid_placements(
     rows: list[int] = []
     cols: list[Ints] = []
     counts: list[Ints] = []
-    held: deque[npt.NDArray[np.bool_]] = deque()
-    below: Ints | None = None  # Valid pixels of each column in the rows held.
+    lines: deque[npt.NDArray[np.bool_]] = deque()
+    column_sums: Ints | None = None  # Valid pixels of each column in the rows held.
     row = n_px = 0
     for strip in strips:
         n_px += int(strip.sum())
         for line in strip:
-            held.append(line)
-            below = line.astype(np.int64) if below is None else below + line
-            if len(held) > height:
-                below = below - held.popleft()
+            lines.append(line)
+            column_sums = line.astype(np.int64) if column_sums is None else column_sums + line
+            if len(lines) > height:
+                column_sums = column_sums - lines.popleft()
             row += 1
-            if len(held) < height or len(line) < width:
+            if len(lines) < height or len(line) < width:
                 continue
-            sums = np.concatenate([[0], np.cumsum(below)])
-            first, count = _runs(sums[width:] - sums[:-width] >= needed)
+            sums = np.concatenate([[0], np.cumsum(column_sums)])
+            first, count = _find_runs(sums[width:] - sums[:-width] >= needed)
             rows.extend([row - height] * len(first))
             cols.append(first)
             counts.append(count)
-    return _join(size, rows, cols, counts, n_px)
+    return _make_placements(size, rows, cols, counts, n_px)
 
 
-def _join(
+def _make_placements(
     size: tuple[int, int], rows: list[int], cols: list[Ints], counts: list[Ints], n_px: int
 ) -> Placements:
-    every = np.concatenate(counts) if counts else np.empty(0, np.int64)
+    lengths = np.concatenate(counts) if counts else np.empty(0, np.int64)
     first = np.concatenate(cols) if cols else np.empty(0, np.int64)
-    return Placements(size, np.asarray(rows, np.int64), first, np.cumsum(every), n_px)
+    return Placements(size, np.asarray(rows, np.int64), first, np.cumsum(lengths), n_px)
 
 
-def _clip_runs(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray[np.bool_]]:
+def _find_starts(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray[np.bool_]]:
     """For each row, the columns from which `width` px are allowed, shape `(W - width + 1,)`."""
     if strip.shape[1] < width:
         return iter(np.empty((len(strip), 0), bool))
@@ -136,7 +139,7 @@ def _clip_runs(strip: npt.NDArray[np.bool_], width: int) -> Iterator[npt.NDArray
     return iter(sums[:, width:] - sums[:, :-width] == width)
 
 
-def _runs(flags: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def _find_runs(flags: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """First position and length of each run of True."""
     steps = np.flatnonzero(np.diff(flags, prepend=False, append=False)).astype(np.int64)
     return steps[::2], steps[1::2] - steps[::2]
@@ -153,7 +156,7 @@ class WindowDraw:
     def __init__(
         self, placements: Sequence[Placements], *, seed: int, by_area: bool = True
     ) -> None:
-        """Weigh the scenes.
+        """Compute the weights of the scenes.
 
         Args:
             placements: Positions in each scene; scenes without one are never drawn.
@@ -202,7 +205,7 @@ def philox(seed: int, epoch: int, index: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class GridCell:
-    """One window of a grid over a scene, and the pixels it answers for."""
+    """One window of a grid over a scene, and its core."""
 
     window: Window
     core: Window

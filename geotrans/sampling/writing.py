@@ -1,4 +1,4 @@
-"""Writing a patch cache, patch by patch, so that it appears whole or not at all."""
+"""Writing a patch cache, patch by patch, so that it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from geotrans.sampling.cache import MANIFEST, Array, Manifest, PatchCache, Patch
 
 @dataclass(frozen=True)
 class CachedPatch:
-    """One patch on its way into a cache; all of a split have the same shapes."""
+    """One patch to be written to a cache; all of a split have the same shapes."""
 
     record: PatchRecord
     source: Array
@@ -32,7 +32,7 @@ class CachedPatch:
 
 @dataclass(frozen=True)
 class CachedWindow:
-    """One patch of one domain on its way into a cache; all of a domain have the same shapes."""
+    """One patch of one domain to be written to a cache; all have the same shapes."""
 
     record: PatchRecord
     values: Array
@@ -47,14 +47,14 @@ def write_cache(
     unpaired: Mapping[str, tuple[Iterable[CachedWindow], Iterable[CachedWindow]]] | None = None,
     overwrite: bool = False,
 ) -> PatchCache:
-    """Write a cache, patch by patch; it appears whole or not at all.
+    """Write a cache, patch by patch; it appears complete or not at all.
 
     Args:
         out: Folder to make.
         manifest: What the cache holds; its `splits` are filled in here.
         splits: Patches by split, read as they are written.
         unpaired: Patches of source and target by unpaired split, the same.
-        overwrite: Whether a cache already there gives way.
+        overwrite: Whether an existing cache may be replaced.
 
     Raises:
         OutputError: If the folder cannot be written, or is there and may not be replaced.
@@ -90,7 +90,7 @@ def write_cache(
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that a cache may not be written to.
+    """Check that a cache may be written to a folder.
 
     Raises:
         OutputError: If its parent is missing, or it is there and not to be replaced, or it is
@@ -111,21 +111,21 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 def _write_split(
     folder: Path, split: str, patches: Iterable[CachedPatch]
 ) -> tuple[PatchRecord, ...]:
-    def named() -> Iterator[tuple[PatchRecord, dict[str, Array]]]:
+    def iter_arrays() -> Iterator[tuple[PatchRecord, dict[str, Array]]]:
         for patch in patches:
             arrays = {"source": patch.source, "target": patch.target, "valid": patch.valid}
             if patch.classes is not None:
                 arrays["classes"] = patch.classes
             yield patch.record, arrays
 
-    return _write_arrays(folder, split, named())
+    return _write_arrays(folder, split, iter_arrays())
 
 
 def _write_domain(
     folder: Path, split: str, names: tuple[str, str], patches: Iterable[CachedWindow]
 ) -> tuple[PatchRecord, ...]:
-    named = ((p.record, dict(zip(names, (p.values, p.valid), strict=True))) for p in patches)
-    return _write_arrays(folder, split, named)
+    arrays = ((p.record, dict(zip(names, (p.values, p.valid), strict=True))) for p in patches)
+    return _write_arrays(folder, split, arrays)
 
 
 def _write_arrays(

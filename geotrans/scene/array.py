@@ -13,11 +13,11 @@ from odc.geo.geobox import GeoBox
 from geotrans.errors import SceneError
 from geotrans.grid import Window
 from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.axes import as_scene_dims, transform_of
-from geotrans.scene.bands import common_name
+from geotrans.scene.axes import as_scene_dims, read_transform
+from geotrans.scene.bands import find_common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.crs import as_crs
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,7 +36,7 @@ class ArrayScene(Scene):
             )
         flat = as_scene_dims(array)
         self._array = flat
-        transform, notes = transform_of(flat)
+        transform, notes = read_transform(flat)
         crs = flat.rio.crs
         if crs is None:
             notes.append("no CRS: the product has none either, and the pixel size is not checked")
@@ -45,11 +45,11 @@ class ArrayScene(Scene):
                 uri=f"DataArray:{array.name or ''}",
                 name=str(array.name or "array"),
                 geobox=GeoBox((flat.shape[1], flat.shape[2]), transform, as_crs(crs)),
-                bands=_bands(flat),
+                bands=_read_bands(flat),
                 dtype=flat.dtype,
                 nodata=None if flat.rio.nodata is None else float(flat.rio.nodata),
                 maskable=flat.rio.nodata is not None or np.issubdtype(flat.dtype, np.inexact),
-                colormap=_colormap(flat),
+                colormap=_read_colormap(flat),
                 tags={str(k): v for k, v in array.attrs.items() if isinstance(v, str)},
                 crs_wkt=None if crs is None else crs.to_wkt(),
                 notes=tuple(notes),
@@ -74,25 +74,27 @@ class ArrayScene(Scene):
         if out_shape == window.shape:
             variable = variable[:, rows, cols]
         else:  # The pixel in the middle of each cell.
-            variable = variable[:, _middles(rows, out_shape[0])][:, :, _middles(cols, out_shape[1])]
+            variable = variable[:, _cell_centres(rows, out_shape[0])][
+                :, :, _cell_centres(cols, out_shape[1])
+            ]
         try:
-            data = np.ascontiguousarray(_computed(variable.data))
+            data = np.ascontiguousarray(_compute(variable.data))
         except (OSError, RuntimeError, ValueError) as error:
             raise SceneError(
                 f"{self.name} cannot be read: {' '.join(str(error).split())}; if it was opened "
                 "from a file, that file is closed or gone: open it again, or .load() it before"
             ) from error
-        return Patch(data, holds_values(data, [self.nodata] * len(bands)))
+        return Patch(data, find_valid(data, [self.nodata] * len(bands)))
 
 
 class BlockScene(Scene):
-    """A scene of which some pixels are at hand, for a task that was given no others.
+    """A scene of which only one block of pixels is in memory, as sent to a worker.
 
     Args:
         info: What is known of the whole scene.
         identity: Which pixels it holds.
-        bands: Positions of the bands at hand, counted from 1.
-        data: Their pixels, shape `(len(bands), H, W)`; None where there are none yet.
+        bands: Positions of the bands in `data`, counted from 1.
+        data: Their pixels, shape `(len(bands), H, W)`; None until `with_data`.
         corner: Row and column of the scene where `data` begins.
     """
 
@@ -113,8 +115,8 @@ class BlockScene(Scene):
         """Identity of the whole scene."""
         return self._identity
 
-    def holding(self, data: npt.NDArray[Any], corner: tuple[int, int]) -> BlockScene:
-        """The same scene with pixels at hand."""
+    def with_data(self, data: npt.NDArray[Any], corner: tuple[int, int]) -> BlockScene:
+        """The same scene with a block of pixels."""
         return BlockScene(self.info, self._identity, self._bands, data, corner)
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
@@ -124,70 +126,70 @@ class BlockScene(Scene):
         channels = [self._bands.index(band.index) for band in bands]
         data = np.ascontiguousarray(self._data[channels][:, rows, cols])
         assert data.shape[1:] == window.shape
-        return Patch(data, holds_values(data, [self.nodata] * len(bands)))
+        return Patch(data, find_valid(data, [self.nodata] * len(bands)))
 
 
-def without_pixels(scene: Scene, bands: tuple[int, ...]) -> Scene:
-    """A scene over an array as a value that is small to send, to be read by `with_pixels`."""
+def detach_pixels(scene: Scene, bands: tuple[int, ...]) -> Scene:
+    """A scene over an array without its pixels, small to send; `attach_pixels` adds some."""
     if isinstance(scene, ArrayScene):
         return BlockScene(scene.info, scene.identity, bands)
-    return _over(scene, without_pixels(_inner(scene), array_bands(scene, bands)))
+    return _replace_inner(scene, detach_pixels(_get_inner(scene), find_array_bands(scene, bands)))
 
 
-def with_pixels(scene: Scene, data: npt.NDArray[Any], corner: tuple[int, int]) -> Scene:
-    """The scene of `without_pixels` with some of its pixels, shape `(len(bands), H, W)`."""
+def attach_pixels(scene: Scene, data: npt.NDArray[Any], corner: tuple[int, int]) -> Scene:
+    """A scene of `detach_pixels` with a block of its pixels, shape `(len(bands), H, W)`."""
     if isinstance(scene, BlockScene):
-        return scene.holding(data, corner)
-    return _over(scene, with_pixels(_inner(scene), data, corner))
+        return scene.with_data(data, corner)
+    return _replace_inner(scene, attach_pixels(_get_inner(scene), data, corner))
 
 
-def array_bands(scene: Scene, bands: tuple[int, ...]) -> tuple[int, ...]:
-    """Positions in the array of what is read for some bands of a scene over it.
+def find_array_bands(scene: Scene, bands: tuple[int, ...]) -> tuple[int, ...]:
+    """Positions of the array's bands that are read for some bands of a scene over it.
 
-    A palette or a class raster is read as a whole, whatever is asked of what it is seen as.
+    Of a palette or class raster all bands are read, whichever bands of the view are requested.
     """
     if isinstance(scene, ArrayScene):
         return bands
-    inner = _inner(scene)
-    return array_bands(inner, tuple(band.index for band in inner.bands))
+    inner = _get_inner(scene)
+    return find_array_bands(inner, tuple(band.index for band in inner.bands))
 
 
 def get_array(scene: Scene) -> xr.DataArray:
     """The array a scene is read from, dimensions `(band, y, x)`."""
-    return scene.array if isinstance(scene, ArrayScene) else get_array(_inner(scene))
+    return scene.array if isinstance(scene, ArrayScene) else get_array(_get_inner(scene))
 
 
-def _inner(scene: Any) -> Scene:
-    """The scene that another looks at, such as a class raster in the values of a task."""
+def _get_inner(scene: Any) -> Scene:
+    """The scene beneath a view, such as a class raster in the values of a task."""
     inner: Scene = scene.scene
     return inner
 
 
-def _over(scene: Any, inner: Scene) -> Scene:
-    again: Any = copy.copy(scene)
-    # Keeps what the outer one says of the inner, such as its colours.
-    inner.info = _inner(scene).info
-    again.scene = inner
-    result: Scene = again
-    return result
+def _replace_inner(scene: Any, inner: Scene) -> Scene:
+    copied: Any = copy.copy(scene)
+    # Keeps what the view states of the inner scene, such as its colours.
+    inner.info = _get_inner(scene).info
+    copied.scene = inner
+    view: Scene = copied
+    return view
 
 
-def _computed(data: Any) -> npt.NDArray[Any]:
+def _compute(data: Any) -> npt.NDArray[Any]:
     if hasattr(data, "compute"):
-        # The caller decides how many windows are read at once; no second pool of threads here.
+        # The caller decides how many windows are read at once: no second thread pool.
         data = data.compute(scheduler="synchronous")
     return np.asarray(data)
 
 
-def _middles(part: slice, n: int) -> npt.NDArray[np.intp]:
-    """Positions in the middles of `n` equal steps."""
-    steps = (np.arange(n, dtype=np.float64) + 0.5) * ((part.stop - part.start) / n)
-    middles: npt.NDArray[np.intp] = (part.start + steps).astype(np.intp)
-    return middles
+def _cell_centres(extent: slice, n: int) -> npt.NDArray[np.intp]:
+    """Positions at the centres of `n` equal cells."""
+    steps = (np.arange(n, dtype=np.float64) + 0.5) * ((extent.stop - extent.start) / n)
+    centres: npt.NDArray[np.intp] = (extent.start + steps).astype(np.intp)
+    return centres
 
 
-def _colormap(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]] | None:
-    """Colours of class values, as CF's `flag_values` and GDAL's `flag_colors` tell them."""
+def _read_colormap(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]] | None:
+    """Colours of class values, from CF's `flag_values` and GDAL's `flag_colors`."""
     values, colors = array.attrs.get("flag_values"), array.attrs.get("flag_colors")
     if len(array) != 1 or values is None or colors is None:
         return None
@@ -198,10 +200,10 @@ def _colormap(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]] | Non
     }
 
 
-def _bands(array: xr.DataArray) -> tuple[Band, ...]:
+def _read_bands(array: xr.DataArray) -> tuple[Band, ...]:
     n = array.shape[0]
-    names = _names(array)
-    known = [name for name in names if name]
+    names = _read_band_names(array)
+    known_names = [name for name in names if name]
     scales = _repeat_for_bands(array.attrs, ("scale_factor", "scales"), n, 1.0)
     offsets = _repeat_for_bands(array.attrs, ("add_offset", "offsets"), n, 0.0)
     units = _repeat_for_bands(array.attrs, ("units",), n, None)
@@ -209,7 +211,7 @@ def _bands(array: xr.DataArray) -> tuple[Band, ...]:
         Band(
             index=i + 1,
             name=names[i],
-            common_name=common_name(names[i], known),
+            common_name=find_common_name(names[i], known_names),
             colorinterp="undefined",
             dtype=array.dtype,
             scale=float(scales[i]),
@@ -220,7 +222,7 @@ def _bands(array: xr.DataArray) -> tuple[Band, ...]:
     )
 
 
-def _names(array: xr.DataArray) -> list[str | None]:
+def _read_band_names(array: xr.DataArray) -> list[str | None]:
     """Names of the bands: text along the band dimension, else `long_name` as rioxarray keeps it."""
     n = array.shape[0]
     dim = array.dims[0]
@@ -244,7 +246,7 @@ def _names(array: xr.DataArray) -> list[str | None]:
 def _repeat_for_bands(
     attrs: dict[Any, Any], keys: tuple[str, ...], n: int, default: Any
 ) -> list[Any]:
-    """One value a band of the first attribute there is, which may hold one for all."""
+    """One value per band from the first attribute present, which may hold one for all bands."""
     value = next((attrs[key] for key in keys if key in attrs), default)
     if isinstance(value, tuple | list | np.ndarray) and len(value) == n:
         return list(value)

@@ -1,4 +1,4 @@
-"""Which dimension of a `DataArray` is which, and the grid that its coordinates lie on."""
+"""Dimensions of a `DataArray` and the grid of its coordinates."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _BAND_DIMS = ("band", "bands", "variable", "channel", "wavelength")
 
 # Largest deviation of a coordinate from an even spacing, px.
-_EVEN = 0.05
+_SPACING_TOLERANCE = 0.05
 
 
 def spatial_dims(array: xr.DataArray | xr.Dataset) -> tuple[str, str]:
-    """Names of the dimensions that run down and to the right, by their names, never their order.
+    """Names of the y and x dimensions, found by name, never by order.
 
     Raises:
-        SceneError: If no two of them say so.
+        SceneError: If there are no two such dimensions.
     """
     import rioxarray  # noqa: F401  registers the `.rio` accessor
     from odc.geo.xr import spatial_dims as dims_by_name
@@ -32,9 +32,9 @@ def spatial_dims(array: xr.DataArray | xr.Dataset) -> tuple[str, str]:
     try:
         return str(array.rio.y_dim), str(array.rio.x_dim)
     except MissingSpatialDimensionError as error:
-        found = dims_by_name(array)
-        if found is not None:
-            return str(found[0]), str(found[1])
+        dims = dims_by_name(array)
+        if dims is not None:
+            return str(dims[0]), str(dims[1])
         raise SceneError(
             f"the array has dimensions {', '.join(map(str, array.dims))}, and none of them says "
             "that it is y or x; rename two of them to y and x, as in .rename(a='y', b='x')"
@@ -42,14 +42,14 @@ def spatial_dims(array: xr.DataArray | xr.Dataset) -> tuple[str, str]:
 
 
 def band_dim(array: xr.DataArray) -> str | None:
-    """Name of the dimension that runs over bands: by its name, or the only one that is left."""
+    """Name of the band dimension: by its name, or the only one that remains."""
     y_dim, x_dim = spatial_dims(array)
     others = [str(dim) for dim in array.dims if dim not in (y_dim, x_dim)]
     for dim in _BAND_DIMS:
         if dim in others:
             return dim
-    left = [dim for dim in others if array.sizes[dim] > 1 and not _is_time(array, dim)]
-    return left[0] if len(left) == 1 else None
+    candidates = [dim for dim in others if array.sizes[dim] > 1 and not _is_time(array, dim)]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def step_dims(array: xr.DataArray) -> tuple[str, ...]:
@@ -65,13 +65,13 @@ def as_scene_dims(array: xr.DataArray) -> xr.DataArray:
         SceneError: If it is more than one scene, or none.
     """
     dim, steps = band_dim(array), step_dims(array)
-    left = [one for one in steps if array.sizes[one] != 1]
-    if left:
-        sizes = ", ".join(f"{one} ({array.sizes[one]})" for one in left)
+    longer = [step for step in steps if array.sizes[step] != 1]
+    if longer:
+        sizes = ", ".join(f"{step} ({array.sizes[step]})" for step in longer)
         raise SceneError(f"the DataArray is more than one scene along {sizes}; select one of each")
-    if empty := [str(one) for one in array.dims if array.sizes[one] == 0]:
+    if empty_dims := [str(step) for step in array.dims if array.sizes[step] == 0]:
         raise SceneError(
-            f"the DataArray holds nothing along {', '.join(empty)}; select what the scene has"
+            f"the DataArray holds nothing along {', '.join(empty_dims)}; select what the scene has"
         )
     array = array.squeeze(steps, drop=True)
     if dim is None:
@@ -80,8 +80,8 @@ def as_scene_dims(array: xr.DataArray) -> xr.DataArray:
     return array.transpose(dim, *spatial_dims(array))
 
 
-def transform_of(array: xr.DataArray) -> tuple[Affine, list[str]]:
-    """The pixel-to-CRS transform, and what is unusual about it.
+def read_transform(array: xr.DataArray) -> tuple[Affine, list[str]]:
+    """The pixel-to-CRS transform, and notes on what is unusual about it.
 
     Raises:
         SceneError: If a coordinate is not in order or not evenly spaced.
@@ -89,18 +89,18 @@ def transform_of(array: xr.DataArray) -> tuple[Affine, list[str]]:
     notes = []
     y_dim, x_dim = spatial_dims(array)
     if x_dim in array.coords and y_dim in array.coords:
-        col_step, left = _even_spacing(array, x_dim)
-        row_step, top = _even_spacing(array, y_dim)
+        col_step, left = _measure_spacing(array, x_dim)
+        row_step, top = _measure_spacing(array, y_dim)
         transform = Affine(col_step, 0.0, left, 0.0, row_step, top)
-        stored = _stored_transform(array)
+        stored = _read_stored_transform(array)
         # The file's own numbers, unless they are those of another part of it.
         if stored is not None and (
             stored.b
             or stored.d
-            or _agree(stored, transform, (array.sizes[x_dim], array.sizes[y_dim]))
+            or _are_equal_at_corners(stored, transform, (array.sizes[x_dim], array.sizes[y_dim]))
         ):
             transform = stored
-    elif (stored := _stored_transform(array)) is not None:
+    elif (stored := _read_stored_transform(array)) is not None:
         transform = stored
     else:
         notes.append("no coordinates: its pixels are counted from the first one")
@@ -114,45 +114,45 @@ def _is_time(array: xr.DataArray, dim: str) -> bool:
     return dim == "time" or np.issubdtype(array[dim].dtype, np.datetime64)
 
 
-def _agree(one: Affine, other: Affine, corner: tuple[int, int]) -> bool:
-    """Whether two transforms put the first and the last pixel at the same place."""
-    ends = np.array([(0, 0), corner], np.float64)
-    moved = [~other @ (one @ tuple(end)) for end in ends]
-    return bool(np.abs(np.array(moved) - ends).max() < _EVEN)
+def _are_equal_at_corners(first: Affine, second: Affine, corner: tuple[int, int]) -> bool:
+    """Whether two transforms agree on the first and the last pixel."""
+    corners = np.array([(0, 0), corner], np.float64)
+    positions = [~second @ (first @ tuple(end)) for end in corners]
+    return bool(np.abs(np.array(positions) - corners).max() < _SPACING_TOLERANCE)
 
 
-def _stored_transform(array: xr.DataArray) -> Affine | None:
-    """What rioxarray keeps beside the coordinates."""
+def _read_stored_transform(array: xr.DataArray) -> Affine | None:
+    """The transform in the `GeoTransform` attribute that rioxarray writes."""
     mapping = array.rio.grid_mapping
     text = array[mapping].attrs.get("GeoTransform") if mapping in array.coords else None
     return None if text is None else Affine.from_gdal(*map(float, str(text).split()))
 
 
-def _even_spacing(array: xr.DataArray, dim: str) -> tuple[float, float]:
+def _measure_spacing(array: xr.DataArray, dim: str) -> tuple[float, float]:
     """Step between pixels and the outer edge of the first, in CRS units."""
     centres = np.asarray(array[dim].values, np.float64)
     if len(centres) == 1:
-        stored = _stored_transform(array)
+        stored = _read_stored_transform(array)
         resolution = (1.0, -1.0) if stored is None else (stored.a, stored.e)
         step = resolution[0] if dim == spatial_dims(array)[1] else resolution[1]
         return step, float(centres[0]) - step / 2
     step = float(centres[-1] - centres[0]) / (len(centres) - 1)
-    even = centres[0] + step * np.arange(len(centres))
-    if step and np.abs(centres - even).max() <= _EVEN * abs(step):
+    expected = centres[0] + step * np.arange(len(centres))
+    if step and np.abs(centres - expected).max() <= _SPACING_TOLERANCE * abs(step):
         return step, float(centres[0] - step / 2)
     raise SceneError(_describe_uneven(centres, dim))
 
 
 def _describe_uneven(centres: np.ndarray, dim: str) -> str:
-    """Which value of a coordinate is out of line."""
-    unknown = np.flatnonzero(~np.isfinite(centres))
-    if unknown.size:
-        return f"coordinate {dim} of the DataArray is {centres[unknown[0]]} at index {unknown[0]}"
+    """The message on which value of a coordinate breaks its even spacing."""
+    missing = np.flatnonzero(~np.isfinite(centres))
+    if missing.size:
+        return f"coordinate {dim} of the DataArray is {centres[missing[0]]} at index {missing[0]}"
     steps = np.diff(centres)
-    usual = float(np.median(steps))
-    turned = np.flatnonzero(np.sign(steps) != np.sign(usual if usual else 1.0))
-    if turned.size:
-        i = int(turned[0])
+    median = float(np.median(steps))
+    reversals = np.flatnonzero(np.sign(steps) != np.sign(median if median else 1.0))
+    if reversals.size:
+        i = int(reversals[0])
         if steps[i] == 0:
             return (
                 f"coordinate {dim} of the DataArray is {centres[i]:.10g} at index {i} and at index "
@@ -162,8 +162,9 @@ def _describe_uneven(centres: np.ndarray, dim: str) -> str:
             f"coordinate {dim} of the DataArray is not sorted: {centres[i + 1]:.10g} follows "
             f"{centres[i]:.10g} at index {i + 1}; sort it with .sortby('{dim}')"
         )
-    i = int(np.abs(steps - usual).argmax())
+    i = int(np.abs(steps - median).argmax())
     return (
         f"coordinate {dim} of the DataArray is not evenly spaced: a step of {steps[i]:.6g} at "
-        f"index {i + 1}, {usual:.6g} elsewhere; resample it to a grid first, as .rio.reproject does"
+        f"index {i + 1}, {median:.6g} elsewhere; resample it to a grid first, as "
+        ".rio.reproject does"
     )

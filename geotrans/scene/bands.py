@@ -1,4 +1,4 @@
-"""Bands by name: which layer of a scene is which band of a task."""
+"""Bands by name: match the bands of a scene to those of a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class WantedBand(Protocol):
-    """A band a task reads, such as `geotrans.tasks.BandSpec`."""
+    """A band that a task reads, such as `geotrans.tasks.BandSpec`."""
 
     @property
     def name(self) -> str:
@@ -42,7 +42,7 @@ _ALIASES = {
     "lwir": ("thermal", "tir", "thermal infrared"),
     "pan": ("panchromatic", "grey", "gray", "greyscale", "grayscale"),
 }
-_COMMON = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
+_COMMON_NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
 
 _SENTINEL_2 = {
     "b1": "coastal",
@@ -73,21 +73,21 @@ _LANDSAT_8 = {
 _SENSORS = (({"b8", "b8a", "b12"}, _SENTINEL_2), ({"sr b6"}, _LANDSAT_8))
 
 # Descriptions that writers put where there is nothing to say.
-_GENERIC = re.compile(r"^((band|layer|channel|lyr|raster)\s*)?\d*$")
+_GENERIC_PATTERN = re.compile(r"^((band|layer|channel|lyr|raster)\s*)?\d*$")
 
 # Near infrared has two common names, told apart by sensors that carry both.
-_KIN = ({"nir", "nir08"}, {"lwir", "lwir11"})
+_SIMILAR = ({"nir", "nir08"}, {"lwir", "lwir11"})
 
 
-def common_name(name: str | None, siblings: Iterable[str] = ()) -> str | None:
-    """STAC common name of a band description, in the company of the scene's other bands."""
-    word = _normal(name)
-    if word in _COMMON:
-        return _COMMON[word]
-    company = {_normal(s) for s in siblings}
+def find_common_name(name: str | None, siblings: Iterable[str] = ()) -> str | None:
+    """STAC common name of a band description, given those of the scene's other bands."""
+    normalized = _normalize_name(name)
+    if normalized in _COMMON_NAMES:
+        return _COMMON_NAMES[normalized]
+    sibling_names = {_normalize_name(s) for s in siblings}
     for markers, table in _SENSORS:
-        if word in table and markers & company:
-            return table[word]
+        if normalized in table and markers & sibling_names:
+            return table[normalized]
     return None
 
 
@@ -101,11 +101,11 @@ def match_bands(
     """Find the bands of a scene that a task reads.
 
     An explicit mapping decides first, then descriptions and common names, then the colour
-    interpretation of bands without a description. A band whose name says otherwise is never taken
-    for its position.
+    interpretation of bands without a description. A band whose name contradicts is never
+    taken for its position.
 
     Args:
-        scene: Where to look.
+        scene: Scene whose bands are searched.
         wanted: Bands the task reads, in channel order.
         mapping: Position, counted from 1, or description of a band, by the name of a wanted one.
         task: Name of the task, for messages.
@@ -124,18 +124,18 @@ def match_bands(
                 f"{_describe_reader(task)} reads bands {', '.join(names)}, not '{name}'"
                 f"{suggest(name, names)}"
             )
-    if not mapping and len(wanted) == 1 and (only := _only_band(scene)) is not None:
+    if not mapping and len(wanted) == 1 and (only := _find_only_band(scene)) is not None:
         return (only,)
-    found = {
+    indices = {
         band.name: _match_mapping(scene, mapping[band.name])
         if band.name in mapping
-        else _search(scene, band)
+        else _find_band(scene, band)
         for band in wanted
     }
-    missing = [name for name, index in found.items() if index is None]
+    missing = [name for name, index in indices.items() if index is None]
     if missing:
         raise BandError(_describe_mismatch(scene, names, missing, task))
-    return tuple(index for name in names if (index := found[name]) is not None)
+    return tuple(index for name in names if (index := indices[name]) is not None)
 
 
 def parse_mapping(text: str, wanted: Sequence[WantedBand]) -> dict[str, int | str]:
@@ -159,13 +159,13 @@ def parse_mapping(text: str, wanted: Sequence[WantedBand]) -> dict[str, int | st
     return {name: int(value) if value.isdigit() else value for name, value in pairs}
 
 
-def _only_band(scene: Scene) -> int | None:
-    """The band of a one-band scene that says nothing about what it is."""
+def _find_only_band(scene: Scene) -> int | None:
+    """The band of a one-band scene without any description."""
     if len(scene.bands) != 1 or scene.colormap is not None:
         return None
     band = scene.bands[0]
-    unnamed = is_generic(band.name) and band.common_name is None
-    return band.index if unnamed and band.colorinterp in {"gray", "undefined"} else None
+    is_unnamed = is_generic(band.name) and band.common_name is None
+    return band.index if is_unnamed and band.colorinterp in {"gray", "undefined"} else None
 
 
 def _match_mapping(scene: Scene, value: int | str) -> int:
@@ -174,24 +174,26 @@ def _match_mapping(scene: Scene, value: int | str) -> int:
         if value in by_index:
             return value
         raise BandError(
-            f"asked for band {value} of {scene.name}; it has bands {_inventory(scene.bands)}"
+            f"asked for band {value} of {scene.name}; it has bands {_list_bands(scene.bands)}"
         )
-    fits = [band.index for band in scene.bands if _normal(band.name) == _normal(value)]
-    if len(fits) != 1:
+    matches = [
+        band.index for band in scene.bands if _normalize_name(band.name) == _normalize_name(value)
+    ]
+    if len(matches) != 1:
         known = [band.name for band in scene.bands if band.name]
         raise BandError(
             f"asked for band '{value}' of {scene.name}{suggest(value, known)}; "
-            f"it has bands {_inventory(scene.bands)}"
+            f"it has bands {_list_bands(scene.bands)}"
         )
-    return fits[0]
+    return matches[0]
 
 
-def _search(scene: Scene, wanted: WantedBand) -> int | None:
-    common = wanted.common_name or common_name(wanted.name)
+def _find_band(scene: Scene, wanted: WantedBand) -> int | None:
+    common = wanted.common_name or find_common_name(wanted.name)
     tests: tuple[Callable[[Band], bool], ...] = (
-        lambda band: _normal(band.name) == _normal(wanted.name),
+        lambda band: _normalize_name(band.name) == _normalize_name(wanted.name),
         lambda band: common is not None and band.common_name == common,
-        lambda band: common is not None and _are_kin(band.common_name, common),
+        lambda band: common is not None and _are_similar(band.common_name, common),
         lambda band: (
             is_generic(band.name)
             and band.common_name is None
@@ -199,38 +201,38 @@ def _search(scene: Scene, wanted: WantedBand) -> int | None:
         ),
     )
     for test in tests:
-        fits = [band.index for band in scene.bands if test(band)]
-        if len(fits) > 1:
+        matches = [band.index for band in scene.bands if test(band)]
+        if len(matches) > 1:
             raise BandError(
-                f"{scene.name} has {len(fits)} bands that are {wanted.name}: "
-                f"{', '.join(map(str, fits))}; pass {option('bands', {wanted.name: 'N'})}"
+                f"{scene.name} has {len(matches)} bands that are {wanted.name}: "
+                f"{', '.join(map(str, matches))}; pass {option('bands', {wanted.name: 'N'})}"
             )
-        if fits:
-            return fits[0]
+        if matches:
+            return matches[0]
     return None
 
 
 def _describe_mismatch(scene: Scene, names: list[str], missing: list[str], task: str | None) -> str:
-    reads = f"{_describe_reader(task)} reads band{'s'[: len(names) > 1]} {', '.join(names)}"
+    needs = f"{_describe_reader(task)} reads band{'s'[: len(names) > 1]} {', '.join(names)}"
     n = len(scene.bands)
-    unnamed = all(is_generic(band.name) for band in scene.bands)
-    if unnamed:
-        has = f"{scene.name} has {n} unnamed band{'s'[: n > 1]}"
+    are_unnamed = all(is_generic(band.name) for band in scene.bands)
+    if are_unnamed:
+        contents = f"{scene.name} has {n} unnamed band{'s'[: n > 1]}"
     else:
-        has = f"{scene.name} has {_inventory(scene.bands)}"
+        contents = f"{scene.name} has {_list_bands(scene.bands)}"
     if scene.colormap is not None:
-        has += " that are indices into a palette"
+        contents += " that are indices into a palette"
     if n < len(names):
-        return f"{reads}; {has}; it lacks {', '.join(missing)}"
+        return f"{needs}; {contents}; it lacks {', '.join(missing)}"
     example = (
         {name: i for i, name in enumerate(names, 1)}
-        if unnamed and missing == names
+        if are_unnamed and missing == names
         else dict.fromkeys(missing, "N")
     )
-    return f"{reads}; {has}; pass {option('bands', example)}"
+    return f"{needs}; {contents}; pass {option('bands', example)}"
 
 
-def _inventory(bands: Sequence[Band]) -> str:
+def _list_bands(bands: Sequence[Band]) -> str:
     return ", ".join(f"{band.index} ({band.name or band.colorinterp})" for band in bands)
 
 
@@ -238,7 +240,7 @@ def _describe_reader(task: str | None) -> str:
     return f"task '{task}'" if task else "the task"
 
 
-def _normal(name: str | None) -> str:
+def _normalize_name(name: str | None) -> str:
     """A band name without case, separators, leading zeros and the word band."""
     words = re.sub(r"[^a-z0-9]+", " ", (name or "").casefold()).strip()
     words = re.sub(r"\b(b|sr b)0+(\d)", r"\1\2", words)
@@ -246,9 +248,9 @@ def _normal(name: str | None) -> str:
 
 
 def is_generic(name: str | None) -> bool:
-    """Whether a description is one that writers put where there is nothing to say."""
-    return _GENERIC.match(_normal(name)) is not None
+    """Whether a description carries no information, such as `Band 1`."""
+    return _GENERIC_PATTERN.match(_normalize_name(name)) is not None
 
 
-def _are_kin(one: str | None, other: str) -> bool:
-    return any(one in kin and other in kin for kin in _KIN)
+def _are_similar(first: str | None, second: str) -> bool:
+    return any(first in group and second in group for group in _SIMILAR)

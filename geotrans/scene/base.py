@@ -57,7 +57,7 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneInfo:
-    """What is known of a scene before a pixel is read.
+    """Metadata of a scene, known before a pixel is read.
 
     Attributes:
         uri: Where it was opened from, as it was given.
@@ -70,8 +70,8 @@ class SceneInfo:
         maskable: Whether a pixel can be invalid at all.
         colormap: Colour `(red, green, blue, alpha)` of each value of a one-band palette raster.
         tags: Tags of the default domain.
-        crs_wkt: The coordinate reference system in the file's own words.
-        notes: What a user should be told about the scene: no CRS, a rotated grid.
+        crs_wkt: Coordinate reference system as WKT, as the file states it.
+        notes: Warnings for the user about the scene: no CRS, a rotated grid.
     """
 
     uri: str
@@ -91,7 +91,7 @@ class Scene(ABC):
     """One georeferenced raster.
 
     A scene is picklable, may be read by many threads at once, and is a context manager. Its pixels
-    are read as they are stored; what they mean is said by `bands`.
+    are read as they are stored; `bands` describes what they mean.
     """
 
     def __init__(self, info: SceneInfo) -> None:
@@ -105,9 +105,9 @@ class Scene(ABC):
     @property
     def public_uri(self) -> str:
         """`uri` without user names, passwords and signatures, fit to be written into a product."""
-        from geotrans.scene.access.urls import without_secrets
+        from geotrans.scene.access.urls import strip_secrets
 
-        return without_secrets(self.info.uri)
+        return strip_secrets(self.info.uri)
 
     @property
     def name(self) -> str:
@@ -157,12 +157,12 @@ class Scene(ABC):
 
     @property
     def crs_wkt(self) -> str | None:
-        """The coordinate reference system in the file's own words."""
+        """Coordinate reference system as WKT, as the file states it."""
         return self.info.crs_wkt
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should be told about the scene."""
+        """Warnings for the user about the scene."""
         return self.info.notes
 
     @property
@@ -190,7 +190,7 @@ class Scene(ABC):
         """Pixels of a window inside the scene.
 
         Args:
-            window: Pixels asked for.
+            window: Pixels to read.
             bands: Positions of the bands, counted from 1, in the order wanted; all unless given.
             out_shape: Shape `(height, width)` they are decimated to; their own unless given.
 
@@ -217,7 +217,7 @@ class Scene(ABC):
         return self.read(window, bands, out_shape=out_shape)
 
     def verify(self) -> None:
-        """See, in a process the scene was sent to, that it is the same here and can be read.
+        """Check, in a process the scene was sent to, that it is the same here and can be read.
 
         Raises:
             SceneError: If it is not.
@@ -238,7 +238,7 @@ class Scene(ABC):
         return tuple(by_index[index] for index in bands)
 
     def close(self) -> None:  # noqa: B027  most scenes hold nothing open
-        """Let go of open files; a later read opens them again."""
+        """Close open files; a later read opens them again."""
 
     def __enter__(self) -> Self:
         return self
@@ -258,11 +258,11 @@ class Scene(ABC):
 
 
 class SceneView(Scene):
-    """A scene seen otherwise: its files and what they are held against are those beneath.
+    """A scene derived from another, with the files and the identity of that scene.
 
     Args:
         scene: The scene beneath.
-        info: What is known of it as it is seen.
+        info: Metadata of the view.
     """
 
     def __init__(self, scene: Scene, info: SceneInfo) -> None:
@@ -276,11 +276,11 @@ class SceneView(Scene):
 
     @property
     def identity(self) -> SourceIdentity:
-        """Identity of the scene beneath, for a view that says all of it."""
+        """Identity of the scene beneath; views that depend on more extend it."""
         return self.scene.identity
 
     def verify(self) -> None:
-        """See that the scene beneath is the same here and can be read."""
+        """Check that the scene beneath is the same here and can be read."""
         self.scene.verify()
 
     def close(self) -> None:

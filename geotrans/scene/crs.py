@@ -1,4 +1,4 @@
-"""Coordinate reference systems, from rasterio's words to odc-geo's."""
+"""Coordinate reference systems, from rasterio to odc-geo."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def as_crs(crs: Any) -> CRS | None:
         return CRS(f"EPSG:{epsg}")
     try:
         return CRS(crs.to_wkt())
-    except Exception as error:  # pyproj's errors have no root of their own.
+    except Exception as error:  # pyproj's errors have no common base class.
         raise ValueError(" ".join(str(error).split())) from error

@@ -1,4 +1,4 @@
-"""Opening a scene, whatever it is given as."""
+"""Opening a scene from a path, a URL, an array or a scene."""
 
 from __future__ import annotations
 

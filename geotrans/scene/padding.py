@@ -1,4 +1,4 @@
-"""Reading with context: mirrored beyond the scene, filled where nothing was measured.
+"""Reading with padding: mirrored beyond the scene, filled where pixels are invalid.
 
 Both are functions of a pixel's absolute surroundings, so that two windows agree to the bit on
 every pixel they share.
@@ -37,7 +37,7 @@ def read_padded(
 
     Args:
         scene: What to read.
-        window: Pixels asked for, counted from the scene's first pixel.
+        window: Pixels to read, counted from the scene's first pixel.
         bands: Positions counted from 1, in the order wanted; all unless given.
         fill_radius: Rings to fill from neighbours, px.
         fill_value: Stored value for pixels far inside a gap, one for all bands or one a band.
@@ -56,12 +56,12 @@ def read_padded(
 
 
 def padded_extent(scene: Scene, window: Window, *, fill_radius: int = FILL_RADIUS) -> Window:
-    """The part of a scene that `read_padded` may look at for a window."""
+    """The window of the scene that `read_padded` may read for a window."""
     wide = window.grown(fill_radius) if scene.maskable else window
     height, width = scene.shape
     rows = reflect_indices(wide.row_off, wide.height, height)
     cols = reflect_indices(wide.col_off, wide.width, width)
-    return _span(rows, cols)
+    return _enclose(rows, cols)
 
 
 def fill_gaps(
@@ -89,20 +89,20 @@ def fill_gaps(
     """
     n_bands, height, width = data.shape
     constants = np.broadcast_to(np.asarray(fill_value, np.float64), (n_bands,))
-    integer = np.issubdtype(data.dtype, np.integer)
-    exact = np.float32 if data.dtype.itemsize <= (2 if integer else 4) else np.float64
+    is_integer = np.issubdtype(data.dtype, np.integer)
+    work_dtype = np.float32 if data.dtype.itemsize <= (2 if is_integer else 4) else np.float64
     # A frame of one empty pixel, so that every neighbour has an index.
     known = np.zeros((height + 2, width + 2), bool)
     known[1:-1, 1:-1] = valid
-    values = np.zeros((n_bands, height + 2, width + 2), exact)
+    values = np.zeros((n_bands, height + 2, width + 2), work_dtype)
     np.copyto(values[:, 1:-1, 1:-1], data, where=valid, casting="unsafe")
     inside = np.zeros_like(known)
     inside[1:-1, 1:-1] = True
     _grow_rings(values.reshape(n_bands, -1), known.ravel(), inside.ravel(), width + 2, n_rings, mix)
-    rest = ~known[1:-1, 1:-1]
+    unfilled = ~known[1:-1, 1:-1]
     filled = values[:, 1:-1, 1:-1]
-    filled[:, rest] = constants[:, None]
-    if integer:
+    filled[:, unfilled] = constants[:, None]
+    if is_integer:
         limits = np.iinfo(data.dtype)
         np.clip(np.rint(filled, out=filled), limits.min, limits.max, out=filled)
     result = data.copy()
@@ -120,48 +120,48 @@ def _grow_rings(
 ) -> None:
     """Fill `values` `(C, N)` and `known` `(N,)` in place, one ring at a time."""
     steps = (-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1)
-    left = inside & ~known  # in no ring yet
-    ring = np.flatnonzero(_neighbours(known.reshape(-1, stride)).ravel() & left)
-    left[ring] = False
+    pending = inside & ~known  # invalid and in no ring yet
+    ring = np.flatnonzero(_dilate(known.reshape(-1, stride)).ravel() & pending)
+    pending[ring] = False
     for _ in range(n_rings):
         if ring.size == 0:
             return
         total = np.zeros((values.shape[0], ring.size), values.dtype)
         count = np.zeros(ring.size, values.dtype)
-        following = []
+        next_rings = []
         for step in steps:
             neighbours = ring + step
             # Unknown pixels hold zero, so they add nothing.
-            taken = known[neighbours] if mix else known[neighbours] & (count == 0)
-            total += values[:, neighbours] * taken
-            count += taken
-            beyond = neighbours[left[neighbours]]
-            left[beyond] = False
-            following.append(beyond)
+            weights = known[neighbours] if mix else known[neighbours] & (count == 0)
+            total += values[:, neighbours] * weights
+            count += weights
+            outer = neighbours[pending[neighbours]]
+            pending[outer] = False
+            next_rings.append(outer)
         values[:, ring] = total / count
         known[ring] = True
-        ring = np.concatenate(following)
+        ring = np.concatenate(next_rings)
 
 
-def _neighbours(known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which pixels have one of 3 x 3 that is known; the frame is left out."""
+def _dilate(known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Pixels with a known one among their 3 x 3; the frame is excluded."""
     rows = known.copy()
     rows[1:] |= known[:-1]
     rows[:-1] |= known[1:]
-    near = rows.copy()
-    near[:, 1:] |= rows[:, :-1]
-    near[:, :-1] |= rows[:, 1:]
-    return near
+    dilated = rows.copy()
+    dilated[:, 1:] |= rows[:, :-1]
+    dilated[:, :-1] |= rows[:, 1:]
+    return dilated
 
 
 def read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None = None) -> Patch:
-    """Pixels of a window; beyond the edges of the scene they are mirrored, gaps and all."""
+    """Pixels of a window; beyond the edges of the scene they are mirrored, gaps included."""
     height, width = scene.shape
     if Window.whole(scene.shape).contains(window):
         return scene.read(window, bands)
     rows = reflect_indices(window.row_off, window.height, height)
     cols = reflect_indices(window.col_off, window.width, width)
-    part = _span(rows, cols)
+    part = _enclose(rows, cols)
     patch = scene.read(part, bands)
     rows, cols = rows - part.row_off, cols - part.col_off
     return Patch(
@@ -170,7 +170,7 @@ def read_mirrored(scene: Scene, window: Window, bands: Sequence[int] | None = No
     )
 
 
-def _span(rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> Window:
+def _enclose(rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]) -> Window:
     """The smallest window that holds these rows and columns."""
     row_off, col_off = int(rows.min()), int(cols.min())
     return Window(col_off, row_off, int(cols.max()) - col_off + 1, int(rows.max()) - row_off + 1)

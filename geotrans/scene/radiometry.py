@@ -1,4 +1,4 @@
-"""From stored values to physical ones, scale and offset, where a task asks for them; and back."""
+"""From stored to physical values by scale and offset, where a task reads those; and back."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def to_units(
         `dn * scale + offset` where a physical unit is wanted, else dn; shape `(C, H, W)`.
     """
     values = data.astype(np.float32)
-    for channel, band, want in zip(values, bands, wanted, strict=True):
-        if want.units != "dn" and (band.scale, band.offset) != (1.0, 0.0):
+    for channel, band, spec in zip(values, bands, wanted, strict=True):
+        if spec.units != "dn" and (band.scale, band.offset) != (1.0, 0.0):
             channel *= np.float32(band.scale)
             channel += np.float32(band.offset)
     return values
 
 
-def foreign_values(
+def describe_foreign_values(
     data: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_],
     bands: Sequence[Band],
@@ -59,37 +59,37 @@ def foreign_values(
     *,
     tail: float = 2,
 ) -> str | None:
-    """Say which band holds values unlike those a task has seen; None if all fit.
+    """Describe which band holds values unlike those of a task's range; None if all fit.
 
-    Compared are two percentiles, which a few odd pixels do not move. A band far
-    narrower than the range, such as 16-bit values scaled to 0..1, does not fit either.
+    Two percentiles are compared, which a few outliers do not move. A band far narrower than the
+    range, such as 16-bit values scaled to 0..1, does not fit either.
 
     Args:
         data: Stored values, shape `(C, H, W)`; an overview is enough.
         valid: Which of them count, shape `(H, W)`.
         bands: The bands they come from, one a channel.
         wanted: What the task reads, one a channel.
-        tail: Share of pixels at each end that may be odd, percent.
+        tail: Share of pixels at each end that may be outliers, percent.
     """
     if not valid.any():
         return None
-    for channel, want in zip(to_units(data, bands, wanted), wanted, strict=True):
+    for channel, spec in zip(to_units(data, bands, wanted), wanted, strict=True):
         low, high = (float(v) for v in np.percentile(channel[valid], (tail, 100 - tail)))
-        floor, ceiling = want.value_range
+        floor, ceiling = spec.value_range
         slack = _TOLERANCE * (ceiling - floor)
-        unseen = low < floor - slack or high > ceiling + slack
-        fractions = ceiling - floor > 100 and floor <= low and 0 < high <= floor + 1
-        if unseen or (fractions and np.issubdtype(data.dtype, np.floating)):
-            units = "" if want.units == "dn" else f" {want.units}"
+        is_outside = low < floor - slack or high > ceiling + slack
+        are_fractions = ceiling - floor > 100 and floor <= low and 0 < high <= floor + 1
+        if is_outside or (are_fractions and np.issubdtype(data.dtype, np.floating)):
+            units = "" if spec.units == "dn" else f" {spec.units}"
             return (
-                f"band {want.name} holds values of {low:.4g} to {high:.4g}{units}, "
+                f"band {spec.name} holds values of {low:.4g} to {high:.4g}{units}, "
                 f"the task has seen {floor:g} to {ceiling:g}{units}"
             )
     return None
 
 
 def as_dtype(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Values as a raster of a type stores them: of integers, rounded and within their limits."""
+    """Values as a raster of a type stores them; of an integer type, rounded and clipped."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

@@ -1,4 +1,4 @@
-"""Scenes that GDAL reads: files of any raster format, by path, URL or GDAL name."""
+"""Scenes read through GDAL: any raster format, by path, URL or GDAL name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rasterio.windows import Window as RasterioWindow
 from geotrans.errors import SceneError
 from geotrans.grid import Window
 from geotrans.scene.access.datasets import acquire, discard, release
-from geotrans.scene.access.identity import BYSTANDERS, SourceIdentity, identify_files, identify_url
+from geotrans.scene.access.identity import SIDECARS, SourceIdentity, identify_files, identify_url
 from geotrans.scene.access.stores import identify_object, is_object
 from geotrans.scene.access.urls import (
     describe_expiry,
@@ -35,17 +35,17 @@ from geotrans.scene.access.urls import (
     is_url,
     redact,
     retry_pauses_s,
-    without_secrets,
+    strip_secrets,
 )
-from geotrans.scene.bands import common_name
+from geotrans.scene.bands import find_common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.crs import as_crs
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 
 _log = logging.getLogger(__name__)
 
 # `warnings.catch_warnings` swaps a process-wide list, so two threads must not do it at once.
-_opening = threading.Lock()
+_open_lock = threading.Lock()
 
 
 class RasterScene(Scene):
@@ -57,20 +57,20 @@ class RasterScene(Scene):
         # A worker of a cluster may be in another directory.
         self._path = os.path.abspath(uri) if os.path.exists(uri) else uri
         with gdal_env(uri):
-            dataset = self._dataset(uri)
+            dataset = self._acquire(uri)
             self._nodata = dict(zip(dataset.indexes, dataset.nodatavals, strict=True))
-            self._flags = dict(zip(dataset.indexes, dataset.mask_flag_enums, strict=True))
-            self._alpha = next(
-                (i for i, c in _colorinterps(dataset).items() if c == ColorInterp.alpha), None
+            self._mask_flags = dict(zip(dataset.indexes, dataset.mask_flag_enums, strict=True))
+            self._alpha_index = next(
+                (i for i, c in _get_colorinterps(dataset).items() if c == ColorInterp.alpha), None
             )
             self._files: list[str] = list(dataset.files)
-            super().__init__(_describe(uri, dataset))
-        self._n_bytes = _n_bytes(self._path)
+            super().__init__(_read_info(uri, dataset))
+        self._size = _get_size(self._path)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The file, and those it refers to; not what a viewer wrote beside it."""
-        local = tuple(f for f in self._files if Path(f).is_file() and not f.endswith(BYSTANDERS))
+        """The file, and those it refers to; not the sidecars that viewers write."""
+        local = tuple(f for f in self._files if Path(f).is_file() and not f.endswith(SIDECARS))
         return local if local and not is_remote(self.uri) else (self.uri,)
 
     @cached_property
@@ -86,11 +86,11 @@ class RasterScene(Scene):
         return identify_files(files)
 
     def verify(self) -> None:
-        """See that the file here has the size it had where it was opened, and can be read."""
-        found = _n_bytes(self._path)
-        if found is not None and found != self._n_bytes:
+        """Check that the file here has the size it had where it was opened, and can be read."""
+        n_bytes = _get_size(self._path)
+        if n_bytes is not None and n_bytes != self._size:
             raise SceneError(
-                f"{self._path} has {found} bytes here and {self._n_bytes} where it was opened; "
+                f"{self._path} has {n_bytes} bytes here and {self._size} where it was opened; "
                 "give every worker the same file"
             )
         super().verify()
@@ -99,31 +99,33 @@ class RasterScene(Scene):
         """Close the files of every thread; a later read opens them again."""
         release(self._key)
 
-    def _dataset(self, uri: str | None = None) -> DatasetReader:
+    def _acquire(self, uri: str | None = None) -> DatasetReader:
         path = uri or self._path
         return acquire(self._key, lambda: _open(path))
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
-        smooth = out_shape != window.shape and self.colormap is None
-        resampling = Resampling.average if smooth else Resampling.nearest
+        is_averaged = out_shape != window.shape and self.colormap is None
+        resampling = Resampling.average if is_averaged else Resampling.nearest
         indexes = [band.index for band in bands]
         data = np.empty((len(bands), *out_shape), np.result_type(*(b.dtype for b in bands)))
         part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        waits = retry_pauses_s(self._path)
-        is_again = False
+        pauses_s = retry_pauses_s(self._path)
+        is_retry = False
         while True:
             try:
-                with gdal_env(self._path, afresh=is_again):
-                    dataset = self._dataset()
+                with gdal_env(self._path, afresh=is_retry):
+                    dataset = self._acquire()
                     dataset.read(indexes, out=data, window=part, resampling=resampling)
-                    valid = holds_values(data, [self._nodata[i] for i in indexes])
-                    for mask in self._masks(dataset, indexes, window=part, out_shape=out_shape):
+                    valid = find_valid(data, [self._nodata[i] for i in indexes])
+                    for mask in self._read_masks(
+                        dataset, indexes, window=part, out_shape=out_shape
+                    ):
                         valid &= mask != 0
                 return Patch(data, valid)
             except (RasterioError, OSError) as error:
-                reason = _reason(error, self._path)
-                wait = None if is_final(reason) else next(waits, None)
-                if wait is None:
+                reason = _get_reason(error, self._path)
+                pause_s = None if is_final(reason) else next(pauses_s, None)
+                if pause_s is None:
                     hint = describe_expiry(self._path) or "; the file may be truncated or damaged"
                     raise SceneError(
                         f"{self.public_uri} cannot be read at columns {window.col_off} to "
@@ -131,39 +133,39 @@ class RasterScene(Scene):
                         f"{reason}{hint}"
                     ) from error
                 _log.debug("%s: %s; trying again", self.public_uri, reason)
-            # What this thread holds open may hold a broken answer.
+            # This thread's dataset may have cached a broken response.
             discard(self._key)
-            time.sleep(wait)
-            is_again = True
+            time.sleep(pause_s)
+            is_retry = True
 
-    def _masks(
+    def _read_masks(
         self, dataset: DatasetReader, indexes: list[int], **options: Any
     ) -> list[npt.NDArray[Any]]:
-        """Alpha and the masks GDAL keeps beside the bands; nodata values are compared already."""
+        """Alpha and GDAL's masks of the bands; nodata values are compared elsewhere."""
         masks = []
-        if self._alpha is not None:
-            masks.append(dataset.read(self._alpha, **options))
-        own = [
+        if self._alpha_index is not None:
+            masks.append(dataset.read(self._alpha_index, **options))
+        masked = [
             i
             for i in indexes
-            if MaskFlags.all_valid not in (flags := self._flags[i])
+            if MaskFlags.all_valid not in (flags := self._mask_flags[i])
             and MaskFlags.alpha not in flags
             and (MaskFlags.nodata not in flags or MaskFlags.per_dataset in flags)
         ]
-        shared = [i for i in own if MaskFlags.per_dataset in self._flags[i]]
-        read = [i for i in own if i not in shared] + shared[:1]
-        masks.extend(dataset.read_masks(i, **options) for i in read)
+        shared = [i for i in masked if MaskFlags.per_dataset in self._mask_flags[i]]
+        to_read = [i for i in masked if i not in shared] + shared[:1]
+        masks.extend(dataset.read_masks(i, **options) for i in to_read)
         return masks
 
 
 def _check_path(uri: str) -> None:
-    """Say what is wrong with a local path in words of its own, before GDAL says it in its."""
+    """Raise for a local path that cannot be read, with a clearer message than GDAL's."""
     if is_url(uri):
         return
     path = Path(uri)
-    if any("\udc80" <= letter <= "\udcff" for letter in uri):  # Bytes that are no letters.
-        shown = os.fsencode(uri).decode("utf-8", "backslashreplace")
-        raise SceneError(f"{shown}: its name is no UTF-8, which GDAL needs; rename the file")
+    if any("\udc80" <= character <= "\udcff" for character in uri):  # Bytes that are no letters.
+        escaped = os.fsencode(uri).decode("utf-8", "backslashreplace")
+        raise SceneError(f"{escaped}: its name is no UTF-8, which GDAL needs; rename the file")
     if not path.exists():
         prefix = uri.partition(":")[0]
         if ":" in uri and prefix.isupper():  # A GDAL name such as NETCDF:file.nc:variable.
@@ -173,56 +175,60 @@ def _check_path(uri: str) -> None:
         raise SceneError(f"{uri} is empty (0 bytes)")
 
 
-def _n_bytes(path: str) -> int | None:
+def _get_size(path: str) -> int | None:
     """Size of a local file; None for anything else."""
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
 def _open(uri: str) -> DatasetReader:
-    for wait in (*retry_pauses_s(uri), None):
+    for pause_s in (*retry_pauses_s(uri), None):
         try:
-            with _opening, warnings.catch_warnings():
+            with _open_lock, warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 return rasterio.open(uri, sharing=False)
         except (RasterioError, OSError) as error:
-            shown, reason = without_secrets(uri), _reason(error, uri)
+            safe_uri, reason = strip_secrets(uri), _get_reason(error, uri)
             if not is_url(uri) and Path(uri).is_dir():
-                raise SceneError(f"{shown} is a directory; give one raster in it") from error
-            if wait is None or is_final(reason):
+                raise SceneError(f"{safe_uri} is a directory; give one raster in it") from error
+            if pause_s is None or is_final(reason):
                 raise SceneError(
-                    f"{shown} cannot be opened as a raster: {reason}{describe_expiry(uri)}"
+                    f"{safe_uri} cannot be opened as a raster: {reason}{describe_expiry(uri)}"
                 ) from error
-        time.sleep(wait)
+        time.sleep(pause_s)
     raise AssertionError("unreachable")
 
 
-def _reason(error: BaseException, uri: str) -> str:
-    """What GDAL said, in one line."""
+def _get_reason(error: BaseException, uri: str) -> str:
+    """GDAL's message in one line, without secrets."""
     return redact(" ".join(str(error.__cause__ or error).split()), uri)
 
 
-def _colorinterps(dataset: DatasetReader) -> dict[int, ColorInterp]:
+def _get_colorinterps(dataset: DatasetReader) -> dict[int, ColorInterp]:
     return dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
 
 
-def _describe(uri: str, dataset: DatasetReader) -> SceneInfo:
-    shown = without_secrets(uri)
+def _read_info(uri: str, dataset: DatasetReader) -> SceneInfo:
+    safe_uri = strip_secrets(uri)
     if dataset.count == 0:
-        inside = dataset.subdatasets
-        what = f"; open one of its {len(inside)} layers, such as {inside[0]}" if inside else ""
-        raise SceneError(f"{shown} holds no raster bands{what}")
-    bands = _bands(dataset)
+        subdatasets = dataset.subdatasets
+        hint = (
+            f"; open one of its {len(subdatasets)} layers, such as {subdatasets[0]}"
+            if subdatasets
+            else ""
+        )
+        raise SceneError(f"{safe_uri} holds no raster bands{hint}")
+    bands = _read_bands(dataset)
     if not bands:
-        raise SceneError(f"{shown} holds an alpha band and nothing else")
+        raise SceneError(f"{safe_uri} holds an alpha band and nothing else")
     dtype = np.result_type(*(band.dtype for band in bands))
     if np.issubdtype(dtype, np.complexfloating):
-        raise SceneError(f"{shown} holds complex values; save their magnitude or phase first")
+        raise SceneError(f"{safe_uri} holds complex values; save their magnitude or phase first")
     geobox, notes = _read_geobox(dataset)
     flags = {flag for band in bands for flag in dataset.mask_flag_enums[band.index - 1]}
-    palette = len(bands) == 1 and bands[0].colorinterp == "palette"
+    has_palette = len(bands) == 1 and bands[0].colorinterp == "palette"
     return SceneInfo(
         uri=uri,
-        name=_stem(uri),
+        name=_get_stem(uri),
         geobox=geobox,
         bands=bands,
         dtype=dtype,
@@ -230,22 +236,22 @@ def _describe(uri: str, dataset: DatasetReader) -> SceneInfo:
         maskable=flags != {MaskFlags.all_valid}
         or len(bands) < dataset.count  # GDAL makes no mask of an alpha band of signed values.
         or np.issubdtype(dtype, np.inexact),
-        colormap=dataset.colormap(bands[0].index) if palette else None,
+        colormap=dataset.colormap(bands[0].index) if has_palette else None,
         tags=dataset.tags(),
         crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,
         notes=notes,
     )
 
 
-def _bands(dataset: DatasetReader) -> tuple[Band, ...]:
-    colorinterps = _colorinterps(dataset)
+def _read_bands(dataset: DatasetReader) -> tuple[Band, ...]:
+    colorinterps = _get_colorinterps(dataset)
     names = {i: name or None for i, name in zip(dataset.indexes, dataset.descriptions, strict=True)}
     return tuple(
         Band(
             index=i,
             name=names[i],
             common_name=dataset.tags(i).get("COMMON_NAME")
-            or common_name(names[i], [n for n in names.values() if n]),
+            or find_common_name(names[i], [n for n in names.values() if n]),
             colorinterp=colorinterps[i].name,
             dtype=np.dtype(dataset.dtypes[i - 1]),
             scale=dataset.scales[i - 1],
@@ -258,7 +264,7 @@ def _bands(dataset: DatasetReader) -> tuple[Band, ...]:
 
 
 def _read_geobox(dataset: DatasetReader) -> tuple[GeoBox, tuple[str, ...]]:
-    """The grid of a dataset, and what is unusual about it."""
+    """The grid of a dataset, and notes on what is unusual about it."""
     notes = []
     transform, crs = dataset.transform, None
     if abs(transform.determinant) == 0:
@@ -281,6 +287,6 @@ def _read_geobox(dataset: DatasetReader) -> tuple[GeoBox, tuple[str, ...]]:
     return GeoBox(dataset.shape, transform, crs), tuple(notes)
 
 
-def _stem(uri: str) -> str:
+def _get_stem(uri: str) -> str:
     path = uri.partition("?")[0] if is_url(uri) else uri
     return PurePosixPath(path.rstrip("/")).stem or path

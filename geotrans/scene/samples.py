@@ -53,7 +53,7 @@ def open_sample(name: str) -> Scene:
     from geotrans.scene.raster import RasterScene
 
     scene = RasterScene(str(sample_files(name)[0]))
-    # Whatever is made of it belongs to where the user is, and not beside the shipped file.
+    # Default outputs belong into the user's folder, and not beside the shipped file.
     scene.info = replace(scene.info, uri=f"{PREFIX}{name}")
     return scene
 
@@ -80,7 +80,7 @@ def sample_files(name: str) -> tuple[Path, ...]:
             f"no sample '{name}'; there are {', '.join(_TITLES)}{suggest(name, _TITLES)}"
         )
     folder = Path(str(resources.files("geotrans.scene"))) / "data"
-    return tuple(folder / f"{name}{ending}" for ending in _endings(name))
+    return tuple(folder / f"{name}{ending}" for ending in _list_suffixes(name))
 
 
 def sample_vectors(name: str) -> Path:
@@ -95,5 +95,5 @@ def sample_vectors(name: str) -> Path:
     return files[1]
 
 
-def _endings(name: str) -> tuple[str, ...]:
+def _list_suffixes(name: str) -> tuple[str, ...]:
     return (".tif", ".gpkg") if name in _MAPS else (".tif",)

@@ -1,4 +1,4 @@
-"""A STAC Item as a scene: the assets a task needs, on one grid, less what a mask asset excludes."""
+"""A STAC Item as a scene: the assets a task reads on one grid, without pixels a mask excludes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from geotrans.errors import BandError, SceneError, UsageError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene.access.identity import SourceIdentity
-from geotrans.scene.bands import WantedBand, common_name
+from geotrans.scene.bands import WantedBand, find_common_name
 from geotrans.scene.base import Band, Patch, Scene, SceneInfo
 from geotrans.scene.open import open_scene
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 from geotrans.scene.views.warped import warp_to_grid
 
 # Assets that are pictures of the item rather than its measurements.
-_PICTURES = {"thumbnail", "overview", "metadata", "tilejson"}
+_PICTURE_ROLES = {"thumbnail", "overview", "metadata", "tilejson"}
 
 # Pixel sizes are given in round numbers.
 _GSD_TOLERANCE = 0.05
@@ -27,11 +27,11 @@ _GSD_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Mask:
-    """Pixels to leave out: where an asset has one of some values.
+    """Pixels to exclude: those where an asset has one of the given values.
 
     Attributes:
         asset: Its key in the item, such as `"scl"`.
-        values: Stored values that mark a pixel as not to be used.
+        values: Stored values that exclude a pixel.
     """
 
     asset: str
@@ -39,10 +39,10 @@ class Mask:
 
 
 def parse_mask(asset: str | None, values: Sequence[int] | str | None) -> Mask | None:
-    """A mask as it is asked for: `"scl"` and `"3,8,9,10"`, or numbers.
+    """Parse the mask options, such as `"scl"` and `"3,8,9,10"`, or numbers.
 
     Raises:
-        UsageError: If one is there without the other, or the values are no whole numbers.
+        UsageError: If one is given without the other, or the values are no whole numbers.
     """
     if asset is None and values is None:
         return None
@@ -85,33 +85,35 @@ def open_item(
 ) -> Scene:
     """Open the assets of an item that hold the bands wanted.
 
-    Assets of different resolution or CRS are read onto the grid of the finest of them whose pixel
-    size the task has seen. Scale and offset are the item's, else the file's.
+    Assets of different resolution or CRS are resampled to the grid of the finest of them whose
+    pixel size lies in `gsd_range`. Scale and offset are the item's, else the file's.
 
     Args:
         item: The item as JSON, with absolute hrefs.
         wanted: Bands a task reads.
         mapping: Asset or band of the item, by the name of a wanted band.
-        gsd_range: Pixel sizes the task has seen, m.
-        mask: Which pixels to leave out.
+        gsd_range: Smallest and largest pixel size of the task, m.
+        mask: Pixels to exclude.
 
     Raises:
-        BandError: If it lacks a band or the mask; says what it has.
+        BandError: If it lacks a band or the mask; the message lists what it has.
         SceneError: If an asset cannot be read.
     """
     layers = [_find_layer(item, band, mapping or {}) for band in wanted]
     scenes = {layer.href: open_scene(layer.href) for layer in layers}
-    base = _finest([scenes[layer.href] for layer in layers], gsd_range)
+    base = _choose_finest([scenes[layer.href] for layer in layers], gsd_range)
     grids = {href: warp_to_grid(scene, base.geobox) for href, scene in scenes.items()}
-    where = None
+    mask_scene = None
     if mask is not None:
-        href = _asset_href(item, mask.asset)
-        where = warp_to_grid(open_scene(href), base.geobox, resampling="nearest")
+        href = _find_asset_href(item, mask.asset)
+        mask_scene = warp_to_grid(open_scene(href), base.geobox, resampling="nearest")
     bands = tuple(
-        _band(i, layer, want, scenes[layer.href])
-        for i, (layer, want) in enumerate(zip(layers, wanted, strict=True), 1)
+        _make_band(i, layer, spec, scenes[layer.href])
+        for i, (layer, spec) in enumerate(zip(layers, wanted, strict=True), 1)
     )
-    return ItemScene(item, bands, [(grids[one.href], one) for one in layers], base, where, mask)
+    return ItemScene(
+        item, bands, [(grids[layer.href], layer) for layer in layers], base, mask_scene, mask
+    )
 
 
 class ItemScene(Scene):
@@ -123,20 +125,20 @@ class ItemScene(Scene):
         bands: tuple[Band, ...],
         layers: Sequence[tuple[Scene, _Layer]],
         base: Scene,
-        where: Scene | None,
+        mask_scene: Scene | None,
         mask: Mask | None,
     ) -> None:
-        self._layers, self._where, self._mask = tuple(layers), where, mask
+        self._layers, self._mask_scene, self._mask = tuple(layers), mask_scene, mask
         super().__init__(
             SceneInfo(
-                uri=item_key(item),
+                uri=get_item_key(item),
                 name=str(item["id"]),
                 geobox=base.geobox,
                 bands=bands,
                 dtype=np.result_type(*(band.dtype for band in bands)),
                 nodata=base.nodata,
                 maskable=True,
-                tags={**_times(item), "AREA_OR_POINT": base.tags.get("AREA_OR_POINT", "Area")},
+                tags={**_read_times(item), "AREA_OR_POINT": base.tags.get("AREA_OR_POINT", "Area")},
                 crs_wkt=base.crs_wkt,
                 notes=base.notes,
             )
@@ -145,86 +147,88 @@ class ItemScene(Scene):
     @property
     def files(self) -> tuple[str, ...]:
         """The files of all assets that are read."""
-        scenes = [scene for scene, _ in self._layers] + ([self._where] if self._where else [])
+        scenes = [scene for scene, _ in self._layers] + (
+            [self._mask_scene] if self._mask_scene else []
+        )
         return tuple(dict.fromkeys(file for scene in scenes for file in scene.files))
 
     @property
     def identity(self) -> SourceIdentity:
         """Hash of the identities of all assets, and of how they are read."""
-        told = [f"{scene.identity} {layer.index}" for scene, layer in self._layers]
-        told += [f"{band.scale} {band.offset}" for band in self.bands]
-        if self._where is not None:
-            told.append(f"{self._where.identity} {self._mask}")
-        return SourceIdentity("token", hashlib.sha256("\n".join(told).encode()).hexdigest())
+        lines = [f"{scene.identity} {layer.index}" for scene, layer in self._layers]
+        lines += [f"{band.scale} {band.offset}" for band in self.bands]
+        if self._mask_scene is not None:
+            lines.append(f"{self._mask_scene.identity} {self._mask}")
+        return SourceIdentity("token", hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
     def close(self) -> None:
         """Close the files of all assets."""
         for scene, _ in self._layers:
             scene.close()
-        if self._where is not None:
-            self._where.close()
+        if self._mask_scene is not None:
+            self._mask_scene.close()
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         data = np.empty((len(bands), *out_shape), np.result_type(*(band.dtype for band in bands)))
         valid = np.ones(out_shape, bool)
-        for plane, band in zip(data, bands, strict=True):
+        for channel, band in zip(data, bands, strict=True):
             scene, layer = self._layers[band.index - 1]
             patch = scene.read(window, [layer.index], out_shape=out_shape)
-            plane[...] = patch.data[0]
+            channel[...] = patch.data[0]
             valid &= patch.valid
             if layer.nodata is not None:
-                valid &= holds_values(patch.data, [layer.nodata])
-        if self._where is not None and self._mask is not None:
-            seen = self._where.read(window, [1], out_shape=out_shape)
-            valid &= ~np.isin(seen.data[0], self._mask.values)
+                valid &= find_valid(patch.data, [layer.nodata])
+        if self._mask_scene is not None and self._mask is not None:
+            mask_patch = self._mask_scene.read(window, [1], out_shape=out_shape)
+            valid &= ~np.isin(mask_patch.data[0], self._mask.values)
         return Patch(data, valid)
 
 
-def item_key(item: Mapping[str, Any]) -> str:
-    """What an item is known by: where it lies, else its collection and id."""
+def get_item_key(item: Mapping[str, Any]) -> str:
+    """The key of an item: its URL, else its collection and id."""
     links = (link["href"] for link in item.get("links", ()) if link.get("rel") == "self")
     return str(next(links, f"{item.get('collection') or 'item'}/{item['id']}"))
 
 
-def hrefs_of(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where the assets of an item lie."""
+def list_hrefs(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Hrefs of the assets of an item."""
     return tuple(asset["href"] for asset in item.get("assets", {}).values())
 
 
 def _find_layer(
-    item: Mapping[str, Any], want: WantedBand, mapping: Mapping[str, int | str]
+    item: Mapping[str, Any], spec: WantedBand, mapping: Mapping[str, int | str]
 ) -> _Layer:
-    layers = sorted(_layers(item), key=lambda layer: layer.rank)
-    asked = mapping.get(want.name)
-    common = want.common_name or common_name(want.name)
+    layers = sorted(_iter_layers(item), key=lambda layer: layer.rank)
+    key = mapping.get(spec.name)
+    common = spec.common_name or find_common_name(spec.name)
     tests: list[Callable[[_Layer], bool]]
-    if asked is not None:
-        tests = [lambda one: str(asked) in (one.asset, one.name)]
+    if key is not None:
+        tests = [lambda layer: str(key) in (layer.asset, layer.name)]
     else:
         tests = [
-            lambda one: one.name.casefold() == want.name.casefold(),
-            lambda one: common is not None and one.common == common,
-            lambda one: one.asset.casefold() == want.name.casefold(),
+            lambda layer: layer.name.casefold() == spec.name.casefold(),
+            lambda layer: common is not None and layer.common == common,
+            lambda layer: layer.asset.casefold() == spec.name.casefold(),
         ]
     for test in tests:
-        found = next((layer for layer in layers if test(layer)), None)
-        if found is not None:
-            return found
+        match = next((layer for layer in layers if test(layer)), None)
+        if match is not None:
+            return match
     raise BandError(
-        f"asked item {item['id']} for band {asked or want.name}; it has {_inventory(item)}; pass "
-        f"{option('bands', {want.name: 'ASSET'})}"
+        f"asked item {item['id']} for band {key or spec.name}; it has {_describe_assets(item)}; "
+        f"pass {option('bands', {spec.name: 'ASSET'})}"
     )
 
 
-def _layers(item: Mapping[str, Any]) -> Iterator[_Layer]:
-    """Every band of every asset that holds measurements."""
+def _iter_layers(item: Mapping[str, Any]) -> Iterator[_Layer]:
+    """Iterate over the bands of all assets that hold measurements."""
     for key, asset in item.get("assets", {}).items():
         roles, kind = set(asset.get("roles") or ()), str(asset.get("type") or "")
-        if roles & _PICTURES or kind.startswith(
+        if roles & _PICTURE_ROLES or kind.startswith(
             ("image/png", "image/jpeg", "text/", "application/")
         ):
             continue
-        bands = _bands_of(asset)
+        bands = _list_bands(asset)
         rank = ("visual" in roles or key == "visual", "tiff" not in kind, len(bands) > 1)
         for i, band in enumerate(bands or [{}], 1):
             name = str(band.get("name") or key)
@@ -234,34 +238,36 @@ def _layers(item: Mapping[str, Any]) -> Iterator[_Layer]:
                 href=asset["href"],
                 index=i,
                 name=name,
-                common=common or common_name(name) or (common_name(key) if not bands else None),
+                common=common
+                or find_common_name(name)
+                or (find_common_name(key) if not bands else None),
                 scale=band.get("raster:scale", band.get("scale")),
                 offset=band.get("raster:offset", band.get("offset")),
-                nodata=_number(band.get("nodata")),
+                nodata=_parse_nodata(band.get("nodata")),
                 rank=rank,
             )
 
 
-def _bands_of(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Bands of an asset, whichever version of STAC describes them."""
+def _list_bands(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Bands of an asset, as any version of STAC describes them."""
     if asset.get("bands"):
-        # What all bands have in common may stand at the asset.
+        # Fields common to all bands may be given on the asset.
         shared = ("nodata", "raster:scale", "raster:offset")
         common = {name: asset[name] for name in shared if name in asset}
         return [{**common, **band} for band in asset["bands"]]
     eo, raster = asset.get("eo:bands") or [], asset.get("raster:bands") or []
     n = max(len(eo), len(raster))
     eo, raster = ([*bands, *({} for _ in range(n - len(bands)))] for bands in (eo, raster))
-    return [{**two, **one} for one, two in zip(eo, raster, strict=True)]
+    return [{**second, **first} for first, second in zip(eo, raster, strict=True)]
 
 
-def _number(value: Any) -> float | None:
+def _parse_nodata(value: Any) -> float | None:
     """A nodata value; NaN is never a measurement anyway."""
     return float(value) if isinstance(value, int | float) else None
 
 
-def _finest(scenes: Sequence[Scene], gsd_range: tuple[float, float] | None) -> Scene:
-    """The scene of smallest pixels, among those whose pixels the task has seen if there are any."""
+def _choose_finest(scenes: Sequence[Scene], gsd_range: tuple[float, float] | None) -> Scene:
+    """The scene of smallest pixels, if possible of those whose pixel size is in the range."""
 
     def size(scene: Scene) -> float:
         return gsd_m(scene.geobox) or abs(scene.geobox.affine.determinant) ** 0.5
@@ -272,38 +278,40 @@ def _finest(scenes: Sequence[Scene], gsd_range: tuple[float, float] | None) -> S
     return min(scenes, key=size)
 
 
-def _band(index: int, layer: _Layer, want: WantedBand, scene: Scene) -> Band:
-    (found,) = scene.select([layer.index])
+def _make_band(index: int, layer: _Layer, spec: WantedBand, scene: Scene) -> Band:
+    (stored,) = scene.select([layer.index])
     return replace(
-        found,
+        stored,
         index=index,
-        name=want.name,
-        common_name=want.common_name or common_name(want.name),
-        scale=found.scale if layer.scale is None else float(layer.scale),
-        offset=found.offset if layer.offset is None else float(layer.offset),
+        name=spec.name,
+        common_name=spec.common_name or find_common_name(spec.name),
+        scale=stored.scale if layer.scale is None else float(layer.scale),
+        offset=stored.offset if layer.offset is None else float(layer.offset),
     )
 
 
-def _asset_href(item: Mapping[str, Any], key: str) -> str:
+def _find_asset_href(item: Mapping[str, Any], key: str) -> str:
     asset = item.get("assets", {}).get(key)
     if asset is None:
-        raise BandError(f"asked item {item['id']} for mask asset {key}; it has {_inventory(item)}")
+        raise BandError(
+            f"asked item {item['id']} for mask asset {key}; it has {_describe_assets(item)}"
+        )
     return str(asset["href"])
 
 
-def _inventory(item: Mapping[str, Any]) -> str:
+def _describe_assets(item: Mapping[str, Any]) -> str:
     assets = item.get("assets", {})
     if not assets:
         raise SceneError(f"item {item['id']} has no assets")
-    told = []
+    descriptions = []
     for key, asset in assets.items():
-        names = [str(band.get("name")) for band in _bands_of(asset) if band.get("name")]
-        told.append(f"{key} ({', '.join(names)})" if names and names != [key] else key)
-    return f"assets {', '.join(told)}"
+        names = [str(band.get("name")) for band in _list_bands(asset) if band.get("name")]
+        descriptions.append(f"{key} ({', '.join(names)})" if names and names != [key] else key)
+    return f"assets {', '.join(descriptions)}"
 
 
-def _times(item: Mapping[str, Any]) -> dict[str, str]:
-    """When it was seen, as tags."""
+def _read_times(item: Mapping[str, Any]) -> dict[str, str]:
+    """Acquisition times as tags."""
     properties = item.get("properties", {})
     names = {
         "datetime": "ACQUISITIONDATETIME",

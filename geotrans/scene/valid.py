@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 
-def holds_values(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.NDArray[np.bool_]:
+def find_valid(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.NDArray[np.bool_]:
     """Where every band is a finite number other than its nodata value.
 
     A nodata value of 0 in several unsigned bands marks the pixels where all of them are 0: where
-    some are, the ground is dark in them, such as water in near infrared.
+    only some are, the ground is dark in those bands, such as water in near infrared.
 
     Args:
         data: Stored values, shape `(C, H, W)`.
@@ -23,8 +23,8 @@ def holds_values(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.
         Shape `(H, W)`.
     """
     if np.issubdtype(data.dtype, np.unsignedinteger) and all(marker == 0 for marker in nodata):
-        lit: npt.NDArray[np.bool_] = data.any(axis=0)
-        return lit
+        is_nonzero: npt.NDArray[np.bool_] = data.any(axis=0)
+        return is_nonzero
     valid = np.ones(data.shape[1:], bool)
     for band, marker in zip(data, nodata, strict=True):
         if np.issubdtype(data.dtype, np.inexact):
@@ -35,7 +35,7 @@ def holds_values(data: npt.NDArray[Any], nodata: Sequence[float | None]) -> npt.
 
 
 def _as_stored(marker: float | None, dtype: np.dtype[Any]) -> Any:
-    """A nodata value as the array holds it; None if no pixel can have it."""
+    """A nodata value in the type of the array; None if no pixel can have it."""
     if marker is None or np.isnan(marker):
         return None
     if np.issubdtype(dtype, np.inexact):

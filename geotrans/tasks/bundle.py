@@ -26,7 +26,7 @@ Part = Literal["generator", "inverse", "critic"]
 
 _KEY = "geotrans"
 # Biases, norms and linear fits: half precision would cost accuracy there and save nothing.
-_SMALL = 1024
+_MAX_SMALL = 1024
 _COUNTER = "num_batches_tracked"
 
 
@@ -54,7 +54,7 @@ class Bundle:
         path = Path(path)
         header = read_header(path)
         # A worker of a cluster may be in another directory.
-        return cls(path.absolute(), _parse(path, header.metadata), header)
+        return cls(path.absolute(), _parse_spec(path, header.metadata), header)
 
     def _repr_html_(self) -> str:
         from geotrans.html.card import embed_thumbnail
@@ -150,7 +150,7 @@ class Bundle:
 
         with torch.random.fork_rng(devices=[]):
             net = fold(self.network(norm))
-        # The thorough check is made on saving; this one tells a header that was tampered with.
+        # The thorough check is made on saving; this one detects an altered header.
         _check_halo(self.spec, receptive_halo(net, self.spec.channels_in, by_stride=True))
         return net
 
@@ -208,12 +208,12 @@ def save_bundle(
     for part, state in (("generator", generator), ("inverse", inverse), ("critic", critic)):
         for key, tensor in (state or {}).items():
             if not key.endswith(_COUNTER):
-                tensors[f"{part}.{key}"] = _as_stored(f"{part}.{key}", tensor, exact=exact)
+                tensors[f"{part}.{key}"] = _to_stored(f"{part}.{key}", tensor, exact=exact)
     _write(path, tensors, spec)
     return path
 
 
-def _parse(path: Path, metadata: Mapping[str, str]) -> TaskSpec:
+def _parse_spec(path: Path, metadata: Mapping[str, str]) -> TaskSpec:
     """The task in a header."""
     if _KEY not in metadata:
         raise BundleError(
@@ -233,27 +233,27 @@ def _parse(path: Path, metadata: Mapping[str, str]) -> TaskSpec:
         return TaskSpec.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise BundleError(
-            f"bundle {path} describes its task wrongly: {place or 'task'}: {message}"
+            f"bundle {path} describes its task wrongly: {field or 'task'}: {message}"
         ) from error
 
 
 def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.Module:
-    """The network a task describes, with these weights."""
+    """Build the network a task describes, with these weights."""
     import torch
 
     from geotrans.models import alignment, build
 
-    def blank(device: str) -> nn.Module:
+    def build_network(device: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             return build(
                 spec.generator.arch, spec.channels_in, spec.channels_out, **spec.generator.args
             )
 
     try:
-        skeleton = blank("meta")  # Costs no memory, whatever the arguments ask for.
+        skeleton = build_network("meta")  # Costs no memory, whatever the arguments.
     except (ConfigError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"{where} names a network that cannot be built: {message_of(error)}"
@@ -270,7 +270,7 @@ def _assemble(spec: TaskSpec, state: Mapping[str, Tensor], *, where: str) -> nn.
         raise BundleError(
             f"{where} gives an alignment of {spec.align} px; its network has a stride of {align} px"
         )
-    net = blank("cpu")
+    net = build_network("cpu")
     net.load_state_dict({k: v for k, v in state.items() if not k.endswith(_COUNTER)}, strict=False)
     return net.eval()
 
@@ -294,28 +294,28 @@ def _check_halo(spec: TaskSpec, needed: int) -> None:
         )
 
 
-def _list_differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterable[str]:
-    """What is missing, unknown or of another shape, counters of batches aside."""
-    wanted = {k: v for k, v in wanted.items() if not k.endswith(_COUNTER)}
-    found = {k: v for k, v in found.items() if not k.endswith(_COUNTER)}
-    for key in wanted:
-        if key not in found:
+def _list_differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterable[str]:
+    """What is missing, unknown or of another shape, except counters of batches."""
+    expected = {k: v for k, v in expected.items() if not k.endswith(_COUNTER)}
+    state = {k: v for k, v in state.items() if not k.endswith(_COUNTER)}
+    for key in expected:
+        if key not in state:
             yield f"{key} is missing"
-        elif wanted[key].shape != found[key].shape:
-            yield f"{key} is {tuple(found[key].shape)}, not {tuple(wanted[key].shape)}"
-    for key in found:
-        if key not in wanted:
+        elif expected[key].shape != state[key].shape:
+            yield f"{key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
+    for key in state:
+        if key not in expected:
             yield f"{key} is unknown"
 
 
-def _as_stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
+def _to_stored(key: str, tensor: Tensor, *, exact: bool) -> Tensor:
     """A tensor as a bundle holds it."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous().clone()
     if not tensor.is_floating_point():
         return tensor
-    is_half = tensor.numel() >= _SMALL and not exact
+    is_half = tensor.numel() >= _MAX_SMALL and not exact
     stored = tensor.to(torch.float16 if is_half else torch.float32)
     if not stored.isfinite().all():
         precision = "half precision" if is_half else "float32"

@@ -1,4 +1,4 @@
-"""Cards: what a user should know about a bundle before trusting it, as Markdown."""
+"""Model cards of bundles, as Markdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def render_card(task: TaskSpec | Bundle) -> str:
     """The card of a task, complete and readable on its own.
 
     Args:
-        task: A task, or a bundle, whose size and checksum are then told as well.
+        task: A task, or a bundle, whose size and checksum are then included.
 
     Returns:
         Markdown that ends in a newline.
@@ -26,19 +26,19 @@ def render_card(task: TaskSpec | Bundle) -> str:
     parts = [
         f"# {spec.name}",
         spec.title,
-        _table(("", ""), _facts(spec, bundle)),
+        _format_table(("", ""), _list_facts(spec, bundle)),
         f"![Held-out samples of {spec.name}]({spec.samples})" if spec.samples else "",
-        _section("Scores", _scores(spec)),
-        _section("Trained on", spec.data),
-        _section("Classes", _classes(spec)),
-        _section("Limits", spec.limits),
-        _section("Notes", spec.card),
-        _section("To reproduce", _recipe(spec)),
+        _format_section("Scores", _format_scores(spec)),
+        _format_section("Trained on", spec.data),
+        _format_section("Classes", _format_classes(spec)),
+        _format_section("Limits", spec.limits),
+        _format_section("Notes", spec.card),
+        _format_section("To reproduce", _format_reproduction(spec)),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
 
-def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
+def _list_facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
     noise = ""
     if spec.noise:
         scales = ", ".join(str(scale) for scale in spec.noise.scales)
@@ -50,7 +50,7 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
         ("Place", spec.place),
         ("Licence", spec.licence),
         ("Version", f"{spec.version}{f', {spec.created}' if spec.created else ''}"),
-        ("Network", _network(spec.generator.arch, spec.generator.args)),
+        ("Network", _describe_network(spec.generator.arch, spec.generator.args)),
         ("Context of a pixel", f"{spec.halo} px on each side, stride {spec.align} px"),
         ("Knows of the place", ", ".join(spec.coordinates)),
         ("Noise", noise),
@@ -64,19 +64,19 @@ def _facts(spec: TaskSpec, bundle: Bundle | None) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _network(arch: str, args: Mapping[str, Any]) -> str:
+def _describe_network(arch: str, args: Mapping[str, Any]) -> str:
     """`unet (depth 4, width 24)`, networks within it alike."""
-    words = [
-        f"{key} {_network(value['arch'], value.get('args', {}))}"
+    parts = [
+        f"{key} {_describe_network(value['arch'], value.get('args', {}))}"
         if isinstance(value, Mapping) and "arch" in value
         else f"{key} {value}"
         for key, value in args.items()
     ]
-    return f"{arch} ({', '.join(words)})" if words else arch
+    return f"{arch} ({', '.join(parts)})" if parts else arch
 
 
-def _scores(spec: TaskSpec) -> str:
-    """One row a score, with what else was measured the same way."""
+def _format_scores(spec: TaskSpec) -> str:
+    """One row per score, with its baselines."""
     if not spec.metrics:
         return ""
     rows = [
@@ -88,13 +88,13 @@ def _scores(spec: TaskSpec) -> str:
         )
         for name, s in spec.metrics.items()
     ]
-    table = _table(("Score", "Measured on", spec.name, "To compare"), rows)
+    table = _format_table(("Score", "Measured on", spec.name, "To compare"), rows)
     if any(s.low is not None for s in spec.metrics.values()):
         table += "\n\nIn brackets: 95 % confidence intervals over places."
     return table
 
 
-def _classes(spec: TaskSpec) -> str:
+def _format_classes(spec: TaskSpec) -> str:
     palette = dict(enumerate(spec.palette or spec.source_palette or ()))
     palette = palette or {c.value: c for c in spec.source_classes or ()}
     if not palette:
@@ -103,13 +103,13 @@ def _classes(spec: TaskSpec) -> str:
         (str(value), c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for value, c in palette.items()
     ]
     side = "written" if spec.palette else "read"
-    text = f"Of the map that is {side}:\n\n" + _table(("Value", "Class", "Colour"), rows)
+    text = f"Of the map that is {side}:\n\n" + _format_table(("Value", "Class", "Colour"), rows)
     if spec.source_palette:
         text += f"\n\nDraw a map in this style with `geotrans render --style-of {spec.name}`."
     return text
 
 
-def _recipe(spec: TaskSpec) -> str:
+def _format_reproduction(spec: TaskSpec) -> str:
     text = f"```sh\n{spec.reproduce}\n```" if spec.reproduce else ""
     if spec.training:
         config = yaml.safe_dump(spec.training, sort_keys=False, allow_unicode=True)
@@ -117,11 +117,11 @@ def _recipe(spec: TaskSpec) -> str:
     return text
 
 
-def _section(title: str, text: str) -> str:
+def _format_section(title: str, text: str) -> str:
     return f"## {title}\n\n{text.strip()}" if text.strip() else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(

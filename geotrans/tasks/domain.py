@@ -12,8 +12,8 @@ import numpy.typing as npt
 from geotrans.errors import DomainError, option
 from geotrans.grid import Window, gsd_m
 from geotrans.scene import Patch, Scene
-from geotrans.scene.radiometry import foreign_values
-from geotrans.scene.views.classes import ClassScene, class_names
+from geotrans.scene.radiometry import describe_foreign_values
+from geotrans.scene.views.classes import ClassScene, read_class_names
 from geotrans.tasks.spec import PaletteClass, TaskSpec
 
 # Resolutions are given in round numbers.
@@ -23,13 +23,13 @@ _GSD_TOLERANCE = 0.05
 # within this many grey levels in every channel. The sample town has 97 % and 100 %, after JPEG at
 # quality 75 still 81 % and 94 %; aerial photographs have 1 % and 68 %, relief maps 0 % and 13 %.
 _COLOR_TOLERANCE = 12
-_LEAST_PLAIN, _LEAST_MIXED = 0.5, 0.85
+_MIN_PLAIN, _MIN_MIXED = 0.5, 0.85
 # Of a single block: such as no block of a scene that fits has.
-_LEAST_PLAIN_OF_BLOCK, _LEAST_MIXED_OF_BLOCK = 0.2, 0.5
-# Pixels are compared with every pair of colours; so many of them tell enough.
+_MIN_PLAIN_BLOCK, _MIN_MIXED_BLOCK = 0.2, 0.5
+# Pixels are compared with every pair of colours; this many suffice.
 _N_COMPARED = 20_000
 
-# Windows looked at on each axis, and their edge, px.
+# Sample windows per axis, and their edge, px.
 _N_SAMPLES, _SAMPLE_PX = 4, 128
 
 
@@ -60,14 +60,15 @@ def check_domain(
     if not any_gsd:
         check_gsd(spec, scene)
     if spec.source_classes is not None:
-        _samples(scene, bands, area or Window.whole(scene.shape))  # An unknown class is refused.
+        # An unknown class is refused.
+        _read_samples(scene, bands, area or Window.whole(scene.shape))
         return
     if any_values and (any_style or spec.source_palette is None):
         return
-    patch = _samples(scene, bands, area or Window.whole(scene.shape))
+    patch = _read_samples(scene, bands, area or Window.whole(scene.shape))
     _check_patch(
         spec, scene, bands, patch, any_values=any_values, any_style=any_style, tail=2,
-        least=(_LEAST_PLAIN, _LEAST_MIXED),
+        least=(_MIN_PLAIN, _MIN_MIXED),
     )  # fmt: skip
 
 
@@ -80,10 +81,10 @@ def check_block(
     any_values: bool = False,
     any_style: bool = False,
 ) -> None:
-    """Refuse a block whose values are plainly those of another kind of scene.
+    """Refuse a block whose values clearly belong to another kind of scene.
 
-    One block says less than samples of the whole scene, which nobody may read while a lazy array
-    is being built: at least half of its values must be foreign.
+    A block is less evidence than samples of the whole scene, which are not read while a lazy
+    array is built: at least half of its values must be foreign.
 
     Args:
         spec: The task.
@@ -99,7 +100,7 @@ def check_block(
     if spec.source_classes is None:
         _check_patch(
             spec, scene, bands, patch, any_values=any_values, any_style=any_style, tail=50,
-            least=(_LEAST_PLAIN_OF_BLOCK, _LEAST_MIXED_OF_BLOCK),
+            least=(_MIN_PLAIN_BLOCK, _MIN_MIXED_BLOCK),
         )  # fmt: skip
 
 
@@ -117,10 +118,12 @@ def _check_patch(
     if not patch.valid.any():
         return
     if not any_values:
-        found = foreign_values(patch.data, patch.valid, scene.select(bands), spec.source, tail=tail)
-        if found:
+        foreign = describe_foreign_values(
+            patch.data, patch.valid, scene.select(bands), spec.source, tail=tail
+        )
+        if foreign:
             raise DomainError(
-                f"{scene.name} is unlike what task '{spec.name}' has seen: {found}; "
+                f"{scene.name} is unlike what task '{spec.name}' has seen: {foreign}; "
                 f"give another scene or {option('bands')}, or {option('any_values', True)} if this "
                 "is meant"
             )
@@ -146,29 +149,32 @@ def as_task_classes(spec: TaskSpec, scene: Scene) -> Scene:
     """
     if spec.source_classes is None:
         return scene
-    names, wanted = class_names(scene), {one.name: one.value for one in spec.source_classes}
+    names, task_values = (
+        read_class_names(scene),
+        {item.name: item.value for item in spec.source_classes},
+    )
     if len(scene.bands) != 1 or scene.dtype.kind not in "ui":
         raise DomainError(
             f"task '{spec.name}' reads one band of classes; {scene.name} has {len(scene.bands)} of "
             f"{scene.dtype}; make one of a photograph with geotrans label"
         )
-    values = {value: value for value in wanted.values()}
+    values = {value: value for value in task_values.values()}
     if names is not None:
-        values = {value: wanted[name] for value, name in names.items() if name in wanted}
+        values = {value: task_values[name] for value, name in names.items() if name in task_values}
         if not values:
             raise DomainError(
-                f"task '{spec.name}' reads the classes {', '.join(wanted)}; {scene.name} has "
+                f"task '{spec.name}' reads the classes {', '.join(task_values)}; {scene.name} has "
                 f"{', '.join(names.values())}; name its classes like these, or make labels of a "
                 "photograph with geotrans label"
             )
-    colors = {one.value: one.color for one in spec.source_classes}
+    colors = {item.value: item.color for item in spec.source_classes}
     return ClassScene(scene, values, colors=colors, names=names or {}, task=spec.name)
 
 
 def palette_shares(
     pixels: npt.NDArray[Any], palette: Sequence[PaletteClass]
 ) -> tuple[float, float]:
-    """How much of an image could be drawn in a palette.
+    """Shares of an image's pixels that match a palette.
 
     Args:
         pixels: Red, green and blue, shape `(3, N)`.
@@ -178,24 +184,24 @@ def palette_shares(
         Share of pixels of one of the colours, and share of those that lie between two of them.
     """
     step = -(-pixels.shape[1] // _N_COMPARED)
-    seen = pixels[:, ::step].T.astype(np.float32)  # (3, N) -> (n, 3)
-    colors = np.array([one.color for one in palette], np.float32)
-    plain = np.zeros(len(seen), bool)
+    sampled = pixels[:, ::step].T.astype(np.float32)  # (3, N) -> (n, 3)
+    colors = np.array([item.color for item in palette], np.float32)
+    plain = np.zeros(len(sampled), bool)
     for color in colors:
-        plain |= _is_close(seen, color)
+        plain |= _is_close(sampled, color)
     mixed = plain.copy()
     for start, end in itertools.combinations(colors, 2):
-        way = end - start
-        along = np.clip((seen - start) @ way / max(way @ way, 1), 0, 1)
-        mixed |= _is_close(seen, start + along[:, None] * way)
+        difference = end - start
+        position = np.clip((sampled - start) @ difference / max(difference @ difference, 1), 0, 1)
+        mixed |= _is_close(sampled, start + position[:, None] * difference)
     return float(plain.mean()), float(mixed.mean())
 
 
 def _is_close(
     pixels: npt.NDArray[np.float32], colors: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
-    close: npt.NDArray[np.bool_] = (np.abs(pixels - colors) <= _COLOR_TOLERANCE).all(axis=1)
-    return close
+    is_close: npt.NDArray[np.bool_] = (np.abs(pixels - colors) <= _COLOR_TOLERANCE).all(axis=1)
+    return is_close
 
 
 def check_gsd(spec: TaskSpec, scene: Scene) -> None:
@@ -209,20 +215,20 @@ def check_gsd(spec: TaskSpec, scene: Scene) -> None:
         return
     smallest, largest = spec.gsd_m
     if not smallest * (1 - _GSD_TOLERANCE) <= found <= largest * (1 + _GSD_TOLERANCE):
-        seen = f"{smallest:g}" if smallest == largest else f"{smallest:g} to {largest:g}"
+        known = f"{smallest:g}" if smallest == largest else f"{smallest:g} to {largest:g}"
         raise DomainError(
-            f"{scene.name} has pixels of {found:.3g} m, and task '{spec.name}' has seen {seen} m; "
+            f"{scene.name} has pixels of {found:.3g} m, and task '{spec.name}' has seen {known} m; "
             f"resample the scene, or give {option('any_gsd', True)} if this is meant"
         )
 
 
-def _samples(scene: Scene, bands: Sequence[int], area: Window) -> Patch:
+def _read_samples(scene: Scene, bands: Sequence[int], area: Window) -> Patch:
     """A few windows spread over an area, side by side."""
     height, width = (min(_SAMPLE_PX, n) for n in area.shape)
     patches = [
         scene.read(Window(area.col_off + col, area.row_off + row, width, height), bands)
-        for row in _spread(area.height - height)
-        for col in _spread(area.width - width)
+        for row in _spread_offsets(area.height - height)
+        for col in _spread_offsets(area.width - width)
     ]
     return Patch(
         np.concatenate([p.data for p in patches], axis=2),
@@ -230,6 +236,6 @@ def _samples(scene: Scene, bands: Sequence[int], area: Window) -> Patch:
     )
 
 
-def _spread(last: int) -> list[int]:
+def _spread_offsets(last: int) -> list[int]:
     """Offsets in `[0, last]`, in the middle of as many equal parts."""
     return sorted({(2 * i + 1) * last // (2 * _N_SAMPLES) for i in range(_N_SAMPLES)})

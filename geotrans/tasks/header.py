@@ -76,7 +76,7 @@ def read_header(path: Path) -> Header:
     try:
         entries = json.loads(text)
         metadata = entries.pop("__metadata__", {})
-        tensors = {name: _tensor(entry) for name, entry in entries.items()}
+        tensors = {name: _parse_tensor(entry) for name, entry in entries.items()}
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         if not all(isinstance(v, str) for v in metadata.values()):
             raise TypeError("metadata that is not text")
@@ -123,7 +123,7 @@ def _header_length(path: Path, head: bytes, n_bytes: int) -> int:
     return int(length)
 
 
-def _tensor(entry: Any) -> TensorInfo:
+def _parse_tensor(entry: Any) -> TensorInfo:
     """A tensor's entry, if its type, shape and place in the file agree."""
     shape = tuple(int(n) for n in entry["shape"])
     start, end = entry["data_offsets"]

@@ -78,19 +78,19 @@ def import_weights(
     from geotrans.models import alignment, build, fit_reference, read_reference, receptive_halo
 
     path = Path(path)
-    name = _task_name(path.stem) if name is None else name
+    name = _to_task_name(path.stem) if name is None else name
     out = path.with_name(f"{name}.safetensors") if out is None else Path(out)
     if out.exists() and not overwrite:
         raise OutputError(
             f"{out} exists; replace it with {option('overwrite', True)} or choose another "
             f"{option('out')}"
         )
-    found = fit_reference(read_reference(path), arch, norm=norm)
-    _check_bands(path, "source", "reads", source, found.channels_in)
-    _check_bands(path, "target", "writes", target, found.channels_out)
-    net = build(found.arch, found.channels_in, found.channels_out, **found.args)
-    halo, align = receptive_halo(net, found.channels_in), alignment(net)
-    kind = found.args["norm"]
+    reference = fit_reference(read_reference(path), arch, norm=norm)
+    _check_bands(path, "source", "reads", source, reference.channels_in)
+    _check_bands(path, "target", "writes", target, reference.channels_out)
+    net = build(reference.arch, reference.channels_in, reference.channels_out, **reference.args)
+    halo, align = receptive_halo(net, reference.channels_in), alignment(net)
+    kind = reference.args["norm"]
     card = _CARD.format(
         file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), arch=arch, norm=kind,
         halo=halo, align=align, statistics=_INSTANCE if kind == "instance" else _BATCH,
@@ -99,10 +99,10 @@ def import_weights(
         spec = TaskSpec(
             name=name,
             title=f"{', '.join(source)} to {', '.join(target)}, imported",
-            source=tuple(_band(one) for one in source),
-            target=tuple(_band(one) for one in target),
+            source=tuple(_make_band(band) for band in source),
+            target=tuple(_make_band(band) for band in target),
             gsd_m=gsd_m,
-            generator=GeneratorSpec(arch=found.arch, args=found.args),
+            generator=GeneratorSpec(arch=reference.arch, args=reference.args),
             norm=kind,
             halo=halo,
             align=align,
@@ -113,14 +113,14 @@ def import_weights(
         )
     except ValueError as error:
         raise UsageError(f"no task can be described like this: {_first_message(error)}") from error
-    return save_bundle(out, spec, found.state, exact=True)
+    return save_bundle(out, spec, reference.state, exact=True)
 
 
-def _band(name: str) -> BandSpec:
+def _make_band(name: str) -> BandSpec:
     return BandSpec(name=name, common_name=name if name in _COMMON_NAMES else None)
 
 
-def _task_name(stem: str) -> str:
+def _to_task_name(stem: str) -> str:
     """A word that may name a task."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-")[:64] or "imported"
 
@@ -138,5 +138,5 @@ def _first_message(error: ValueError) -> str:
     errors = getattr(error, "errors", None)
     if errors is None:
         return str(error)
-    first = errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+    entry = errors()[0]
+    return f"{'.'.join(map(str, entry['loc']))}: {entry['msg'].removeprefix('Value error, ')}"

@@ -61,15 +61,15 @@ class BandSpec(_Frozen):
 
 def describe_bands(bands: Iterable[BandSpec]) -> str:
     """`red, green, blue`, with the type and range where it is not plain 8 bit."""
-    words = []
+    parts = []
     for band in bands:
         low, high = band.value_range
-        plain = (band.dtype, low, high, band.units) == ("uint8", 0, 255, "dn")
+        is_plain = (band.dtype, low, high, band.units) == ("uint8", 0, 255, "dn")
         units = "" if band.units == "dn" else f" {band.units}"
-        words.append(
-            band.name if plain else f"{band.name} ({band.dtype}, {low:g} to {high:g}{units})"
+        parts.append(
+            band.name if is_plain else f"{band.name} ({band.dtype}, {low:g} to {high:g}{units})"
         )
-    return ", ".join(words)
+    return ", ".join(parts)
 
 
 class GeneratorSpec(_Frozen):
@@ -103,7 +103,7 @@ class SourceClass(PaletteClass):
 
 
 class Score(_Frozen):
-    """A held-out score, beside what is reached without this network.
+    """A held-out score, with baselines that do without this network.
 
     Attributes:
         value: The score.
@@ -212,9 +212,9 @@ class TaskSpec(_Frozen):
         if self.source_classes is not None:
             if len(self.source) != 1:
                 raise ValueError("a source of classes is one band")
-            for what in ("value", "name"):
-                if len({getattr(one, what) for one in self.source_classes}) < self.n_source:
-                    raise ValueError(f"two source classes have one {what}")
+            for field in ("value", "name"):
+                if len({getattr(item, field) for item in self.source_classes}) < self.n_source:
+                    raise ValueError(f"two source classes have one {field}")
         if any(band.dtype == "source" for band in self.source):
             raise ValueError("a source band needs a dtype of its own")
         return self

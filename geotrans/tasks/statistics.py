@@ -42,8 +42,8 @@ class NormStatistics:
     def from_dict(cls, fields: Any) -> Self | None:
         """What `to_dict` made; None if it is anything else, or has changed since."""
         try:
-            found = cls(fields["mode"], base64.b64decode(fields["values"], validate=True))
-            is_whole = fields["sha256"] == found.sha256 and found.mode in NORM_MODES
+            statistics = cls(fields["mode"], base64.b64decode(fields["values"], validate=True))
+            is_whole = fields["sha256"] == statistics.sha256 and statistics.mode in NORM_MODES
         except (KeyError, TypeError, ValueError):
             return None
-        return found if is_whole else None
+        return statistics if is_whole else None

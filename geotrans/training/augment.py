@@ -27,11 +27,11 @@ class DiffAugment:
         self._rng, self._batch, self._device = rng, batch, device
         self._steps: list[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = []
         if "color" in policies:
-            self._steps.append(self._color())
+            self._steps.append(self._draw_color())
         if "translation" in policies:
-            self._steps.append(self._translation())
+            self._steps.append(self._draw_translation())
         if "cutout" in policies:
-            self._steps.append(self._cutout())
+            self._steps.append(self._draw_cutout())
 
     def __call__(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The pair `(N, C, H, W)`, changed."""
@@ -39,16 +39,16 @@ class DiffAugment:
             source, target = step(source, target)
         return source, target
 
-    def shown(self, target: Tensor, where: Tensor, valid: Tensor) -> Tensor:
-        """What a critic of one domain sees: patches, changed, and where they lie, where valid."""
-        where, target = self(where * valid, target * valid)
-        return torch.cat([target, where], dim=1)
+    def join_for_critic(self, target: Tensor, coordinates: Tensor, valid: Tensor) -> Tensor:
+        """Augmented target and coordinate channels, valid pixels only, as the critic's input."""
+        coordinates, target = self(coordinates * valid, target * valid)
+        return torch.cat([target, coordinates], dim=1)
 
     def _uniform(self, low: float, high: float) -> Tensor:
         values = self._rng.uniform(low, high, (self._batch, 1, 1, 1)).astype(np.float32)
         return torch.from_numpy(values).to(self._device)
 
-    def _color(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _draw_color(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         brightness = self._uniform(-0.3, 0.3)
         saturation = self._uniform(0.5, 1.5)
         contrast = self._uniform(0.7, 1.3)
@@ -62,26 +62,26 @@ class DiffAugment:
 
         return step
 
-    def _translation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _draw_translation(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         shifts = self._rng.uniform(-0.125, 0.125, (self._batch, 2))
 
         def step(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-            return self._moved(source, shifts), self._moved(target, shifts)
+            return self._shift(source, shifts), self._shift(target, shifts)
 
         return step
 
     @staticmethod
-    def _moved(x: Tensor, shifts: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Tensor:
+    def _shift(x: Tensor, shifts: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Tensor:
         height, width = x.shape[-2:]
-        moved = []
+        shifted = []
         for patch, (down, right) in zip(x, shifts, strict=True):
             dy, dx = round(down * height), round(right * width)
             pad = (max(dx, 0), max(-dx, 0), max(dy, 0), max(-dy, 0))
             padded = F.pad(patch, pad)
-            moved.append(padded[:, max(-dy, 0) :, max(-dx, 0) :][:, :height, :width])
-        return torch.stack(moved)
+            shifted.append(padded[:, max(-dy, 0) :, max(-dx, 0) :][:, :height, :width])
+        return torch.stack(shifted)
 
-    def _cutout(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _draw_cutout(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         centres = self._rng.uniform(0, 1, (self._batch, 2))
 
         def step(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,8 +100,8 @@ def jitter_colors(source: Tensor, jitter: JitterConfig, rng: np.random.Generator
     """Sources on [-1, 1] with random colour changes, each patch its own."""
     n, channels = source.shape[:2]
 
-    def draw(largest: float, size: tuple[int, ...]) -> Tensor:
-        values = rng.uniform(-largest, largest, size).astype(np.float32)
+    def draw(limit: float, size: tuple[int, ...]) -> Tensor:
+        values = rng.uniform(-limit, limit, size).astype(np.float32)
         return torch.from_numpy(values).to(source.device)
 
     if jitter.gamma:
@@ -117,26 +117,26 @@ def jitter_colors(source: Tensor, jitter: JitterConfig, rng: np.random.Generator
     return source.clamp(-1, 1)
 
 
-def sampling_grids(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
+def draw_transforms(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Tensor:
     """Random turns and changes of scale about the middle, `(N, 2, 3)`, as `affine_grid` reads."""
     angles = np.radians(rng.uniform(-augment.rotate, augment.rotate, n))
     scales = np.exp(rng.uniform(-1, 1, n) * np.log1p(augment.zoom))
-    cos, sin, none = np.cos(angles) * scales, np.sin(angles) * scales, np.zeros(n)
-    rows = np.stack([np.stack([cos, -sin, none], 1), np.stack([sin, cos, none], 1)], 1)
+    cos, sin, zero = np.cos(angles) * scales, np.sin(angles) * scales, np.zeros(n)
+    rows = np.stack([np.stack([cos, -sin, zero], 1), np.stack([sin, cos, zero], 1)], 1)
     return torch.from_numpy(rows.astype(np.float32))
 
 
 def warp_patches(
-    x: Tensor, places: Tensor, *, mode: str = "bilinear", beyond: str = "reflection"
+    x: Tensor, transforms: Tensor, *, mode: str = "bilinear", padding: str = "reflection"
 ) -> Tensor:
-    """Squares `(N, C, H, W)` resampled about their middle; `beyond` says what lies outside."""
+    """Squares `(N, C, H, W)` resampled about their middle; `padding` fills from outside."""
     if not x.numel():  # no channel: nothing to place
         return x
-    grid = F.affine_grid(places.to(x.device), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode=mode, padding_mode=beyond, align_corners=False)
+    grid = F.affine_grid(transforms.to(x.device), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
-def rotate_patches(x: Tensor, turn: int) -> Tensor:
-    """One of the eight ways to lay a square down."""
-    x = torch.rot90(x, turn % 4, dims=(-2, -1))
-    return x.flip(-1) if turn >= 4 else x
+def rotate_patches(x: Tensor, n_turns: int) -> Tensor:
+    """Rotate by quarter turns, and mirror from 4 on: the eight symmetries of a square."""
+    x = torch.rot90(x, n_turns % 4, dims=(-2, -1))
+    return x.flip(-1) if n_turns >= 4 else x

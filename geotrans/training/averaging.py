@@ -26,14 +26,14 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """Take in the weights of one more step; buffers are copied as they are."""
+        """Update the average with the weights of one more step; buffers are copied."""
         decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates))
         self.n_updates += 1
         averaged: list[Tensor] = list(self.net.parameters())
         trained: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(averaged, trained, 1 - decay)
-        for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
-            own.copy_(other)
+        for average, current in zip(self.net.buffers(), net.buffers(), strict=True):
+            average.copy_(current)
 
 
 def freeze_norms(net: nn.Module) -> None:
@@ -47,8 +47,7 @@ def freeze_norms(net: nn.Module) -> None:
 def recompute_norms(net: nn.Module, sources: Iterable[Tensor]) -> None:
     """Give batch norms the plain average of their statistics over some batches.
 
-    Averaged weights have never seen a batch; the running statistics of the trained weights are
-    not theirs.
+    The running statistics belong to the trained weights, not to the averaged ones.
     """
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [m.momentum for m in norms]

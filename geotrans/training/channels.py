@@ -1,4 +1,4 @@
-"""Patches as channels: which bands, in which range, beside which noise and coordinates."""
+"""Input channels of patches: bands, normalisation, noise and coordinates."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from geotrans.grid import Window, ground_coordinates, ground_noise, make_geobox
 from geotrans.sampling.cache import PatchRecord, SideRecord
 
 
-def band_indices(side: SideRecord, wanted: tuple[str, ...] | None, *, where: str) -> list[int]:
+def band_indices(side: SideRecord, names: tuple[str, ...] | None, *, where: str) -> list[int]:
     """Position of each wanted band in a side of the cache.
 
     Raises:
         ConfigError: If a band is missing.
     """
-    if wanted is None:
+    if names is None:
         return list(range(len(side.bands)))
-    for name in wanted:
+    for name in names:
         if name not in side.bands:
-            found = ", ".join(side.bands)
-            raise ConfigError(f"{where} asks for band '{name}'; the data has {found}")
-    return [side.bands.index(name) for name in wanted]
+            available = ", ".join(side.bands)
+            raise ConfigError(f"{where} asks for band '{name}'; the data has {available}")
+    return [side.bands.index(name) for name in names]
 
 
 def normalize(x: Tensor, value_range: tuple[float, float]) -> Tensor:
@@ -38,7 +38,7 @@ def normalize(x: Tensor, value_range: tuple[float, float]) -> Tensor:
 
 
 def noise_fields(rng: np.random.Generator, shape: torch.Size, scales: Sequence[int]) -> Tensor:
-    """Noise channels for patches `(N, C, H, W)`, each from a place of its own on the ground."""
+    """Noise channels for patches `(N, C, H, W)`, each anchored at a random ground position."""
     window = Window(0, 0, shape[-1], shape[-2])
     fields = [
         ground_noise(
@@ -62,20 +62,20 @@ def coordinate_channels(
     return ground_coordinates(geobox, window, names)
 
 
-def stack_channels(x: Tensor) -> Tensor:
+def to_channels_last(x: Tensor) -> Tensor:
     """The same tensor, channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def to_resident(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Stored values on a device, in a type torch can turn."""
-    if array.dtype.kind == "u" and array.itemsize > 1:  # torch can hold these, but not turn them
+def to_device(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    """Stored values on a device, in a type that torch can rotate."""
+    if array.dtype.kind == "u" and array.itemsize > 1:  # torch cannot rotate these
         array = array.astype(np.int32 if array.itemsize == 2 else np.int64)
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def value_range(side: SideRecord) -> tuple[float, float]:
-    """Values that become -1 and 1: those said, or the whole range of an integer type, or these."""
+    """Values that become -1 and 1: the given range, else that of an integer type, else these."""
     return side.value_range or dtype_range(np.dtype(side.dtype))
 
 

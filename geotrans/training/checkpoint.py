@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+"""Checkpoints: everything a run needs to resume exactly."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _FREE = {
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; it appears whole or not at all."""
+    """Write a checkpoint atomically."""
     try:
         with write_atomically(path) as part, part.open("wb") as file:
             torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         raise OutputError(f"cannot write checkpoint {path}: {error}") from error
 
 
@@ -77,11 +77,11 @@ def _complete_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _list_differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        differences = []
         for name in sorted({*old, *new}):
             path = f"{key}.{name}" if key else name
             if path in _FREE:
                 continue
-            found += _list_differences(old.get(name), new.get(name), path)
-        return found
+            differences += _list_differences(old.get(name), new.get(name), path)
+        return differences
     return [] if old == new else [(key, old, new)]

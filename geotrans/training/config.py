@@ -139,8 +139,8 @@ class LossConfig(_Strict):
     def weights(self) -> dict[str, float]:
         """Weights above 0 by name."""
         names = {name for losses in LOSSES.values() for name in losses}
-        told = [name for name in type(self).model_fields if name in names]
-        return {name: getattr(self, name) for name in told if getattr(self, name) > 0}
+        ordered = [name for name in type(self).model_fields if name in names]
+        return {name: getattr(self, name) for name in ordered if getattr(self, name) > 0}
 
 
 class ContrastConfig(_Strict):
@@ -168,8 +168,8 @@ class JitterConfig(_Strict):
         contrast: Stretch about the patch's mean.
         band: Shift of each band on its own.
         gamma: Exponent about 1.
-        both: Whether the target is changed as the source is, the shift of each band aside: another
-            exposure changes both.
+        both: Whether the target is changed as the source is, except for `band`: a change of
+            exposure affects both.
     """
 
     brightness: float = Field(default=0.0, ge=0, lt=1)
@@ -342,9 +342,9 @@ class TrainConfig(_Strict):
     @model_validator(mode="after")
     def _losses_fit_the_target(self) -> TrainConfig:
         weights = self.loss.weights
-        of_classes = {"cross_entropy", "jaccard"} & weights.keys()
-        if of_classes and not self.task.palette:
-            raise ValueError(f"loss.{min(of_classes)} needs classes; set task.palette to true")
+        class_losses = {"cross_entropy", "jaccard"} & weights.keys()
+        if class_losses and not self.task.palette:
+            raise ValueError(f"loss.{min(class_losses)} needs classes; set task.palette to true")
         if not weights:
             raise ValueError("every loss has weight 0; nothing would be learned")
         if "feature" in weights and "gan" not in weights:
@@ -360,11 +360,11 @@ class TrainConfig(_Strict):
         if self.task.inverse:
             raise ValueError("task.inverse asks for the way back, which members do not average")
         trainings = self.trainings
-        for i, one in enumerate(trainings):
-            if one in trainings[:i]:
+        for i, member in enumerate(trainings):
+            if member in trainings[:i]:
                 raise ValueError(
-                    f"member {i + 1} is the same training as member {trainings.index(one) + 1}; "
-                    "give it another training.seed"
+                    f"member {i + 1} is the same training as member "
+                    f"{trainings.index(member) + 1}; give it another training.seed"
                 )
         return self
 
@@ -384,14 +384,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
 def _apply_changes(value: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values with some of them, however deep, replaced."""
-    changed = dict(value)
+    merged = dict(value)
     for key, new in changes.items():
-        old = changed.get(key)
+        old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            changed[key] = _apply_changes(old, new)
+            merged[key] = _apply_changes(old, new)
         else:
-            changed[key] = new
-    return changed
+            merged[key] = new
+    return merged
 
 
 def resolve_config(config: TrainConfig) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class Projections(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Features of some places a level, `(N, S, C)`, as unit vectors `(N, S, width)`."""
         return [
-            F.normalize(head(each), dim=-1) for head, each in zip(self.heads, features, strict=True)
+            F.normalize(head(level), dim=-1)
+            for head, level in zip(self.heads, features, strict=True)
         ]
 
 
@@ -47,19 +48,19 @@ def draw_positions(levels: Sequence[Tensor], n: int, rng: np.random.Generator) -
         n: Places a level.
         rng: Where the draws come from.
     """
-    places = []
+    positions = []
     for level in levels:
         size = level.shape[-2] * level.shape[-1]
         chosen = rng.permutation(size)[:n]
-        places.append(torch.from_numpy(chosen).to(level.device))
-    return places
+        positions.append(torch.from_numpy(chosen).to(level.device))
+    return positions
 
 
-def gather_positions(levels: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+def gather_positions(levels: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
     """Features at some places of each level, `(N, S, C)`."""
     return [
-        level.flatten(2)[:, :, where].transpose(1, 2)  # (N, C, h, w) -> (N, S, C)
-        for level, where in zip(levels, places, strict=True)
+        level.flatten(2)[:, :, indices].transpose(1, 2)  # (N, C, h, w) -> (N, S, C)
+        for level, indices in zip(levels, positions, strict=True)
     ]
 
 
@@ -76,7 +77,7 @@ def contrast_loss(
     """
     losses = []
     for query, key in zip(queries, keys, strict=True):
-        likeness = query.float() @ key.detach().float().transpose(1, 2) / temperature  # (N, S, S)
-        own = torch.arange(likeness.shape[1], device=query.device).expand(likeness.shape[:2])
-        losses.append(F.cross_entropy(likeness.flatten(0, 1), own.flatten()))
+        similarity = query.float() @ key.detach().float().transpose(1, 2) / temperature  # (N, S, S)
+        labels = torch.arange(similarity.shape[1], device=query.device).expand(similarity.shape[:2])
+        losses.append(F.cross_entropy(similarity.flatten(0, 1), labels.flatten()))
     return torch.stack(losses).mean()

@@ -23,7 +23,7 @@ from geotrans.training.augment import DiffAugment
 from geotrans.training.contrast import Projections, contrast_loss, draw_positions, gather_positions
 from geotrans.training.data import step_rng
 from geotrans.training.domains import DomainBatch, UnpairedPatches
-from geotrans.training.generator import fit_domain, generator_args
+from geotrans.training.generator import fit_unpaired, generator_args
 from geotrans.training.losses import adversarial_loss, critic_loss, known_loss, shared_bands
 from geotrans.training.method import Method
 from geotrans.training.pool import PatchPool
@@ -32,7 +32,7 @@ from geotrans.training.pool import PatchPool
 class CUT(Method):
     """A run of unpaired training one way; the split `train` is drawn from as two domains."""
 
-    def _open(self) -> None:
+    def _load_patches(self) -> None:
         self.patches = UnpairedPatches(self.cache, "train", self.config, device=self.fabric.device)
         source, target = self.patches.source, self.patches.target
         if {"nce", "nce_identity"} & self.weights.keys() and len(source.bands) != len(target.bands):
@@ -48,11 +48,11 @@ class CUT(Method):
                 f"{', '.join(source.names)}, the target {', '.join(target.names)}; set it to 0"
             )
 
-    def _set_up(self) -> None:
+    def _build_networks(self) -> None:
         config, settings = self.config, self.settings
         source, target = self.patches.source, self.patches.target
-        extra = len(config.task.coordinates) + len(config.task.noise)
-        self.channels_in = len(source.bands) + extra
+        n_extra = len(config.task.coordinates) + len(config.task.noise)
+        self.channels_in = len(source.bands) + n_extra
         self.generator_args = generator_args(
             config.generator, source=source.bands, target=target.bands
         )
@@ -68,18 +68,20 @@ class CUT(Method):
                 f"training.crop is {settings.crop} px; the generator needs a multiple of "
                 f"{self.align}"
             )
-        fit_domain(net, config.generator, reads=source, writes=target)
-        heads = self._projections(net)
-        # What is likely depends on where it is, as far as the task knows that.
-        n_seen = len(target.bands) + len(config.task.coordinates)
-        critic = models.PatchGAN(n_seen, **config.critic.model_dump())
-        self.generator = self._train("generator", net, lr=settings.lr_generator, averaged=True)
-        self.heads = self._train("heads", heads, lr=settings.lr_generator)
-        self.critic = self._train("critic", critic, lr=settings.lr_critic)
+        fit_unpaired(net, config.generator, reads=source, writes=target)
+        heads = self._build_projections(net)
+        # The critic sees the coordinate channels of the task, too.
+        critic_channels = len(target.bands) + len(config.task.coordinates)
+        critic = models.PatchGAN(critic_channels, **config.critic.model_dump())
+        self.generator = self._add_network(
+            "generator", net, lr=settings.lr_generator, averaged=True
+        )
+        self.heads = self._add_network("heads", heads, lr=settings.lr_generator)
+        self.critic = self._add_network("critic", critic, lr=settings.lr_critic)
         self.pools["target"] = PatchPool(settings.pool)
 
-    def _projections(self, net: nn.Module) -> Projections:
-        """A perceptron for each level that is compared.
+    def _build_projections(self, net: nn.Module) -> Projections:
+        """Build one projection head per compared encoder level.
 
         Raises:
             ConfigError: If the generator has no encoder, or no such level.
@@ -108,68 +110,72 @@ class CUT(Method):
         """One update of critic, generator and projections."""
         rank = self.fabric.global_rank
         source, target = self.patches.draw(step, rank=rank)
-        self._prepare(step, share)
-        fake = self._write(source)
+        self._set_train_mode(step, share)
+        fake = self._generate(source)
         losses: dict[str, Tensor] = {}
         if "gan" in self.weights:
-            losses |= self._judge(fake, source, target, step)
+            losses |= self._update_critics(fake, source, target, step)
         rng = step_rng(self.settings.seed + 3, step, rank)
         if "nce" in self.weights:
-            losses["nce"] = self._contrast(fake, source, rng)
+            losses["nce"] = self._compute_contrast(fake, source, rng)
         if "nce_identity" in self.weights:
-            losses["nce_identity"] = self._contrast(self._write(target), target, rng)
+            losses["nce_identity"] = self._compute_contrast(self._generate(target), target, rng)
         if "known" in self.weights:
             losses["known"] = known_loss(fake, source.values, source.valid, self.known)
         return self._update_generators(losses, "heads")
 
-    def _read(self, generator: str, draw: int) -> Tensor:
+    def _generator_input(self, generator: str, draw: int) -> Tensor:
         source, _ = self.patches.draw(draw)
         return torch.cat([source.values, source.extra], dim=1)
 
-    def _write(self, drawn: DomainBatch) -> Tensor:
-        made: Tensor = self.generator(torch.cat([drawn.values, drawn.extra], dim=1))
-        return made
+    def _generate(self, batch: DomainBatch) -> Tensor:
+        output: Tensor = self.generator(torch.cat([batch.values, batch.extra], dim=1))
+        return output
 
-    def _contrast(self, fake: Tensor, drawn: DomainBatch, rng: np.random.Generator) -> Tensor:
-        """Whether each place of an output is recognised in what it was made of."""
+    def _compute_contrast(
+        self, fake: Tensor, batch: DomainBatch, rng: np.random.Generator
+    ) -> Tensor:
+        """Patch-contrastive loss between an output and its input."""
         settings = self.config.contrast
         with self.fabric.autocast():
-            seen = [
-                self._encoded(torch.cat([values, drawn.extra], dim=1))
-                for values in (fake, drawn.values)
+            encoded = [
+                self._encode(torch.cat([values, batch.extra], dim=1))
+                for values in (fake, batch.values)
             ]
-        places = draw_positions(seen[1], settings.patches, rng)
-        queries, keys = (self.heads(gather_positions(levels, places)) for levels in seen)
+        positions = draw_positions(encoded[1], settings.patches, rng)
+        queries, keys = (self.heads(gather_positions(levels, positions)) for levels in encoded)
         return contrast_loss(queries, keys, temperature=settings.temperature)
 
-    def _encoded(self, x: Tensor) -> list[Tensor]:
+    def _encode(self, x: Tensor) -> list[Tensor]:
         net: Any = self.generator.module
         body: Any = get_body(net)
         levels = [x, *body.encode(select_body_inputs(net, x))]
         return [levels[i] for i in self.levels]
 
-    def _judge(
+    def _update_critics(
         self, fake: Tensor, source: DomainBatch, target: DomainBatch, step: int
     ) -> dict[str, Tensor]:
-        """Update the critic, then ask it about the generator."""
+        """Update the critic and return its loss and the adversarial loss of the generator."""
         kind, rank = self.config.loss.gan_kind, self.fabric.global_rank
-        change = DiffAugment(
+        augment = DiffAugment(
             self.config.augment.critic,
             step_rng(self.settings.seed + 1, step, rank),
             batch=len(fake),
             device=self.fabric.device,
         )
-        # A critic must not tell the domains by where their scenes end.
+        # A critic must not recognise a domain by the edges of its scenes.
         valid = source.valid * target.valid
         pool_rng, n_bands = step_rng(self.settings.seed + 2, step, rank), fake.shape[1]
-        seen = torch.cat([fake.detach(), source.where], dim=1)
-        held = self.pools["target"].swap(seen, pool_rng)
-        on_real = self.critic(change.shown(target.values, target.where, valid))
-        on_fake = self.critic(change.shown(held[:, :n_bands], held[:, n_bands:], valid))
+        generated = torch.cat([fake.detach(), source.coordinates], dim=1)
+        older = self.pools["target"].swap(generated, pool_rng)
+        on_real = self.critic(augment.join_for_critic(target.values, target.coordinates, valid))
+        on_fake = self.critic(
+            augment.join_for_critic(older[:, :n_bands], older[:, n_bands:], valid)
+        )
         loss = critic_loss([v.scores for v in on_real], [v.scores for v in on_fake], kind=kind)
         self._update(loss, "critic")
         self.critic.requires_grad_(False)
-        verdicts = self.critic(change.shown(fake, source.where, valid))
+        verdicts = self.critic(augment.join_for_critic(fake, source.coordinates, valid))
         self.critic.requires_grad_(True)
         gan = adversarial_loss([v.scores for v in verdicts], kind=kind)
         return {"critic": loss, "gan": gan}

@@ -20,15 +20,15 @@ from geotrans.errors import ConfigError, SamplingError, suggest
 from geotrans.grid import Window, ground_noise, reflect_indices
 from geotrans.sampling.cache import PatchCache, PatchSet, SideRecord
 from geotrans.scene.radiometry import as_dtype
-from geotrans.training.augment import jitter_colors, rotate_patches, sampling_grids, warp_patches
+from geotrans.training.augment import draw_transforms, jitter_colors, rotate_patches, warp_patches
 from geotrans.training.channels import (
     band_indices,
     coordinate_channels,
     dtype_range,
     noise_fields,
     normalize,
-    stack_channels,
-    to_resident,
+    to_channels_last,
+    to_device,
     value_range,
 )
 from geotrans.training.config import JitterConfig, TaskConfig, TrainConfig
@@ -56,8 +56,8 @@ class Batch:
     margin: int
 
     @property
-    def seen(self) -> Tensor:
-        """Source without noise and margin, as the critics see it beside the target."""
+    def critic_source(self) -> Tensor:
+        """Source without noise and margin, as the critics see it with the target."""
         return crop_margin(self.source, self.margin)
 
 
@@ -81,7 +81,7 @@ def class_values(side: SideRecord, config: TrainConfig) -> tuple[int, ...] | Non
         return None
     if config.augment.jitter != JitterConfig():
         raise ConfigError("augment.jitter changes colours, and the source is one band of classes")
-    return tuple(one.value for one in side.classes)
+    return tuple(item.value for item in side.classes)
 
 
 class ResidentPatches:
@@ -103,13 +103,13 @@ class ResidentPatches:
             )
         patches = cache.load(split, margin=self.source_border)
         bands = band_indices(manifest.source, config.task.source, where="task.source")
-        self.source = to_resident(patches.source[:, bands], device)
+        self.source = to_device(patches.source[:, bands], device)
         self.class_values = class_values(manifest.source, config)
         bands = band_indices(manifest.target, config.task.target, where="task.target")
         target = patches.target[:, bands]
         if config.augment.like_group is not None:
-            target = _like_group(target, patches, config.augment.like_group)
-        self.target = to_resident(target, device)
+            target = _match_group_statistics(target, patches, config.augment.like_group)
+        self.target = to_device(target, device)
         valid = patches.valid
         self.classes: Tensor | None = None
         if config.task.palette:
@@ -120,19 +120,19 @@ class ResidentPatches:
                 )
             # Ground the style leaves blank has no class and is not valid.
             valid = valid & (patches.classes < len(manifest.palette))
-            self.classes = to_resident(np.where(valid, patches.classes, 0), device)
-        self.valid = to_resident(valid, device)
+            self.classes = to_device(np.where(valid, patches.classes, 0), device)
+        self.valid = to_device(valid, device)
         self.groups = patches.groups
         self.places = patches.places
         self.records = patches.records
         self.is_paired = patches.target_valid is None
-        # Of two domains the target has patches of its own, which no index of the source means.
-        of_target = valid if patches.target_valid is None else patches.target_valid
-        self.target_valid = to_resident(of_target, device)
+        # Unpaired targets have their own patches, which source indices do not refer to.
+        target_valid = valid if patches.target_valid is None else patches.target_valid
+        self.target_valid = to_device(target_valid, device)
         self.target_places = [r.place for r in patches.target_records] or self.places
-        self.coordinates = self._coordinates()
+        self.coordinates = self._load_coordinates()
         self.ranges = value_range(manifest.source), value_range(manifest.target)
-        self.shares = _shares(self.groups, config.augment.groups)
+        self.probabilities = _draw_probabilities(self.groups, config.augment.groups)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -146,34 +146,39 @@ class ResidentPatches:
             raise SamplingError(
                 f"training.crop is {loop.crop} px, but patches are {width} x {height} px"
             )
-        picks = rng.choice(len(self), size=loop.batch, p=self.shares)
+        indices = rng.choice(len(self), size=loop.batch, p=self.probabilities)
         rows = rng.integers(0, height - loop.crop + 1, loop.batch)
         cols = rng.integers(0, width - loop.crop + 1, loop.batch)
         turns = rng.integers(0, 8, loop.batch) if self.config.augment.dihedral else [0] * loop.batch
-        parts = [
-            self._cut(int(i), int(row), int(col), loop.crop, int(turn))
-            for i, row, col, turn in zip(picks, rows, cols, turns, strict=True)
+        crops = [
+            self._crop(int(i), int(row), int(col), loop.crop, int(turn))
+            for i, row, col, turn in zip(indices, rows, cols, turns, strict=True)
         ]
-        source, target, valid, classes, where = (torch.stack(x) for x in zip(*parts, strict=True))
-        target = self._normalized(target, 1)
+        source, target, valid, classes, coordinates = (
+            torch.stack(x) for x in zip(*crops, strict=True)
+        )
+        target = self._normalize(target, 1)
         if self.config.augment.rotate or self.config.augment.zoom:
-            places = sampling_grids(loop.batch, self.config.augment, rng)
-            target = warp_patches(target, places)
-            source, where = self._warped_source(source, places), warp_patches(where, places)
-            valid = warp_patches(valid[:, None].float(), places, beyond="zeros")[:, 0] > 0.999
-            classes = warp_patches(classes[:, None].float(), places, mode="nearest")[:, 0]
-        source, target = self._jittered(self._seen(source), target, rng)
+            transforms = draw_transforms(loop.batch, self.config.augment, rng)
+            target = warp_patches(target, transforms)
+            source, coordinates = (
+                self._warp_source(source, transforms),
+                warp_patches(coordinates, transforms),
+            )
+            valid = warp_patches(valid[:, None].float(), transforms, padding="zeros")[:, 0] > 0.999
+            classes = warp_patches(classes[:, None].float(), transforms, mode="nearest")[:, 0]
+        source, target = self._jitter(self._to_input(source), target, rng)
         noise = noise_fields(rng, source.shape, self.config.task.noise).to(self.device)
         return Batch(
-            source=stack_channels(torch.cat([source, where, noise], dim=1)),
-            target=stack_channels(target),
+            source=to_channels_last(torch.cat([source, coordinates, noise], dim=1)),
+            target=to_channels_last(target),
             classes=classes.long() if self.classes is not None else None,
             valid=valid[:, None].float(),
             margin=self.margin,
         )
 
-    def whole(self, index: int, *, border: int, align: int) -> Batch:
-        """One whole patch as the translator would see it, with noise of its own.
+    def read_patch(self, index: int, *, border: int, align: int) -> Batch:
+        """One whole patch as the translator would see it, with its own noise.
 
         The source is taken with at least `border` px around it and up to a multiple of `align`;
         it is mirrored where the cache has no more. The target of a patch without a partner is
@@ -190,75 +195,80 @@ class ResidentPatches:
             torch.from_numpy(reflect_indices(first, length, n)).to(self.device)
             for length, n in zip(window.shape, size, strict=True)
         )
-        source = self._seen(source[..., rows, :][..., cols])
-        where = torch.from_numpy(self._where(index, window)).to(self.device)
+        source = self._to_input(source[..., rows, :][..., cols])
+        coordinates = torch.from_numpy(self._coordinate_channels(index, window)).to(self.device)
         noise = torch.from_numpy(
             ground_noise(window, anchor=(0, 0), scales=self.config.task.noise, seed=index)
         ).to(self.device)
         return Batch(
-            source=stack_channels(torch.cat([source, where[None], noise[None]], dim=1)),
-            target=self._normalized(self.target[index if self.is_paired else 0][None], 1),
+            source=to_channels_last(torch.cat([source, coordinates[None], noise[None]], dim=1)),
+            target=self._normalize(self.target[index if self.is_paired else 0][None], 1),
             classes=None if self.classes is None else self.classes[index : index + 1].long(),
             valid=self.valid[index : index + 1, None].float(),
             margin=margin,
         )
 
-    def _cut(self, index: int, row: int, col: int, crop: int, turn: int) -> tuple[Tensor, ...]:
+    def _crop(self, index: int, row: int, col: int, crop: int, turn: int) -> tuple[Tensor, ...]:
         start = self.source_border - self.margin
         edge = crop + 2 * self.margin
-        source, where = (
+        source, coordinates = (
             plane[index, :, start + row :, start + col :][:, :edge, :edge]
             for plane in (self.source, self.coordinates)
         )
-        here = (..., slice(row, row + crop), slice(col, col + crop))
+        window = (..., slice(row, row + crop), slice(col, col + crop))
         classes = self.valid if self.classes is None else self.classes
-        sides = source, self.target[index][here], self.valid[index][here], classes[index][here]
-        return tuple(rotate_patches(side, turn) for side in (*sides, where))
+        planes = (
+            source,
+            self.target[index][window],
+            self.valid[index][window],
+            classes[index][window],
+        )
+        return tuple(rotate_patches(side, turn) for side in (*planes, coordinates))
 
-    def _coordinates(self) -> Tensor:
+    def _load_coordinates(self) -> Tensor:
         """Coordinate channels of every source, `(N, K, H, W)`."""
         border, (height, width) = self.source_border, self.source.shape[-2:]
         window = Window(-border, -border, width, height)
-        planes = [self._where(index, window) for index in range(len(self.records))]
+        planes = [self._coordinate_channels(index, window) for index in range(len(self.records))]
         return torch.from_numpy(np.stack(planes)).to(self.device)
 
-    def _where(self, index: int, window: Window) -> npt.NDArray[np.float32]:
+    def _coordinate_channels(self, index: int, window: Window) -> npt.NDArray[np.float32]:
         """Coordinate channels around a patch, the window counted from its first pixel."""
         return coordinate_channels(self.records[index], window, self.config.task.coordinates)
 
-    def denormalized(self, output: Tensor) -> Tensor:
-        """What a generator wrote, in the units of the target."""
+    def denormalize(self, output: Tensor) -> Tensor:
+        """Generator output in the units of the target."""
         low, high = self.ranges[1]
         return (output.float() + 1) * ((high - low) / 2) + low
 
-    def stored(self, output: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """What a product of this type would hold of what a generator wrote."""
-        return as_dtype(self.denormalized(output).cpu().numpy(), dtype)
+    def to_stored(self, output: Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Generator output as a product of this type stores it."""
+        return as_dtype(self.denormalize(output).cpu().numpy(), dtype)
 
     @property
     def n_source(self) -> int:
-        """Channels of the source, noise aside."""
+        """Channels of the source, without noise."""
         return self.source.shape[1] if self.class_values is None else len(self.class_values)
 
-    def _seen(self, source: Tensor) -> Tensor:
+    def _to_input(self, source: Tensor) -> Tensor:
         """Stored values as the generator sees them: on [-1, 1], or one channel a class."""
         if self.class_values is None:
-            return self._normalized(source, 0)
+            return self._normalize(source, 0)
         values = torch.tensor(self.class_values, device=self.device)
         return (source == values[:, None, None]).float()  # (N, 1, H, W) -> (N, K, H, W)
 
-    def _warped_source(self, source: Tensor, places: Tensor) -> Tensor:
-        """Sources turned and zoomed; classes are taken as they are and never mixed."""
+    def _warp_source(self, source: Tensor, transforms: Tensor) -> Tensor:
+        """Sources rotated and zoomed; classes by nearest neighbour."""
         mode = "bilinear" if self.class_values is None else "nearest"
-        return warp_patches(source.float(), places, mode=mode)
+        return warp_patches(source.float(), transforms, mode=mode)
 
-    def _normalized(self, x: Tensor, side: int) -> Tensor:
+    def _normalize(self, x: Tensor, side: int) -> Tensor:
         return normalize(x, self.ranges[side])
 
-    def _jittered(
+    def _jitter(
         self, source: Tensor, target: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Both sides with the source's colours changed, and the target's alike if it is asked."""
+        """Jitter the colours of the source, and of the target too if `jitter.both`."""
         jitter = self.config.augment.jitter
         if not jitter.both:
             return jitter_colors(source, jitter, rng), target
@@ -266,10 +276,10 @@ class ResidentPatches:
         shared = jitter.model_copy(update={"band": 0.0})
         if self.margin:
             target = F.pad(target, (self.margin,) * 4, mode="reflect")
-        changed = jitter_colors(torch.cat([source, target], dim=1), shared, rng)
-        source, target = changed[:, :n_source], crop_margin(changed[:, n_source:], self.margin)
-        own = JitterConfig(band=jitter.band)
-        return (jitter_colors(source, own, rng) if jitter.band else source), target
+        jittered = jitter_colors(torch.cat([source, target], dim=1), shared, rng)
+        source, target = jittered[:, :n_source], crop_margin(jittered[:, n_source:], self.margin)
+        band_only = JitterConfig(band=jitter.band)
+        return (jitter_colors(source, band_only, rng) if jitter.band else source), target
 
 
 def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[int]]:
@@ -291,39 +301,39 @@ def class_groups(task: TaskConfig, palette: Palette | None) -> dict[str, list[in
     return {group: [names.index(n) for n in members] for group, members in task.iou_groups.items()}
 
 
-def _shares(groups: list[str], wanted: dict[str, float]) -> npt.NDArray[np.float64]:
+def _draw_probabilities(groups: list[str], shares: dict[str, float]) -> npt.NDArray[np.float64]:
     """Probability of each patch."""
-    for name in wanted:
+    for name in shares:
         if name not in groups:
-            found = ", ".join(sorted(set(groups)))
-            raise ConfigError(f"augment.groups names '{name}'; the data has {found}")
-    if not wanted:
+            available = ", ".join(sorted(set(groups)))
+            raise ConfigError(f"augment.groups names '{name}'; the data has {available}")
+    if not shares:
         return np.full(len(groups), 1 / len(groups))
     counts = Counter(groups)
-    weights = np.array([wanted.get(group, 0.0) / counts[group] for group in groups])
-    shares: npt.NDArray[np.float64] = weights / weights.sum()
-    return shares
+    weights = np.array([shares.get(group, 0.0) / counts[group] for group in groups])
+    probabilities: npt.NDArray[np.float64] = weights / weights.sum()
+    return probabilities
 
 
-def _like_group(
+def _match_group_statistics(
     target: npt.NDArray[np.generic], patches: PatchSet, group: str
 ) -> npt.NDArray[np.generic]:
     """Targets whose band means and deviations are those of one group."""
     if group not in patches.groups:
-        found = ", ".join(sorted(set(patches.groups)))
-        raise ConfigError(f"augment.like_group is '{group}'; the data has {found}")
+        available = ", ".join(sorted(set(patches.groups)))
+        raise ConfigError(f"augment.like_group is '{group}'; the data has {available}")
     groups = np.array(patches.groups)
-    like = target[groups == group].astype(np.float32)
-    mean, std = like.mean((0, 2, 3)), like.std((0, 2, 3))
-    out = target.copy()
+    reference = target[groups == group].astype(np.float32)
+    mean, std = reference.mean((0, 2, 3)), reference.std((0, 2, 3))
+    result = target.copy()
     for other in sorted(set(patches.groups) - {group}):
-        here = groups == other
-        values = target[here].astype(np.float32)
+        is_member = groups == other
+        values = target[is_member].astype(np.float32)
         own_mean, own_std = values.mean((0, 2, 3)), values.std((0, 2, 3))
         gain = (std / np.maximum(own_std, 1e-6))[:, None, None]
-        moved = (values - own_mean[:, None, None]) * gain + mean[:, None, None]
+        matched = (values - own_mean[:, None, None]) * gain + mean[:, None, None]
         if np.issubdtype(target.dtype, np.integer):
             low, high = dtype_range(target.dtype)
-            moved = np.clip(np.rint(moved), low, high)
-        out[here] = moved.astype(target.dtype)
-    return out
+            matched = np.clip(np.rint(matched), low, high)
+        result[is_member] = matched.astype(target.dtype)
+    return result

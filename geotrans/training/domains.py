@@ -15,18 +15,18 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window
 from geotrans.sampling.cache import PatchCache, PatchRecord
 from geotrans.tasks.spec import BandSpec
-from geotrans.training.augment import jitter_colors, rotate_patches, sampling_grids, warp_patches
+from geotrans.training.augment import draw_transforms, jitter_colors, rotate_patches, warp_patches
 from geotrans.training.channels import (
     band_indices,
     coordinate_channels,
     noise_fields,
     normalize,
-    stack_channels,
-    to_resident,
+    to_channels_last,
+    to_device,
 )
 from geotrans.training.config import JitterConfig, TrainConfig
 from geotrans.training.data import step_rng
-from geotrans.training.export import bands
+from geotrans.training.export import band_specs
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class DomainBatch:
     Attributes:
         values: `(N, C, H, W)` in [-1, 1].
         valid: 1 where they hold a value, else 0, `(N, 1, H, W)`.
-        where: Coordinates, `(N, K, H, W)`; K may be 0.
+        coordinates: Coordinate channels, `(N, K, H, W)`; K may be 0.
         noise: `(N, K, H, W)`; K may be 0.
     """
 
     values: Tensor
     valid: Tensor
-    where: Tensor
+    coordinates: Tensor
     noise: Tensor
 
     @property
     def extra(self) -> Tensor:
-        """What a generator reads beside the source's bands."""
-        return torch.cat([self.where, self.noise], dim=1)
+        """Channels a generator reads in addition to the source bands."""
+        return torch.cat([self.coordinates, self.noise], dim=1)
 
 
 class UnpairedPatches:
@@ -66,33 +66,33 @@ class UnpairedPatches:
     ) -> None:
         self.config = config
         patches, task, manifest = cache.load(split), config.task, cache.manifest
-        of_target = patches.valid if patches.target_valid is None else patches.target_valid
+        target_valid = patches.valid if patches.target_valid is None else patches.target_valid
         chosen = band_indices(manifest.source, task.source, where="task.source")
         self.source = DomainPatches(
             patches.source[:, chosen],
             patches.valid,
             patches.records,
-            bands=bands(manifest.source, task.source),
+            bands=band_specs(manifest.source, task.source),
             config=config,
             device=device,
         )
         chosen = band_indices(manifest.target, task.target, where="task.target")
         self.target = DomainPatches(
             patches.target[:, chosen],
-            of_target,
+            target_valid,
             patches.target_records or patches.records,
-            bands=bands(manifest.target, task.target),
+            bands=band_specs(manifest.target, task.target),
             config=config,
             device=device,
         )
 
     def draw(self, step: int, *, rank: int = 0) -> tuple[DomainBatch, DomainBatch]:
-        """Source and target of a training step; they have nothing to do with each other."""
+        """Source and target of a training step, drawn independently."""
         rng = step_rng(self.config.training.seed, step, rank)
         jitter = self.config.augment.jitter
-        # What the target looks like is what is to be learned: its bands keep their balance.
-        of_target = jitter.model_copy(update={"band": 0.0}) if jitter.both else JitterConfig()
-        return self.source.draw(rng, jitter=jitter), self.target.draw(rng, jitter=of_target)
+        # The look of the target is to be learned, so its band balance is kept.
+        target_jitter = jitter.model_copy(update={"band": 0.0}) if jitter.both else JitterConfig()
+        return self.source.draw(rng, jitter=jitter), self.target.draw(rng, jitter=target_jitter)
 
 
 class DomainPatches:
@@ -114,12 +114,12 @@ class DomainPatches:
         config: TrainConfig,
         device: torch.device,
     ) -> None:
-        self.values, self.valid = to_resident(values, device), to_resident(valid, device)
+        self.values, self.valid = to_device(values, device), to_device(valid, device)
         self.bands, self._config, self._device = tuple(bands), config, device
         window = Window(0, 0, values.shape[-1], values.shape[-2])
         names = config.task.coordinates
-        where = [coordinate_channels(record, window, names) for record in records]
-        self._where = torch.from_numpy(np.stack(where)).to(device)
+        coordinates = [coordinate_channels(record, window, names) for record in records]
+        self._coordinates = torch.from_numpy(np.stack(coordinates)).to(device)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -137,20 +137,23 @@ class DomainPatches:
             raise SamplingError(
                 f"training.crop is {crop} px, but patches are {width} x {height} px"
             )
-        picks = rng.integers(0, len(self), n)
+        indices = rng.integers(0, len(self), n)
         rows, cols = rng.integers(0, height - crop + 1, n), rng.integers(0, width - crop + 1, n)
         turns = rng.integers(0, 8, n) if augment.dihedral else np.zeros(n, int)
-        parts = []
-        for i, row, col, turn in zip(picks, rows, cols, turns, strict=True):
-            here = (..., slice(int(row), int(row) + crop), slice(int(col), int(col) + crop))
-            sides = self.values[int(i)], self.valid[int(i)][None], self._where[int(i)]
-            parts.append([rotate_patches(side[here], int(turn)) for side in sides])
-        values, valid, where = (torch.stack(side) for side in zip(*parts, strict=True))
+        crops = []
+        for i, row, col, turn in zip(indices, rows, cols, turns, strict=True):
+            window = (..., slice(int(row), int(row) + crop), slice(int(col), int(col) + crop))
+            sides = self.values[int(i)], self.valid[int(i)][None], self._coordinates[int(i)]
+            crops.append([rotate_patches(side[window], int(turn)) for side in sides])
+        values, valid, coordinates = (torch.stack(side) for side in zip(*crops, strict=True))
         values, valid = normalize(values, self.bands[0].value_range), valid.float()
         if augment.rotate or augment.zoom:
-            places = sampling_grids(n, augment, rng)
-            values, where = warp_patches(values, places), warp_patches(where, places)
-            valid = (warp_patches(valid, places, beyond="zeros") > 0.999).float()
+            transforms = draw_transforms(n, augment, rng)
+            values, coordinates = (
+                warp_patches(values, transforms),
+                warp_patches(coordinates, transforms),
+            )
+            valid = (warp_patches(valid, transforms, padding="zeros") > 0.999).float()
         values = jitter_colors(values, jitter, rng)
         noise = noise_fields(rng, values.shape, self._config.task.noise).to(self._device)
-        return DomainBatch(stack_channels(values), valid, where, noise)
+        return DomainBatch(to_channels_last(values), valid, coordinates, noise)

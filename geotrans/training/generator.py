@@ -1,4 +1,4 @@
-"""From a generator in a configuration, which speaks of bands by name, to its arguments."""
+"""Arguments of a generator, by position, from its configuration, which names bands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from geotrans.tasks.spec import BandSpec
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import Batch, ResidentPatches, crop_margin
 from geotrans.training.domains import DomainPatches
-from geotrans.training.instrument import BlurredSource, fit_context
+from geotrans.training.instrument import BandCollection, fit_context
 from geotrans.training.linear import fit_known, fit_linear
 
 _COLORS = ("red", "green", "blue")
 # Noise in the dark is not to become colour.
-_MOST_GAIN = 4.0
+_MAX_GAIN = 4.0
 
 
 class ResidualConfig(BaseModel):
@@ -35,8 +35,8 @@ class ResidualConfig(BaseModel):
             band's name by the target band's.
         lock: Source band that holds the luminance of red, green and blue.
         blind: Source bands that the linear map sees and the body does not.
-        fit: What the linear map of a run without pairs is told by: `"known"` bands that both sides
-            have, or also their `"context"`, which lets bands of the source alone have a part.
+        fit: What the linear map of a run without pairs is fitted on: `"known"` bands that both
+            sides have, or also their `"context"`, which gives source-only bands a weight.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,24 +76,27 @@ def generator_args(
         return {"out_activation": "none" if palette else "tanh", **config.args}
     if palette:
         raise ConfigError("generator.arch residual writes values, not classes of a task.palette")
-    wanted = validate_section(ResidualConfig, config.args, where="generator.args")
-    body = {"out_activation": "none", **wanted.body.args}
+    residual = validate_section(ResidualConfig, config.args, where="generator.args")
+    body = {"out_activation": "none", **residual.body.args}
     args: dict[str, Any] = {
-        "body": {"arch": wanted.body.arch, "args": body},
+        "body": {"arch": residual.body.arch, "args": body},
         "n_bands": len(source),
     }
-    carry = wanted.carry if isinstance(wanted.carry, dict) else {n: n for n in wanted.carry}
+    carry = residual.carry if isinstance(residual.carry, dict) else {n: n for n in residual.carry}
     if carry:
-        args["carry"] = [_find_carried(to, by, source, target) for to, by in carry.items()]
-    if wanted.blind:
-        args["blind"] = [_position(name, source, "blind", "source") for name in wanted.blind]
-    if wanted.lock is not None:
-        here = _position(wanted.lock, source, "lock", "source")
-        args["lock"] = [here, *(_position(name, target, "lock", "target") for name in _COLORS)]
+        args["carry"] = [_carried_positions(to, by, source, target) for to, by in carry.items()]
+    if residual.blind:
+        args["blind"] = [_find_position(name, source, "blind", "source") for name in residual.blind]
+    if residual.lock is not None:
+        luminance = _find_position(residual.lock, source, "lock", "source")
+        args["lock"] = [
+            luminance,
+            *(_find_position(name, target, "lock", "target") for name in _COLORS),
+        ]
     return args
 
 
-def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
+def fit_paired(net: nn.Module, patches: ResidentPatches) -> None:
     """Give a residual the linear map of training pairs; any other network is left alone.
 
     Raises:
@@ -104,11 +107,11 @@ def fit_pairs(net: nn.Module, patches: ResidentPatches) -> None:
             raise ConfigError("generator.arch residual adds to measured bands, not to classes")
         source = crop_margin(patches.source, patches.source_border)
         sides = (side.cpu().numpy() for side in (source, patches.target, patches.valid))
-        fit = fit_linear(*sides).normalized(*patches.ranges)
+        fit = fit_linear(*sides).normalize(*patches.ranges)
         net.set_linear(fit.weight, fit.bias)
 
 
-def fit_domain(
+def fit_unpaired(
     net: nn.Module, config: GeneratorConfig, *, reads: DomainPatches, writes: DomainPatches
 ) -> None:
     """Give a residual a linear map that needs no pairs; any other network is left alone.
@@ -125,7 +128,7 @@ def fit_domain(
     if not isinstance(net, Residual):
         return
     source, target = (
-        BlurredSource(
+        BandCollection(
             list(domain.values.cpu().numpy()),
             list(domain.valid.cpu().numpy()),
             domain.names,
@@ -137,12 +140,12 @@ def fit_domain(
         fit = fit_context(source, target)
     else:
         fit = fit_known(target.images, target.valid, source=source.names, target=target.names)
-    fit = fit.normalized(source.value_range, target.value_range)
+    fit = fit.normalize(source.value_range, target.value_range)
     net.set_linear(fit.weight, fit.bias)
 
 
-def select_agreeing(batch: Batch, args: Mapping[str, Any]) -> Batch:
-    """A batch whose target a residual could write, whatever was done to the colours of the source.
+def adapt_target(batch: Batch, args: Mapping[str, Any]) -> Batch:
+    """A batch whose target a residual can reproduce after colour jitter of the source.
 
     Carried bands become those of the source. Under a lock, the target is lit as the source is: the
     share of red, green and blue in each pixel stays, so that colour goes with brightness as it
@@ -152,7 +155,7 @@ def select_agreeing(batch: Batch, args: Mapping[str, Any]) -> Batch:
         batch: Patches whose source may have been changed.
         args: Arguments of the generator, with positions.
     """
-    source, target = batch.seen, batch.target
+    source, target = batch.critic_source, batch.target
     if args.get("carry"):
         target = target.clone()
         for to, by in args["carry"]:
@@ -167,28 +170,32 @@ def select_agreeing(batch: Batch, args: Mapping[str, Any]) -> Batch:
 def adjust_lighting(colors: Tensor, luminance: Tensor) -> Tensor:
     """Red, green, blue `(N, 3, H, W)` on [-1, 1] under another luminance `(N, 1, H, W)`."""
     weights = torch.tensor(LUMA, device=colors.device)[:, None, None]
-    own = ((colors * weights).sum(dim=1, keepdim=True) + 1) / 2
-    gain = ((luminance + 1) / 2 / own.clamp(min=1 / 255)).clamp(max=_MOST_GAIN)
+    brightness = ((colors * weights).sum(dim=1, keepdim=True) + 1) / 2
+    gain = ((luminance + 1) / 2 / brightness.clamp(min=1 / 255)).clamp(max=_MAX_GAIN)
     return restore_luminance((colors + 1) * gain - 1, luminance)
 
 
-def _find_carried(
+def _carried_positions(
     to: str, by: str, source: Sequence[BandSpec], target: Sequence[BandSpec]
 ) -> list[int]:
-    """Positions of a target band and the source band it is."""
-    pair = [_position(to, target, "carry", "target"), _position(by, source, "carry", "source")]
-    one, other = target[pair[0]], source[pair[1]]
-    for what in ("dtype", "value_range", "units"):
-        if getattr(one, what) != getattr(other, what):
+    """Positions of a carried target band and its source band."""
+    pair = [
+        _find_position(to, target, "carry", "target"),
+        _find_position(by, source, "carry", "source"),
+    ]
+    target_band, source_band = target[pair[0]], source[pair[1]]
+    for key in ("dtype", "value_range", "units"):
+        written, read = getattr(target_band, key), getattr(source_band, key)
+        if written != read:
             raise ConfigError(
-                f"generator.args.carry: {what} of target band '{to}' is {getattr(one, what)}, of "
-                f"source band '{by}' {getattr(other, what)}; give both sides one (data.source, "
-                "data.target), or let the linear map lead from one to the other"
+                f"generator.args.carry: {key} of target band '{to}' is {written}, of source band "
+                f"'{by}' {read}; give both sides one (data.source, data.target), or let the linear "
+                "map lead from one to the other"
             )
     return pair
 
 
-def _position(name: str, bands: Sequence[BandSpec], key: str, side: str) -> int:
+def _find_position(name: str, bands: Sequence[BandSpec], key: str, side: str) -> int:
     names = [band.name for band in bands]
     if name not in names:
         raise ConfigError(

@@ -1,9 +1,9 @@
-"""A linear map between bands that were never seen together, told by what surrounds a pixel.
+"""A linear map between bands never observed together, estimated from the context of pixels.
 
 Two collections share some bands, here called known; each has others of its own. How an own band of
 the source goes with an own band of the target cannot be read off either collection, nor off both
-pixel by pixel. But texture and colour around a pixel, seen in known bands alone, tell something of
-both: where context says that the source's band is high, the target shows what its band then is.
+pixel by pixel. But texture and colour around a pixel, seen in known bands alone, predict both:
+where context predicts a high value of the source's band, the target shows its own band's value.
 
 References:
     Two-sample instrumental variables: Angrist and Krueger, "The Effect of Age at School Entry on
@@ -30,18 +30,18 @@ from geotrans.training.linear import LinearMap, fit_known, fit_linear
 
 log = logging.getLogger(__name__)
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
-# Edges of the squares that are looked at around a pixel, px, and every how many px.
-_EDGES = (3, 7, 15, 31)
+# Edges of the averaging windows around a pixel, px, and sampling step, px.
+_BOX_EDGES = (3, 7, 15, 31)
 _STEP = 4
 # Share of the own bands' variance beyond the known bands that context must explain to count.
-_LEAST = 0.05
+_MIN_EXPLAINED = 0.05
 _RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class BlurredSource:
+class BandCollection:
     """One collection.
 
     Attributes:
@@ -56,26 +56,28 @@ class BlurredSource:
     names: Sequence[str]
     value_range: tuple[float, float]
 
-    def sampled(self, names: Sequence[str]) -> tuple[Floats, Floats]:
-        """Bands and context at every few valid pixels, `(n, C)` and `(n, K)`."""
+    def sample(self, names: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """Bands and context at a regular sample of valid pixels, `(n, C)` and `(n, K)`."""
         known = [self.names.index(name) for name in names]
         low, high = self.value_range
-        values, around = [], []
+        values, contexts = [], []
         for image, valid in zip(self.images, self.valid, strict=True):
             x = torch.from_numpy(image[known].astype(np.float32)) - low
-            picked = (slice(None), *(slice(_STEP // 2, None, _STEP),) * 2)
-            seen = valid[picked[1:]]
-            values.append(image[picked][:, seen].T)
-            around.append(context(x / (high - low), valid)[picked].numpy()[:, seen].T)
-        return np.concatenate(values).astype(np.float64), np.concatenate(around).astype(np.float64)
+            grid = (slice(None), *(slice(_STEP // 2, None, _STEP),) * 2)
+            is_valid = valid[grid[1:]]
+            values.append(image[grid][:, is_valid].T)
+            contexts.append(context_features(x / (high - low), valid)[grid].numpy()[:, is_valid].T)
+        return np.concatenate(values).astype(np.float64), np.concatenate(contexts).astype(
+            np.float64
+        )
 
 
-def fit_context(source: BlurredSource, target: BlurredSource) -> LinearMap:
-    """The linear map from source to target bands as far as two collections without pairs tell.
+def fit_context(source: BandCollection, target: BandCollection) -> LinearMap:
+    """The linear map from source to target bands, estimated from two collections without pairs.
 
     Known bands are taken over as they are. Each other band of the target is fitted to the known
-    bands and to what context says about the source's own; where it says next to nothing about
-    one, that band weighs nothing, and a warning says so.
+    bands and to what context predicts of the source's own; a band that context hardly predicts
+    gets weight 0, with a warning.
 
     Args:
         source: Patches of the source.
@@ -90,32 +92,34 @@ def fit_context(source: BlurredSource, target: BlurredSource) -> LinearMap:
     own = [i for i, name in enumerate(source.names) if name not in known]
     if not own:
         return plain
-    at = [source.names.index(name) for name in known]
-    values, around = source.sampled(known)
-    foretell, told = _first_stage(values[:, at], values[:, own], around)
-    kept = [j for j, share in enumerate(told) if share >= _LEAST]
-    for j, share in enumerate(told):
+    known_columns = [source.names.index(name) for name in known]
+    values, features = source.sample(known)
+    predict, explained = _first_stage(values[:, known_columns], values[:, own], features)
+    kept = [j for j, share in enumerate(explained) if share >= _MIN_EXPLAINED]
+    for j, share in enumerate(explained):
         name = source.names[own[j]]
         log.info("context tells %.0f %% of %s beyond the known bands", 100 * share, name)
         if j not in kept:
             log.warning("%s has no part in the linear fit: context does not tell it", name)
     if not kept:
         return plain
-    values, around = target.sampled(known)
-    there = [target.names.index(name) for name in known]
-    given = np.concatenate([values[:, there], foretell(around)[:, kept]], axis=1)
+    values, features = target.sample(known)
+    target_columns = [target.names.index(name) for name in known]
+    predictors = np.concatenate([values[:, target_columns], predict(features)[:, kept]], axis=1)
     free = [i for i, name in enumerate(target.names) if name not in known]
     fit = fit_linear(
-        [given.T[:, :, None]], [values[:, free].T[:, :, None]], [np.ones((len(given), 1), bool)]
+        [predictors.T[:, :, None]],
+        [values[:, free].T[:, :, None]],
+        [np.ones((len(predictors), 1), bool)],
     )
     weight, bias = plain.weight.copy(), plain.bias.copy()
-    weight[np.ix_(free, [*at, *(own[j] for j in kept)])] = fit.weight
+    weight[np.ix_(free, [*known_columns, *(own[j] for j in kept)])] = fit.weight
     bias[free] = fit.bias
     return LinearMap(weight, bias)
 
 
-def context(bands: Tensor, valid: npt.NDArray[np.bool_]) -> Tensor:
-    """What surrounds each pixel: means and deviations of bands and their contrasts, squares.
+def context_features(bands: Tensor, valid: npt.NDArray[np.bool_]) -> Tensor:
+    """Context of each pixel: means and deviations of bands, contrasts and products.
 
     Args:
         bands: `(C, H, W)`, about 0 to 1.
@@ -127,17 +131,17 @@ def context(bands: Tensor, valid: npt.NDArray[np.bool_]) -> Tensor:
     contrasts = [(a - b) / (a + b + 0.05) for a, b in itertools.combinations(bands, 2)]
     planes = torch.stack([*bands, *contrasts])
     products = [a * b for a, b in itertools.combinations_with_replacement(planes, 2)]
-    found = [*planes, *products]
+    features = [*planes, *products]
     weight = torch.from_numpy(valid)[None].float()
-    for edge in _EDGES:
-        share = _blurred(weight, edge).clamp(min=1e-6)
-        means, squares = (_blurred(x * weight, edge) / share for x in (planes, planes**2))
+    for edge in _BOX_EDGES:
+        weights = _box_mean(weight, edge).clamp(min=1e-6)
+        means, squares = (_box_mean(x * weight, edge) / weights for x in (planes, planes**2))
         spread = (squares - means**2).clamp(min=0).sqrt()
-        found += [*means, *spread]
-    return torch.stack(found)
+        features += [*means, *spread]
+    return torch.stack(features)
 
 
-def _blurred(planes: Tensor, edge: int) -> Tensor:
+def _box_mean(planes: Tensor, edge: int) -> Tensor:
     """Means over squares about each pixel, as far as they lie in the patch."""
     for kernel in ((edge, 1), (1, edge)):
         padding = (kernel[0] // 2, kernel[1] // 2)
@@ -146,33 +150,33 @@ def _blurred(planes: Tensor, edge: int) -> Tensor:
 
 
 def _first_stage(
-    known: Floats, own: Floats, around: Floats
-) -> tuple[Callable[[Floats], Floats], Floats]:
-    """What foretells own bands of known ones and context, and the share it explains of each."""
-    mean, deviation = around.mean(axis=0), around.std(axis=0)
+    known: FloatArray, own: FloatArray, features: FloatArray
+) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
+    """Predictor of own bands from context, and the share of variance it explains of each."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation[deviation == 0] = 1
-    middle = own.mean(axis=0)
+    offset = own.mean(axis=0)
 
-    def scaled(x: Floats) -> Floats:
+    def standardize(x: FloatArray) -> FloatArray:
         return (x - mean) / deviation
 
-    z = scaled(around)
-    ridge = _RIDGE * len(z) * np.eye(z.shape[1])
-    weight = np.linalg.solve(z.T @ z + ridge, z.T @ (own - middle))
-    beyond = _remaining_stages(known, own)
-    told = 1 - ((own - middle - z @ weight) ** 2).mean(axis=0) / np.maximum(
-        (beyond**2).mean(axis=0), 1e-12
+    standardized = standardize(features)
+    ridge = _RIDGE * len(standardized) * np.eye(standardized.shape[1])
+    weight = np.linalg.solve(standardized.T @ standardized + ridge, standardized.T @ (own - offset))
+    residual = _linear_residual(known, own)
+    explained = 1 - ((own - offset - standardized @ weight) ** 2).mean(axis=0) / np.maximum(
+        (residual**2).mean(axis=0), 1e-12
     )
 
-    def foretell(x: Floats) -> Floats:
-        foretold: Floats = scaled(x) @ weight + middle
-        return foretold
+    def predict(x: FloatArray) -> FloatArray:
+        prediction: FloatArray = standardize(x) @ weight + offset
+        return prediction
 
-    return foretell, told
+    return predict, explained
 
 
-def _remaining_stages(known: Floats, own: Floats) -> Floats:
-    """What a linear function of the known bands leaves of the own ones."""
+def _linear_residual(known: FloatArray, own: FloatArray) -> FloatArray:
+    """Residual of the own bands after a linear fit on the known ones."""
     x = np.concatenate([known, np.ones((len(known), 1))], axis=1)
-    left: Floats = own - x @ np.linalg.lstsq(x, own, rcond=None)[0]
-    return left
+    residual: FloatArray = own - x @ np.linalg.lstsq(x, own, rcond=None)[0]
+    return residual

@@ -1,4 +1,4 @@
-"""Target bands as a linear function of source bands, by least squares: what needs no network."""
+"""Target bands as a linear function of source bands, by least squares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]
 Range = tuple[float, float]
 
-# Correlations whose smallest eigenvalue is below this are singular for all float64 can tell.
+# A correlation matrix whose smallest eigenvalue is below this is singular in float64.
 _SINGULAR = 1e-10
 _RIDGE = 1e-6
 
@@ -34,7 +34,7 @@ class LinearMap:
     weight: FloatArray
     bias: FloatArray
 
-    def normalized(self, source: Range, target: Range) -> LinearMap:
+    def normalize(self, source: Range, target: Range) -> LinearMap:
         """The same map from and to [-1, 1], where the ranges of stored values are these."""
         middle, half = sum(source) / 2, (source[1] - source[0]) / 2
         out_middle, out_half = sum(target) / 2, (target[1] - target[0]) / 2
@@ -49,8 +49,8 @@ def fit_linear(
 ) -> LinearMap:
     """Least squares over all valid pixels, summed in float64.
 
-    The same patches give the same map; sums over uint8 are exact, in whatever order. Bands that
-    depend on each other get a small ridge, and a warning says so.
+    The same patches give the same map; sums over uint8 are exact in any order. Bands that
+    depend on each other get a small ridge, with a warning.
 
     Args:
         source: Patches `(C_source, H, W)`.
@@ -63,9 +63,9 @@ def fit_linear(
     n, n_source = 0, 0
     total: FloatArray | float = 0.0
     products: FloatArray | float = 0.0
-    for given, wanted, seen in zip(source, target, valid, strict=True):
-        values = np.concatenate([given, wanted])[:, seen].astype(np.float64)
-        n_source = len(given)
+    for reads, writes, is_valid in zip(source, target, valid, strict=True):
+        values = np.concatenate([reads, writes])[:, is_valid].astype(np.float64)
+        n_source = len(reads)
         n += values.shape[1]
         total = total + values.sum(axis=1)
         products = products + values @ values.T
@@ -84,7 +84,7 @@ def fit_known(
     source: Sequence[str],
     target: Sequence[str],
 ) -> LinearMap:
-    """The linear map as far as images of the target alone can tell: no pairs are needed.
+    """The linear map estimated from images of the target alone, without pairs.
 
     A band both sides have is taken over as it is; each other target band is a linear function of
     those. Both sides must store the bands they share alike.
@@ -119,11 +119,11 @@ def fit_known(
     return LinearMap(weight, bias)
 
 
-def _solve(covariance: FloatArray, shared: FloatArray) -> FloatArray:
+def _solve(covariance: FloatArray, cross: FloatArray) -> FloatArray:
     """Weights `(C_source, C_target)`; a band that never changes weighs nothing."""
     deviation = np.sqrt(covariance.diagonal().clip(min=0))
     varies = deviation > 0
-    weights = np.zeros_like(shared)
+    weights = np.zeros_like(cross)
     if not varies.any():
         return weights
     scale = deviation[varies]
@@ -131,6 +131,6 @@ def _solve(covariance: FloatArray, shared: FloatArray) -> FloatArray:
     if np.linalg.eigvalsh(correlation)[0] < _SINGULAR:
         log.warning("source bands depend on each other; the linear fit prefers small weights")
         correlation = correlation + _RIDGE * np.eye(len(scale))
-    solved = np.linalg.solve(correlation, shared[varies] / scale[:, None])
-    weights[varies] = solved / scale[:, None]
+    solution = np.linalg.solve(correlation, cross[varies] / scale[:, None])
+    weights[varies] = solution / scale[:, None]
     return weights

@@ -1,4 +1,4 @@
-"""The training loop: how long, how fast, when to look and what to keep, for every method."""
+"""The training loop shared by all methods: schedule, evaluation, checkpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Loop:
         quiet: Whether to show no progress.
 
     Raises:
-        DeviceError: If the device asked for is not there.
+        DeviceError: If the requested device is not available.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Loop:
             `fit` the scores of a residual's linear map alone.
 
         Raises:
-            TrainingError: If a loss or a weight is no number any more.
-            KeyboardInterrupt: With a word about where the same run would go on.
+            TrainingError: If a loss or a weight is not finite.
+            KeyboardInterrupt: Names the step from which the same command resumes.
         """
         settings = self.config.training
-        state = self._restored(method) if resume else {}
+        state = self._restore(method) if resume else {}
         step = saved = int(state.get("step", 0))
         seconds, best = float(state.get("seconds", 0.0)), state.get("best", {})
-        held_out = self._held_out(method)
+        held_out = self._open_held_out(method)
         monitor = None
         if self.fabric.is_global_zero:
             save_config(self.out / "config.yaml", self.config)
             monitor = Monitor(self.out, step=step, quiet=self.quiet)
-        fit = state["fit"] if "fit" in state else self._fit_alone(method, held_out, monitor)
-        before, started = seconds, time.monotonic()
-        share = self._share(step, seconds)
+        fit = state["fit"] if "fit" in state else self._score_linear_fit(method, held_out, monitor)
+        seconds_before, started = seconds, time.monotonic()
+        share = self._compute_share(step, seconds)
         recent: list[dict[str, Tensor]] = []
         images = settings.batch * int(self.fabric.world_size)
         try:
@@ -88,23 +88,23 @@ class Loop:
                 set_rates(method.rates, share, decay_from=settings.decay_from)
                 recent.append(method.step(step, share))
                 step += 1
-                seconds = before + time.monotonic() - started
-                share = self._share(step, seconds)
+                seconds = seconds_before + time.monotonic() - started
+                share = self._compute_share(step, seconds)
                 is_due = step % settings.evaluate_every == 0 or share >= 1
                 if step % LOG_EVERY == 0 or is_due:
-                    told = self._numbers(step, recent)
+                    latest = self._reduce_losses(step, recent)
                     recent.clear()
                     if monitor:
-                        monitor.losses(step, told)
+                        monitor.log_losses(step, latest)
                 if monitor:
-                    monitor.progress(step, images=images, share=share, seconds=seconds)
+                    monitor.show_progress(step, images=images, share=share, seconds=seconds)
                 if is_due:
                     best = self._evaluate(method, held_out, monitor, step, best)
-                    seconds = before + time.monotonic() - started
+                    seconds = seconds_before + time.monotonic() - started
                     self._save(method, step, seconds, best, fit)
                     saved = step
                     if monitor:
-                        monitor.timing(step, seconds=seconds, images=step * images)
+                        monitor.log_timing(step, seconds=seconds, images=step * images)
         except KeyboardInterrupt:
             message = f"interrupted at step {step}; the same command goes on from step {saved}"
             raise KeyboardInterrupt(message) from None
@@ -113,42 +113,42 @@ class Loop:
                 monitor.close()
         return {**best, "fit": fit, "steps": step, "seconds": seconds}
 
-    def _held_out(self, method: Method) -> HeldOut:
+    def _open_held_out(self, method: Method) -> HeldOut:
         patches = ResidentPatches(self.cache, "val", self.config, device=self.fabric.device)
         return HeldOut(
             patches, self.config, self.cache.manifest, align=method.align, halo=method.halo
         )
 
-    def _share(self, step: int, seconds: float) -> float:
+    def _compute_share(self, step: int, seconds: float) -> float:
         """Share of the run that is done, by steps or minutes, whichever is further."""
         settings = self.config.training
         by_time = seconds / (60 * settings.max_minutes) if settings.max_minutes else 0.0
         share = max(step / settings.steps, by_time)
         return float(self.fabric.broadcast(share)) if self.fabric.world_size > 1 else share
 
-    def _numbers(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Losses of the last step, means over the devices; all recent ones are looked at.
+    def _reduce_losses(self, step: int, recent: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Losses of the last step, averaged over devices; all recent steps are checked.
 
         Raises:
-            TrainingError: If one is no number any more.
+            TrainingError: If one is not finite.
         """
         names = list(recent[-1])
         table = torch.stack([torch.stack([losses[n].float() for n in names]) for losses in recent])
         rows = cast(Tensor, self.fabric.all_reduce(table)).tolist()
-        for then, row in enumerate(rows, start=step - len(rows) + 1):
+        for loss_step, row in enumerate(rows, start=step - len(rows) + 1):
             for name, value in zip(names, row, strict=True):
                 if not math.isfinite(value):
-                    self._give_up(f"loss '{name}' is {value}", then)
+                    self._fail(f"loss '{name}' is {value}", loss_step)
         return dict(zip(names, rows[-1], strict=True))
 
-    def _give_up(self, reason: str, step: int) -> NoReturn:
-        kept = (
+    def _fail(self, reason: str, step: int) -> NoReturn:
+        hint = (
             f"the last good checkpoint is kept in {self.out}"
             if (self.out / CHECKPOINT).exists()
             else "there is no checkpoint yet"
         )
         raise TrainingError(
-            f"{reason} at step {step}; {kept}; lower training.lr_generator or the loss's weight"
+            f"{reason} at step {step}; {hint}; lower training.lr_generator or the loss's weight"
         )
 
     def _evaluate(
@@ -159,16 +159,16 @@ class Loop:
         step: int,
         best: dict[str, Any],
     ) -> dict[str, Any]:
-        """Score the averaged weights; keep them if they are the best so far."""
-        # A loss tells of the weights before the step, so the last step shows only here.
-        for trained in method.networks.values():
-            if not all(weight.isfinite().all() for weight in trained.parameters()):
-                self._give_up("weights are no numbers any more", step)
-        nets = method.for_worker(step)
+        """Score the averaged weights; return them if they are the best so far."""
+        # A loss is computed before its step, so bad weights of the last step show only here.
+        for network in method.networks.values():
+            if not all(weight.isfinite().all() for weight in network.parameters()):
+                self._fail("weights are no numbers any more", step)
+        nets = method.finalize_averages(step)
         outputs = held_out.outputs(nets["weights"])
         scores = held_out.scores(outputs)
         if monitor:
-            monitor.scores(step, scores)
+            monitor.log_scores(step, scores)
             (self.out / "sheets").mkdir(exist_ok=True)
             save_sheet(self.out / "sheets" / f"step_{step:07d}.png", held_out.sheet(outputs))
         name, _, better = self.config.training.select.partition(":")
@@ -187,17 +187,17 @@ class Loop:
             **{name: _to_cpu(net) for name, net in nets.items()},
         }
 
-    def _fit_alone(
+    def _score_linear_fit(
         self, method: Method, held_out: HeldOut, monitor: Monitor | None
     ) -> dict[str, float]:
         """Scores of a residual before its body has learned anything; none of other networks."""
         if self.config.generator.arch != "residual":
             return {}
-        outputs = held_out.outputs(method.for_worker(0)["weights"])
+        outputs = held_out.outputs(method.finalize_averages(0)["weights"])
         scores = held_out.scores(outputs)
         log.info("step 0 is the linear fit alone, no network")
         if monitor:
-            monitor.scores(0, scores)
+            monitor.log_scores(0, scores)
         return {name: value for name, value in scores.items() if math.isfinite(value)}
 
     def _save(
@@ -220,7 +220,7 @@ class Loop:
         }
         save_checkpoint(self.out / CHECKPOINT, state)
 
-    def _restored(self, method: Method) -> dict[str, Any]:
+    def _restore(self, method: Method) -> dict[str, Any]:
         """The state in the folder's checkpoint, loaded; empty if there is none."""
         path = self.out / CHECKPOINT
         if not path.is_file():

@@ -20,7 +20,7 @@ def masked_l1(output: Tensor, target: Tensor, valid: Tensor, *, pool: int = 1) -
         target: The same.
         valid: 1 where pixels count, `(N, 1, H, W)`.
         pool: Edge of the squares both sides are averaged over first, px; where a map does not
-            tell a roof from the lawn beside it, colours agree on average and not by the pixel.
+            distinguish a roof from a lawn, colours agree on average and not by the pixel.
     """
     difference = (output - target) * valid
     if pool > 1:
@@ -63,8 +63,8 @@ def feature_loss(real: Sequence[CriticOutput], fake: Sequence[CriticOutput]) -> 
     """
     losses = [
         F.l1_loss(f, r.detach())
-        for one, other in zip(real, fake, strict=True)
-        for r, f in zip(one.features, other.features, strict=True)
+        for real_output, fake_output in zip(real, fake, strict=True)
+        for r, f in zip(real_output.features, fake_output.features, strict=True)
     ]
     return torch.stack(losses).mean()
 
@@ -89,13 +89,15 @@ def jaccard_loss(
     References:
         Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks", ISVC 2016.
     """
-    likely = scores.float().softmax(dim=1) * valid
+    probability = scores.float().softmax(dim=1) * valid
     true = F.one_hot(classes, scores.shape[1]).permute(0, 3, 1, 2).float() * valid
     for group in groups:
-        likely = torch.cat([likely, likely[:, list(group)].sum(dim=1, keepdim=True)], dim=1)
+        probability = torch.cat(
+            [probability, probability[:, list(group)].sum(dim=1, keepdim=True)], dim=1
+        )
         true = torch.cat([true, true[:, list(group)].sum(dim=1, keepdim=True)], dim=1)
-    both = (likely * true).sum(dim=(0, 2, 3))
-    either = (likely + true - likely * true).sum(dim=(0, 2, 3))
+    both = (probability * true).sum(dim=(0, 2, 3))
+    either = (probability + true - probability * true).sum(dim=(0, 2, 3))
     present = true.sum(dim=(0, 2, 3)) > 0
     overlap = (both / either.clamp(min=1) * present).sum() / present.sum().clamp(min=1)
     return 1 - overlap
@@ -112,8 +114,8 @@ def known_loss(
         valid: 1 where pixels count, `(N, 1, H, W)`.
         known: Positions `(in output, in source)` of the same band.
     """
-    here, there = ([pair[i] for pair in known] for i in (0, 1))
-    return masked_l1(output[:, here], source[:, there], valid)
+    out_channels, source_channels = ([pair[i] for pair in known] for i in (0, 1))
+    return masked_l1(output[:, out_channels], source[:, source_channels], valid)
 
 
 def shared_bands(

@@ -66,10 +66,10 @@ def average_bundles(
     )
     patches = ResidentPatches(cache, "val", config, device=device)
     held_out = HeldOut(patches, config, cache.manifest, align=spec.align, halo=spec.halo)
-    outputs = held_out.outputs(_network(spec, weights).to(device))
+    outputs = held_out.outputs(_build_network(spec, weights).to(device))
     scores = {k: v for k, v in held_out.scores(outputs).items() if math.isfinite(v)}
-    told = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
-    log.info("mean of %d members: %s", len(members), told)
+    message = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    log.info("mean of %d members: %s", len(members), message)
     sheets = path.parent / "sheets"
     sheets.mkdir(exist_ok=True)
     save_sheet(sheets / f"step_{step:07d}.png", held_out.sheet(outputs))
@@ -81,7 +81,7 @@ def average_bundles(
     return scores
 
 
-def _network(spec: TaskSpec, weights: Mapping[str, Tensor]) -> torch.nn.Module:
+def _build_network(spec: TaskSpec, weights: Mapping[str, Tensor]) -> torch.nn.Module:
     net = models.build(
         spec.generator.arch, spec.channels_in, spec.channels_out, **spec.generator.args
     )

@@ -1,4 +1,4 @@
-"""What the training methods share: their networks, averages and pools, and how a run keeps them."""
+"""Base of the training methods: networks, averaged weights, pools, and their saved state."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class Method(ABC):
         self.pools: dict[str, PatchPool] = {}
         self.inverse_args: dict[str, Any] = {}
         self.norms_frozen = False
-        self._open()
+        self._load_patches()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            self._set_up()
+            self._build_networks()
 
     @abstractmethod
-    def _open(self) -> None:
-        """Patches, and whether the losses that are asked for can be told of them."""
+    def _load_patches(self) -> None:
+        """Load the patches and check that the configured losses can be computed from them."""
 
     @abstractmethod
-    def _set_up(self) -> None:
-        """Networks with fresh weights."""
+    def _build_networks(self) -> None:
+        """Build the networks with fresh weights."""
 
     @abstractmethod
     def step(self, step: int, share: float) -> dict[str, Tensor]:
@@ -78,16 +78,16 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def _read(self, generator: str, draw: int) -> Tensor:
-        """What a generator reads in a draw, `(N, C, H, W)`."""
+    def _generator_input(self, generator: str, draw: int) -> Tensor:
+        """Input of a generator in a draw, `(N, C, H, W)`."""
 
     @property
     def rates(self) -> list[tuple[torch.optim.Optimizer, float]]:
         """Each optimiser with the learning rate it starts from."""
         return [(optimizer, optimizer.defaults["lr"]) for optimizer in self.optimizers.values()]
 
-    def for_worker(self, step: int) -> Mapping[str, nn.Module]:
-        """The averaged generators, as they would be exported; `"generator"` as `"weights"`."""
+    def finalize_averages(self, step: int) -> Mapping[str, nn.Module]:
+        """The averaged generators, norms recomputed, as exported; `"generator"` as `"weights"`."""
         if not self.norms_frozen:
             for name, average in self.averages.items():
                 self._recompute_norms(name, average.net, step)
@@ -97,18 +97,18 @@ class Method(ABC):
         }
 
     def state(self) -> dict[str, Any]:
-        """What a run needs to go on as if it had never stopped."""
+        """State from which a run resumes exactly."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
-            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
-            "averages": {name: one.net.state_dict() for name, one in self.averages.items()},
-            "n_averaged": {name: one.n_updates for name, one in self.averages.items()},
-            "pools": {name: pool.held for name, pool in self.pools.items()},
+            "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
+            "averages": {name: item.net.state_dict() for name, item in self.averages.items()},
+            "n_averaged": {name: item.n_updates for name, item in self.averages.items()},
+            "pools": {name: pool.patches for name, pool in self.pools.items()},
             "norms_frozen": self.norms_frozen,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take in what `state` gave."""
+        """Load what `state` returned."""
         self.norms_frozen = state["norms_frozen"]
         for name, net in self.networks.items():
             net.load_state_dict(state["networks"][name])
@@ -117,11 +117,11 @@ class Method(ABC):
             average.net.load_state_dict(state["averages"][name])
             average.n_updates = state["n_averaged"][name]
         for name, pool in self.pools.items():
-            held = state["pools"][name]
-            pool.held = None if held is None else held.to(self.fabric.device)
+            patches = state["pools"][name]
+            pool.patches = None if patches is None else patches.to(self.fabric.device)
 
-    def _train(self, name: str, net: nn.Module, *, lr: float, averaged: bool = False) -> Any:
-        """Put a network on the device, with an optimiser of its own."""
+    def _add_network(self, name: str, net: nn.Module, *, lr: float, averaged: bool = False) -> Any:
+        """Move a network to the device and register it with its own optimiser."""
         net = net.to(memory_format=torch.channels_last)
         if averaged:
             self.averages[name] = AveragedWeights(net, decay=self.settings.ema)
@@ -131,8 +131,8 @@ class Method(ABC):
         self.networks[name], self.optimizers[name] = self.fabric.setup(net, adam)
         return self.networks[name]
 
-    def _prepare(self, step: int, share: float) -> None:
-        """Training mode; norms are frozen for the last part of a run."""
+    def _set_train_mode(self, step: int, share: float) -> None:
+        """Set training mode; freeze norms in the last part of a run."""
         is_late = share >= self.settings.freeze_norm_from
         for name in self.averages:
             net = self.networks[name].train()
@@ -144,24 +144,24 @@ class Method(ABC):
 
     def _recompute_norms(self, name: str, net: nn.Module, step: int) -> None:
         first = _NORM_DRAWS + step * _NORM_BATCHES
-        recompute_norms(net, (self._read(name, first + i) for i in range(_NORM_BATCHES)))
+        recompute_norms(net, (self._generator_input(name, first + i) for i in range(_NORM_BATCHES)))
 
     def _update(self, loss: Tensor, *names: str) -> None:
-        """One step of some networks down the gradient of a loss."""
+        """One optimiser step of some networks on a loss."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         for name in names:
             self.optimizers[name].step()
 
-    def _update_generators(self, losses: Mapping[str, Tensor], *beside: str) -> dict[str, Tensor]:
-        """One step of the generators, and what learns with them, down the weighted sum of losses.
+    def _update_generators(self, losses: Mapping[str, Tensor], *others: str) -> dict[str, Tensor]:
+        """One optimiser step of the generators, and of `others`, on the weighted sum of losses.
 
         Returns:
             The losses, without what they were computed from.
         """
         terms = [weight * losses[name] for name, weight in self.weights.items()]
-        self._update(torch.stack(terms).sum(), *self.averages, *beside)
+        self._update(torch.stack(terms).sum(), *self.averages, *others)
         for name, average in self.averages.items():
             average.update(self.networks[name])
         return {name: loss.detach() for name, loss in losses.items()}

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: a progress bar, CSV and TensorBoard curves, sample sheets."""
+"""Monitoring of a run: progress bar, CSV and TensorBoard curves, sample sheets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Writes the curves of a run and shows how far it is.
+    """Writes the curves of a run and shows its progress.
 
     Args:
         folder: Folder of the run.
@@ -35,30 +35,30 @@ class Monitor:
         self._losses = _Curve(folder / "losses.csv", step)
         self._scores = _Curve(folder / "scores.csv", step)
         self._timing = _Curve(folder / "timing.csv", step)
-        self._board = _board(folder / "tensorboard", step)
+        self._board = _open_board(folder / "tensorboard", step)
         self._quiet = quiet or not sys.stderr.isatty()
         self._since, self._images = time.monotonic(), 0
 
-    def losses(self, step: int, values: Mapping[str, float]) -> None:
+    def log_losses(self, step: int, values: Mapping[str, float]) -> None:
         """Record the losses of a step."""
         self._losses.add(step, values)
         for name, value in values.items():
             self._board.add_scalar(f"loss/{name}", value, step)
 
-    def scores(self, step: int, values: Mapping[str, float]) -> None:
+    def log_scores(self, step: int, values: Mapping[str, float]) -> None:
         """Record the held-out scores of a step."""
         self._scores.add(step, values)
         for name, value in values.items():
             self._board.add_scalar(f"val/{name}", value, step)
         self._board.flush()
-        told = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        log.info("step %d: %s", step, told)
+        message = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        log.info("step %d: %s", step, message)
 
-    def timing(self, step: int, *, seconds: float, images: int) -> None:
-        """Record how long it took to come so far, s, and the patches seen."""
+    def log_timing(self, step: int, *, seconds: float, images: int) -> None:
+        """Record the elapsed time, s, and the number of patches seen."""
         self._timing.add(step, {"seconds": seconds, "images": images})
 
-    def progress(self, step: int, *, images: int, share: float, seconds: float) -> None:
+    def show_progress(self, step: int, *, images: int, share: float, seconds: float) -> None:
         """Show speed and time left.
 
         Args:
@@ -91,7 +91,7 @@ class Monitor:
             sys.stderr.write("\n")
 
 
-def _board(folder: Path, step: int) -> SummaryWriter:
+def _open_board(folder: Path, step: int) -> SummaryWriter:
     """TensorBoard's curves from `step` on."""
     # This module is tensorboard's own switch against importing TensorFlow, where that is installed,
     # merely to make paths: seconds, and hundreds of megabytes.
@@ -103,7 +103,7 @@ def _board(folder: Path, step: int) -> SummaryWriter:
 
 
 class _Curve:
-    """A CSV file with a column a name; a name that turns up later gets a column as well."""
+    """A CSV file with one column per name; names that appear later get a new column."""
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
@@ -116,8 +116,8 @@ class _Curve:
             self._file.close()
             self._names += new
             self._rewrite()
-        told = {name: f"{value:.6g}" for name, value in values.items()}
-        self._writer.writerow({"step": step, **told})
+        cells = {name: f"{value:.6g}" for name, value in values.items()}
+        self._writer.writerow({"step": step, **cells})
         self._file.flush()
 
     def close(self) -> None:
@@ -135,18 +135,18 @@ class _Curve:
             write_atomically(self._path) as part,
             part.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = self._writer_of(file)
+            writer = self._open_writer(file)
             writer.writeheader()
             writer.writerows(r for r in rows if last is None or int(r["step"]) <= last)
         self._file = self._path.open("a", newline="", encoding="utf-8")
-        self._writer = self._writer_of(self._file)
+        self._writer = self._open_writer(self._file)
 
-    def _writer_of(self, file: TextIO) -> csv.DictWriter[str]:
+    def _open_writer(self, file: TextIO) -> csv.DictWriter[str]:
         return csv.DictWriter(file, self._names, restval="", lineterminator="\n")
 
 
 def _is_whole(row: Mapping[str | None, object]) -> bool:
-    """Whether a row is as it was written, and not what a killed run left of it."""
+    """Whether a row is complete, not truncated by a killed run."""
     return None not in row and None not in row.values() and str(row.get("step")).isdigit()
 
 

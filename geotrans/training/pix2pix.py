@@ -18,8 +18,8 @@ from geotrans import models
 from geotrans.errors import ConfigError
 from geotrans.training.augment import DiffAugment
 from geotrans.training.data import Batch, ResidentPatches, class_groups, crop_margin, step_rng
-from geotrans.training.export import bands
-from geotrans.training.generator import fit_pairs, generator_args, select_agreeing
+from geotrans.training.export import band_specs
+from geotrans.training.generator import adapt_target, fit_paired, generator_args
 from geotrans.training.losses import (
     adversarial_loss,
     critic_loss,
@@ -35,18 +35,18 @@ from geotrans.training.method import Method
 class Pix2Pix(Method):
     """A run of paired training."""
 
-    def _open(self) -> None:
+    def _load_patches(self) -> None:
         config, manifest = self.config, self.cache.manifest
         self.patches = ResidentPatches(self.cache, "train", config, device=self.fabric.device)
         palette = manifest.palette if config.task.palette else None
         n_source, n_target = self.patches.n_source, self.patches.target.shape[1]
         self.channels_in = n_source + len(config.task.coordinates) + len(config.task.noise)
         self.channels_out = len(palette) if palette else n_target
-        self.channels_seen = n_source + n_target
+        self.critic_channels = n_source + n_target
         self.generator_args = generator_args(
             config.generator,
-            source=bands(manifest.source, config.task.source),
-            target=bands(manifest.target, config.task.target),
+            source=band_specs(manifest.source, config.task.source),
+            target=band_specs(manifest.target, config.task.target),
             palette=palette is not None,
         )
         self.groups = list(class_groups(config.task, palette).values())
@@ -54,7 +54,7 @@ class Pix2Pix(Method):
         # Colours of the classes on [-1, 1], so that critics see a map as a picture.
         self.colors = torch.tensor(colors, device=self.fabric.device) / 127.5 - 1
 
-    def _set_up(self) -> None:
+    def _build_networks(self) -> None:
         settings, config = self.settings, self.config
         generator = models.build(
             config.generator.arch, self.channels_in, self.channels_out, **self.generator_args
@@ -69,13 +69,13 @@ class Pix2Pix(Method):
                 f"training.crop + 2 * training.margin is {edge} px; "
                 f"the generator needs a multiple of {self.align}"
             )
-        fit_pairs(generator, self.patches)
-        self.generator = self._train(
+        fit_paired(generator, self.patches)
+        self.generator = self._add_network(
             "generator", generator, lr=settings.lr_generator, averaged=True
         )
         if "gan" in self.weights:
-            critic = models.PatchGAN(self.channels_seen, **config.critic.model_dump())
-            self._train("critic", critic, lr=settings.lr_critic)
+            critic = models.PatchGAN(self.critic_channels, **config.critic.model_dump())
+            self._add_network("critic", critic, lr=settings.lr_critic)
         if "perceptual" in self.weights:
             from geotrans.models.vgg import FeatureCritic, VGGFeatures
 
@@ -83,31 +83,31 @@ class Pix2Pix(Method):
             feature_critic = FeatureCritic(self.patches.n_source)
             vgg = VGGFeatures().to(memory_format=torch.channels_last)
             self.vgg = self.fabric.to_device(vgg)
-            self._train("feature_critic", feature_critic, lr=settings.lr_critic)
+            self._add_network("feature_critic", feature_critic, lr=settings.lr_critic)
 
     def step(self, step: int, share: float) -> dict[str, Tensor]:
         """One update of critics and generator."""
         rank = self.fabric.global_rank
-        batch = select_agreeing(self.patches.draw(step, rank=rank), self.generator_args)
-        self._prepare(step, share)
+        batch = adapt_target(self.patches.draw(step, rank=rank), self.generator_args)
+        self._set_train_mode(step, share)
         scores = crop_margin(self.generator(batch.source), batch.margin)
-        fake, real = self._pictures(scores, batch)
-        source = batch.seen[:, : self.patches.n_source]
+        fake, real = self._to_pictures(scores, batch)
+        source = batch.critic_source[:, : self.patches.n_source]
 
-        # What critics see of both sides, once: the same draw serves critics and generator.
+        # One augmentation draw for both sides, shared by critics and generator.
         rng = step_rng(self.settings.seed + 1, step, rank)
-        change = DiffAugment(
+        augment = DiffAugment(
             self.config.augment.critic, rng, batch=len(real), device=self.fabric.device
         )
-        seen_real, seen_fake = (
-            change(source, real * batch.valid),
-            change(source, fake * batch.valid),
+        critic_real, critic_fake = (
+            augment(source, real * batch.valid),
+            augment(source, fake * batch.valid),
         )
         losses: dict[str, Tensor] = {}
         if "gan" in self.weights:
-            losses |= self._judge_patches(seen_real, seen_fake)
+            losses |= self._update_patch_critic(critic_real, critic_fake)
         if "perceptual" in self.weights:
-            losses |= self._judge_features(seen_real, seen_fake, rng)
+            losses |= self._update_feature_critic(critic_real, critic_fake, rng)
         if "l1" in self.weights:
             losses["l1"] = masked_l1(fake, real, batch.valid, pool=self.config.loss.l1_pool)
         if "l2" in self.weights:
@@ -120,13 +120,13 @@ class Pix2Pix(Method):
             losses["jaccard"] = jaccard_loss(scores, batch.classes, batch.valid, groups=self.groups)
         return self._update_generators(losses)
 
-    def _read(self, generator: str, draw: int) -> Tensor:
+    def _generator_input(self, generator: str, draw: int) -> Tensor:
         return self.patches.draw(draw).source
 
-    def _judge_patches(
+    def _update_patch_critic(
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
-        """Update the patch critic, then ask it about the generator."""
+        """Update the patch critic and return its loss and the generator's."""
         critic, kind = self.networks["critic"], self.config.loss.gan_kind
         on_real = critic(torch.cat(real, dim=1))
         on_fake = critic(torch.cat([fake[0], fake[1].detach()], dim=1))
@@ -138,28 +138,30 @@ class Pix2Pix(Method):
         gan = adversarial_loss([v.scores for v in verdicts], kind=kind)
         return {"critic": loss, "gan": gan, "feature": feature_loss(on_real, verdicts)}
 
-    def _judge_features(
+    def _update_feature_critic(
         self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], rng: Any
     ) -> dict[str, Tensor]:
-        """The same for the critic that looks through a pretrained network."""
+        """The same for the critic on pretrained VGG16 features."""
         from geotrans.models.vgg import apply_view, draw_view
 
         critic, kind = self.networks["feature_critic"], "hinge"
         view = draw_view(rng, self.settings.crop)
         source = apply_view(real[0], view)
         with torch.no_grad():
-            of_real = self.vgg(apply_view(real[1][:, self.rgb], view))
-        of_fake = self.vgg(apply_view(fake[1][:, self.rgb], view))
+            real_features = self.vgg(apply_view(real[1][:, self.rgb], view))
+        fake_features = self.vgg(apply_view(fake[1][:, self.rgb], view))
         loss = critic_loss(
-            critic(of_real, source), critic([f.detach() for f in of_fake], source), kind=kind
+            critic(real_features, source),
+            critic([f.detach() for f in fake_features], source),
+            kind=kind,
         )
         self._update(loss, "feature_critic")
         critic.requires_grad_(False)
-        scores = critic(of_fake, source)
+        scores = critic(fake_features, source)
         critic.requires_grad_(True)
         return {"feature_critic": loss, "perceptual": adversarial_loss(scores, kind=kind)}
 
-    def _pictures(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _to_pictures(self, scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Output and target as the critics see them; a map is mixed from its class colours."""
         if not len(self.colors):
             return scores, batch.target
@@ -172,10 +174,10 @@ def rgb_channels(bands: Sequence[str]) -> list[int]:
     Raises:
         ConfigError: If one of them is missing.
     """
-    wanted = ("red", "green", "blue")
-    if missing := [name for name in wanted if name not in bands]:
+    names = ("red", "green", "blue")
+    if missing := [name for name in names if name not in bands]:
         raise ConfigError(
             f"loss.perceptual looks at red, green and blue; the target has {', '.join(bands)}; "
             f"add {', '.join(missing)} to task.target, or set loss.perceptual to 0"
         )
-    return [list(bands).index(name) for name in wanted]
+    return [list(bands).index(name) for name in names]

@@ -1,4 +1,4 @@
-"""Generated patches of the past, so that a critic does not forget what it has seen through.
+"""Pool of earlier generated patches, so that a critic does not forget their artefacts.
 
 References:
     Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial
@@ -18,29 +18,29 @@ class PatchPool:
     While it fills, patches pass through; then each is, with even odds, swapped for an older one.
 
     Attributes:
-        held: Patches held, `(n, C, H, W)`; None before the first.
+        patches: Patches held, `(n, C, H, W)`; None before the first.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.held: Tensor | None = None
+        self.patches: Tensor | None = None
 
     def swap(self, patches: Tensor, rng: np.random.Generator) -> Tensor:
         """What a critic sees instead of new patches `(N, C, H, W)`, which the pool takes in."""
         if self.size == 0:
             return patches
-        shown = []
+        drawn = []
         for patch in patches.detach():
-            n = 0 if self.held is None else len(self.held)
+            n = 0 if self.patches is None else len(self.patches)
             if n < self.size:
                 new = patch[None].clone()
-                self.held = new if self.held is None else torch.cat([self.held, new])
-                shown.append(patch)
+                self.patches = new if self.patches is None else torch.cat([self.patches, new])
+                drawn.append(patch)
             elif rng.random() < 0.5:
-                assert self.held is not None
-                place = int(rng.integers(n))
-                shown.append(self.held[place].clone())
-                self.held[place] = patch
+                assert self.patches is not None
+                index = int(rng.integers(n))
+                drawn.append(self.patches[index].clone())
+                self.patches[index] = patch
             else:
-                shown.append(patch)
-        return torch.stack(shown)
+                drawn.append(patch)
+        return torch.stack(drawn)

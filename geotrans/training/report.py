@@ -62,12 +62,12 @@ def record_places(folder: Path, manifest: Manifest) -> None:
         for side, patches in sides:
             # Of one place in several years the first will do.
             grids = {(p.crs, p.transform, p.shape): p for p in reversed(patches) if p.crs}
-            features += [_feature(f"{split}{side}", patch) for patch in grids.values()]
+            features += [_outline_feature(f"{split}{side}", patch) for patch in grids.values()]
     content = {"type": "FeatureCollection", "features": features}
     (folder / PLACES).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _feature(split: str, patch: PatchRecord) -> dict[str, Any]:
+def _outline_feature(split: str, patch: PatchRecord) -> dict[str, Any]:
     geobox = make_geobox(patch.shape, Affine(*patch.transform), patch.crs)
     shape = project(geobox.extent.geom, geobox.crs, LONLAT, n_steps=2)
     return {
@@ -98,58 +98,74 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
         raise TrainingError(
             f"{folder} holds no training run: {error}; give the folder 'geotrans train' made"
         ) from error
-    result = _json(folder / RESULT)
+    result = _read_json(folder / RESULT)
     n_members = len(config.get("members") or ())
-    learned = _members(folder, n_members, result) if n_members else _describe_data(folder, result)
+    learned = (
+        _render_members(folder, n_members, result)
+        if n_members
+        else _render_curves_of_run(folder, result)
+    )
     content = html.render_page(
         f"{task['name']}: training run",
-        html.section("Run", html.facts(_facts(folder, config, result))),
+        html.section("Run", html.facts(_list_facts(folder, config, result))),
         *learned,
-        html.section("Sample sheets", *_sheets(folder, result.get("step"))),
-        html.section("Places", _map(folder)),
-        html.section("Configuration", html.folded("every key", _yaml(config))),
+        html.section("Sample sheets", *_render_sheets(folder, result.get("step"))),
+        html.section("Places", _render_map(folder)),
+        html.section("Configuration", html.details("every key", _format_yaml(config))),
         subtitle=task.get("title", ""),
     )
     html.write_page(folder / REPORT, content)
     return folder / REPORT
 
 
-def _describe_data(folder: Path, result: Mapping[str, Any]) -> list[html.Html]:
+def _render_curves_of_run(folder: Path, result: Mapping[str, Any]) -> list[html.Html]:
     """How one training went."""
-    scores = _curves(_columns(folder / "scores.csv"), mark=result.get("step"))
+    scores = _render_curves(_read_columns(folder / "scores.csv"), mark=result.get("step"))
     return [
         html.section("Held-out scores", *scores),
-        html.section("Losses", *_curves(_columns(folder / "losses.csv"))),
-        html.section("Speed", *_curves(_speed(_columns(folder / "timing.csv")))),
+        html.section("Losses", *_render_curves(_read_columns(folder / "losses.csv"))),
+        html.section(
+            "Speed", *_render_curves(_patches_per_second(_read_columns(folder / "timing.csv")))
+        ),
     ]
 
 
-def _members(folder: Path, n: int, result: Mapping[str, Any]) -> list[html.Html]:
+def _render_members(folder: Path, n: int, result: Mapping[str, Any]) -> list[html.Html]:
     """How good each of several trainings is, and how good their mean."""
-    found = {f"member_{i}": _json(folder / f"member_{i}" / RESULT) for i in range(1, n + 1)}
-    found |= {"mean": dict(result)} if result else {}
-    names = list(dict.fromkeys(name for one in found.values() for name in one.get("scores", ())))
+    results = {f"member_{i}": _read_json(folder / f"member_{i}" / RESULT) for i in range(1, n + 1)}
+    results |= {"mean": dict(result)} if result else {}
+    names = list(
+        dict.fromkeys(
+            name for result_of in results.values() for name in result_of.get("scores", ())
+        )
+    )
     rows = [
-        (who, *(f"{one['scores'][name]:.4g}" if name in one["scores"] else "" for name in names))
-        if one
-        else (who, "not finished")
-        for who, one in found.items()
+        (
+            training,
+            *(
+                f"{result_of['scores'][name]:.4g}" if name in result_of["scores"] else ""
+                for name in names
+            ),
+        )
+        if result_of
+        else (training, "not finished")
+        for training, result_of in results.items()
     ]
-    told = html.text(
+    note = html.text(
         "The bundle is their mean. How each learned stands in the report of its folder."
     )
-    return [html.section("Members", told, html.table(("training", *names), rows))]
+    return [html.section("Members", note, html.table(("training", *names), rows))]
 
 
-def _facts(
+def _list_facts(
     folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]
 ) -> Iterator[tuple[str, object]]:
     """What a run is, how far it came and how long it took."""
-    loop, machine = config["training"], _json(folder / MACHINE)
-    timing = _columns(folder / "timing.csv")
-    done = {name: values[-1] for name, values in timing.items() if values}
-    step = result.get("steps", done.get("step"))
-    seconds = result.get("seconds", done.get("seconds"))
+    loop, machine = config["training"], _read_json(folder / MACHINE)
+    timing = _read_columns(folder / "timing.csv")
+    latest = {name: values[-1] for name, values in timing.items() if values}
+    step = result.get("steps", latest.get("step"))
+    seconds = result.get("seconds", latest.get("seconds"))
     yield "state", "finished" if result else "not finished; the same command goes on from here"
     if n_members := len(config.get("members") or ()):
         yield "members", f"{n_members} trainings, one after the other"
@@ -161,12 +177,12 @@ def _facts(
             yield "exported", f"step {result['step']}, chosen by {loop['select']}"
         yield "scores of it", ", ".join(f"{k} {v:.4g}" for k, v in result["scores"].items())
     if seconds:
-        most = loop.get("max_minutes")
-        is_bound = most and not n_members
-        yield "time", f"{seconds / 60:.1f} min" + (f" of at most {most:g}" if is_bound else "")
-    if done:
-        told = f"{done['images'] / done['seconds']:.1f} patches/s, evaluation included"
-        yield "throughput", f"{told}; {done['images']:.0f} patches of {loop['crop']} px"
+        limit = loop.get("max_minutes")
+        is_bound = limit and not n_members
+        yield "time", f"{seconds / 60:.1f} min" + (f" of at most {limit:g}" if is_bound else "")
+    if latest:
+        rate = f"{latest['images'] / latest['seconds']:.1f} patches/s, evaluation included"
+        yield "throughput", f"{rate}; {latest['images']:.0f} patches of {loop['crop']} px"
     yield "batch", f"{loop['batch']} patches, seed {loop['seed']}"
     if machine:
         yield "on", f"{machine['device']} in {machine['precision']}; {machine['machine']}"
@@ -176,7 +192,9 @@ def _facts(
     yield "data", config["task"].get("data")
 
 
-def _curves(columns: Mapping[str, list[float]], *, mark: float | None = None) -> list[html.Html]:
+def _render_curves(
+    columns: Mapping[str, list[float]], *, mark: float | None = None
+) -> list[html.Html]:
     """A chart a column, by step; `mark` is the step that was exported."""
     steps = columns.get("step", [])
     charts = []
@@ -191,40 +209,42 @@ def _curves(columns: Mapping[str, list[float]], *, mark: float | None = None) ->
             )
     if not charts:
         return [html.text("Nothing was recorded.")]
-    told = "By step; the dashed line is the step that was exported." if mark else "By step."
-    return [html.text(told), html.side_by_side(*charts, kind="grid")]
+    note = "By step; the dashed line is the step that was exported." if mark else "By step."
+    return [html.text(note), html.side_by_side(*charts, kind="grid")]
 
 
-def _speed(timing: Mapping[str, list[float]]) -> dict[str, list[float]]:
+def _patches_per_second(timing: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """Patches a second between one evaluation and the next."""
     if "seconds" not in timing:
         return {}
     steps, seconds, images = (np.array([0.0, *timing[k]]) for k in ("step", "seconds", "images"))
-    taken = np.maximum(np.diff(seconds), 1e-9)
-    return {"step": [*steps[1:]], "patches per second": [*(np.diff(images) / taken)]}
+    elapsed = np.maximum(np.diff(seconds), 1e-9)
+    return {"step": [*steps[1:]], "patches per second": [*(np.diff(images) / elapsed)]}
 
 
-def _sheets(folder: Path, best: int | None) -> Iterator[html.Html]:
+def _render_sheets(folder: Path, best: int | None) -> Iterator[html.Html]:
     """Some sheets evenly over time, the exported weights' and the last among them."""
     sheets = {int(path.stem.partition("_")[2]): path for path in folder.glob("sheets/step_*.png")}
     steps = sorted(sheets)
     if not steps:
         yield html.text("There is none yet.")
         return
-    evenly = np.linspace(0, len(steps) - 1, min(N_SHEETS, len(steps))).round().astype(int)
-    chosen = {steps[i] for i in evenly} | {step for step in steps if step == best}
-    told = f"{len(chosen)} of {len(steps)}; " if len(chosen) < len(steps) else ""
-    yield html.text(f"{told}each row a held-out place: source, output and, of pairs, target.")
+    positions = np.linspace(0, len(steps) - 1, min(N_SHEETS, len(steps))).round().astype(int)
+    chosen = {steps[i] for i in positions} | {step for step in steps if step == best}
+    note = f"{len(chosen)} of {len(steps)}; " if len(chosen) < len(steps) else ""
+    yield html.text(f"{note}each row a held-out place: source, output and, of pairs, target.")
     figures = []
     for step in sorted(chosen):
-        shown = embed_picture(read_picture(sheets[step], max_px=_SHEET_PX), f"sheet of step {step}")
-        figures.append(html.figure(shown, f"step {step}{', exported' if step == best else ''}"))
+        picture = embed_picture(
+            read_picture(sheets[step], max_px=_SHEET_PX), f"sheet of step {step}"
+        )
+        figures.append(html.figure(picture, f"step {step}{', exported' if step == best else ''}"))
     yield html.side_by_side(*figures, kind="grid")
 
 
-def _map(folder: Path) -> html.Html:
+def _render_map(folder: Path) -> html.Html:
     groups: dict[str, list[Any]] = {}
-    for feature in _json(folder / PLACES).get("features", []):
+    for feature in _read_json(folder / PLACES).get("features", []):
         ring = shapely.geometry.shape(feature["geometry"]).exterior.coords
         groups.setdefault(feature["properties"]["split"], []).append(list(ring))
     if not groups:
@@ -232,7 +252,7 @@ def _map(folder: Path) -> html.Html:
     return draw_footprints(groups)
 
 
-def _columns(path: Path) -> dict[str, list[float]]:
+def _read_columns(path: Path) -> dict[str, list[float]]:
     """Columns of a curve's file by name, NaN where a row has no value; empty if there is none."""
     if not path.is_file():
         return {}
@@ -241,13 +261,13 @@ def _columns(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows or [{}])[0]}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return content
 
 
-def _yaml(config: Mapping[str, Any]) -> str:
+def _format_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedTask:
-    """What a run leaves.
+    """Result of a training run.
 
     Attributes:
         folder: Folder of the run: report, curves, sheets, checkpoint, resolved configuration.
@@ -88,8 +88,8 @@ def train(
     Raises:
         ConfigError: If the configuration says something unknown, or the checkpoint another.
         SamplingError: If there is nothing to train on.
-        TrainingError: If a loss is no number any more; the last checkpoint stays.
-        DeviceError: If the device asked for is not there.
+        TrainingError: If a loss is not finite; the last checkpoint is kept.
+        DeviceError: If the requested device is not available.
         OutputError: If the folder cannot be written.
     """
     if isinstance(config, TrainConfig):
@@ -100,14 +100,14 @@ def train(
         source = Path(config).name
         config = load_config(config, overrides)
     folder = Path(out) if out is not None else Path("runs") / config.task.name
-    _prepare(folder, resume=resume)
+    _prepare_folder(folder, resume=resume)
     cache = ensure_cache(config.data)
     if missing := {"train", "val"} - set(cache.splits):
         raise SamplingError(
             f"training needs the splits train and val; {cache.path} has {', '.join(cache.splits)}; "
             f"add {' and '.join(sorted(missing))} to data.splits"
         )
-    command = _command(source, overrides)
+    command = _format_command(source, overrides)
     if config.members:
         return _train_members(config, cache, folder, resume=resume, quiet=quiet, reproduce=command)
     from geotrans.training.loop import Loop
@@ -122,7 +122,7 @@ def train(
 
 @contextmanager
 def _write_report_at_end(fabric: Fabric, folder: Path, cache: PatchCache) -> Iterator[None]:
-    """Write down what a run is, and, however it ends, its page."""
+    """Record the machine and the places, and write the report however the run ends."""
     if not fabric.is_global_zero:
         yield
         return
@@ -163,7 +163,7 @@ def _train_method(loop: Loop, method: Method, *, resume: bool, reproduce: str) -
             trained.bundle, config, loop.cache.manifest, generator, scores=trained.scores,
             reproduce=reproduce, fit=best["fit"], inverse=inverse,
         )  # fmt: skip
-        _log_result(trained)
+        _write_result(trained)
     return trained
 
 
@@ -176,7 +176,7 @@ def _train_members(
     quiet: bool,
     reproduce: str,
 ) -> TrainedTask:
-    """Train one member after the other, each in a folder of its own, and export their mean."""
+    """Train the members one after the other, each in its own folder, and export their mean."""
     from geotrans.training.loop import open_fabric
 
     trainings = config.trainings
@@ -211,7 +211,7 @@ def _train_members(
                 reproduce=reproduce,
             )
             trained = replace(trained, scores=scores)
-            _log_result(trained)
+            _write_result(trained)
     fabric.barrier()
     return trained
 
@@ -231,13 +231,13 @@ def open_method(config: TrainConfig, cache: PatchCache, fabric: Fabric) -> Metho
     return Pix2Pix(config, cache, fabric)
 
 
-def _prepare(folder: Path, *, resume: bool) -> None:
+def _prepare_folder(folder: Path, *, resume: bool) -> None:
     """Make the folder, before anything long begins."""
     runs = folder, *sorted(folder.glob("member_*"))
-    held = [run for run in runs if (run / "checkpoint.pt").exists()]
-    if held and not resume:
+    resumable = [run for run in runs if (run / "checkpoint.pt").exists()]
+    if resumable and not resume:
         raise OutputError(
-            f"{held[0]} holds a checkpoint, and a new run is asked for; go on from it, or "
+            f"{resumable[0]} holds a checkpoint, and a new run is asked for; go on from it, or "
             f"choose another {option('out')}"
         )
     try:
@@ -248,16 +248,16 @@ def _prepare(folder: Path, *, resume: bool) -> None:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _command(source: str, overrides: Sequence[str]) -> str:
-    """What to type to train the same, on a machine with folders of its own."""
-    local = ("data.root=", "data.cache=")
+def _format_command(source: str, overrides: Sequence[str]) -> str:
+    """Command that reproduces the run, without options for local folders."""
+    local_options = ("data.root=", "data.cache=")
     return shlex.join(
-        ["geotrans", "train", source, *(o for o in overrides if not o.startswith(local))]
+        ["geotrans", "train", source, *(o for o in overrides if not o.startswith(local_options))]
     )
 
 
-def _log_result(trained: TrainedTask) -> None:
-    """Write what came of the run."""
+def _write_result(trained: TrainedTask) -> None:
+    """Write the result of the run as JSON and log it."""
     from geotrans.training.report import RESULT
 
     summary = {

@@ -1,4 +1,4 @@
-"""A scene in, a product out: what decides its pixels, and the making of them tile by tile."""
+"""Translation of scenes: options and plans that decide pixels, and the work tile by tile."""
 
 from geotrans.translation.job import Job
 

@@ -25,8 +25,8 @@ _IN_FLIGHT = {"float32": 2, "bfloat16": 3}
 _IN_FLIGHT_ELSEWHERE = 4
 
 
-# What a tile holds beside the network: source, product and masks, and copies on the way; what the
-# network reads and says in float32.
+# Copies that a tile holds in addition to the network: source, product and masks; what the network
+# reads and writes in float32.
 _COPIES = 4
 
 # Times its largest layer is what a network took on a CPU: 2.3 to 3.0 in either precision, with
@@ -39,10 +39,10 @@ def default_tile(spec: TaskSpec) -> int:
 
     A network with a wide halo gets larger windows, or it would mostly compute halo.
     """
-    return max(_core(spec, WINDOW_PX), _halo(spec), spec.align)
+    return max(_core_edge(spec, WINDOW_PX), _aligned_halo(spec), spec.align)
 
 
-def tile_within(
+def largest_tile(
     n_bytes: int,
     translator: Translator,
     *,
@@ -69,10 +69,10 @@ def tile_within(
     if device == "cpu":
         per_px += network_bytes_per_px(translator.bundle, translator.precision)
     base += GDAL_CACHE_BYTES
-    # Processes of their own leave one more that only waits.
+    # Separate worker processes leave this one idle.
     share = n_bytes if workers == 1 else (n_bytes - base) // workers
     window_px = math.isqrt(max(0, int((share - base) / per_px)))
-    smallest = 2 * _halo(spec) + max(spec.align, _halo(spec) // 2, 64)
+    smallest = 2 * _aligned_halo(spec) + max(spec.align, _aligned_halo(spec) // 2, 64)
     if window_px < smallest:
         needed = base + per_px * smallest**2
         needed = needed if workers == 1 else base + workers * needed
@@ -80,7 +80,7 @@ def tile_within(
             f"{option('memory', f'{n_bytes / 1e6:.0f}MB')} is too little for task '{spec.name}' "
             f"with {workers} worker{'s' * (workers > 1)}; it needs {math.ceil(needed / 1e7) * 10}MB"
         )
-    return min(_core(spec, window_px), default_tile(spec))
+    return min(_core_edge(spec, window_px), default_tile(spec))
 
 
 def with_halo(spec: TaskSpec, halo: int | None) -> TaskSpec:
@@ -88,14 +88,14 @@ def with_halo(spec: TaskSpec, halo: int | None) -> TaskSpec:
     return spec if halo is None else spec.model_copy(update={"halo": halo})
 
 
-def _halo(spec: TaskSpec) -> int:
+def _aligned_halo(spec: TaskSpec) -> int:
     """The halo as windows have it, on the network's stride, px."""
     return math.ceil(spec.halo / spec.align) * spec.align
 
 
-def _core(spec: TaskSpec, window_px: int) -> int:
+def _core_edge(spec: TaskSpec, window_px: int) -> int:
     """What is left of a window without its halo, px."""
-    return (window_px - 2 * _halo(spec)) // spec.align * spec.align
+    return (window_px - 2 * _aligned_halo(spec)) // spec.align * spec.align
 
 
 def tiles_in_flight(device: str, precision: str) -> int:

@@ -1,4 +1,4 @@
-"""What a translation would be, measured on one tile: `geotrans translate --dry-run`."""
+"""Cost of a translation, estimated from one tile: `geotrans translate --dry-run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geotrans.errors import option, spell
 from geotrans.grid import Tile, gsd_m
 from geotrans.parts import Parts
 from geotrans.product.cog.driver import cog_options, measure_cog
-from geotrans.product.destination import Destination, megabytes
+from geotrans.product.destination import Destination, format_size
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES, quiet_gdal
 from geotrans.runtime.memory import PeakMemory, resident_bytes
 from geotrans.runtime.progress import format_duration
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-# Pixels computed per pixel of the product from which on a user is told what else there is.
+# Pixels computed per pixel of the product above which alternatives are suggested.
 _HIGH_OVERHEAD = 3.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a translation would be.
+    """Estimated cost and properties of a translation.
 
     Attributes:
         source: The scene.
@@ -111,11 +111,11 @@ class Estimate:
             "bands": bands,
             "tiles": f"{self.n_tiles} in windows of {window} px, halo {self.halo} px, "
             f"{self._context()}",
-            "memory": f"about {megabytes(self.memory_bytes)} with {self.workers} "
+            "memory": f"about {format_size(self.memory_bytes)} with {self.workers} "
             f"worker{'s' * (self.workers > 1)}",
             "time": f"about {format_duration(self.seconds)}",
-            "output": f"{self.output}: about {megabytes(self.output_bytes)} "
-            f"({megabytes(self.raw_bytes)} of pixels)",
+            "output": f"{self.output}: about {format_size(self.output_bytes)} "
+            f"({format_size(self.raw_bytes)} of pixels)",
         }
         return "\n".join(f"{name:<8}{text}" for name, text in lines.items())
 
@@ -130,22 +130,22 @@ def estimate_job(
         path: File it would make.
         options: Creation options of the product.
         workers: Processes that would translate.
-        is_apart: Whether each has cores or a GPU of its own, as on a cluster.
+        is_apart: Whether each has its own cores or GPU, as on a cluster.
     """
-    tile = _middle(job)
-    before = resident_bytes()
+    tile = _middle_tile(job)
+    idle_bytes = resident_bytes()
     with PeakMemory() as peak:
         translate_tile(job, tile)  # The first pass also loads kernels.
         started = time.perf_counter()
         patch = translate_tile(job, tile)
         tile_seconds = time.perf_counter() - started
-    place, raw_bytes = job.place(tile), job.n_px * job.layout.bytes_per_px
+    core, raw_bytes = job.product_window(tile), job.n_px * job.layout.bytes_per_px
     cog_bytes, cog_seconds = (0, 0.0) if patch is None else measure_cog(patch, job.layout, options)
-    share = job.n_px / (place.width * place.height)
+    share = job.n_px / (core.width * core.height)
     height, width = job.plan.window_shape
     per_px = tile_bytes_per_px(job.spec, str(job.scene.dtype), job.device, job.precision)
-    waiting = per_px * height * width
-    one_process = peak.n_bytes + GDAL_CACHE_BYTES + waiting
+    pending_bytes = per_px * height * width
+    one_process = peak.n_bytes + GDAL_CACHE_BYTES + pending_bytes
     return Estimate(
         source=job.scene.public_uri,
         task=job.spec.name,
@@ -165,12 +165,12 @@ def estimate_job(
         workers=workers,
         raw_bytes=raw_bytes,
         output_bytes=math.ceil(cog_bytes * share),
-        memory_bytes=math.ceil(one_process if workers == 1 else before + workers * one_process),
+        memory_bytes=math.ceil(one_process if workers == 1 else idle_bytes + workers * one_process),
         seconds=len(job.plan) * tile_seconds / (workers if is_apart else 1) + share * cog_seconds,
     )
 
 
-def _middle(job: Job) -> Tile:
+def _middle_tile(job: Job) -> Tile:
     return job.plan.tile(job.plan.n_rows // 2, job.plan.n_cols // 2)
 
 
@@ -189,7 +189,7 @@ def estimate(
     with quiet_gdal(), run.open_cluster() as cluster:
         bundle, source = open_bundle(task), open_scene(scene)
         destination = Destination.choose(source, bundle.spec.name, out, overwrite=overwrite)
-        recorded = Parts.beside(destination.path).recorded()
+        recorded = Parts.beside(destination.path).read_fingerprint()
         job = plan_job(source, bundle, pixels, run, cluster=cluster, bbox=bbox, recorded=recorded)
         cog = cog_options(job.layout, creation_options)
         if cluster is None:
@@ -199,4 +199,4 @@ def estimate(
             estimate_job, replace(job, threads=threads), path=destination.url, options=cog,
             workers=len(cluster.workers), is_apart=True,
         )  # fmt: skip
-        return cluster.ask(measure, workers=[worker])[worker]
+        return cluster.call_on_workers(measure, workers=[worker])[worker]

@@ -1,4 +1,4 @@
-"""What it costs in accuracy to read less context than a network sees."""
+"""Accuracy lost by reading less context than a network sees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geotrans.scene import Patch
 from geotrans.translation.job import HaloError, Job, translate_tile
 
 # Tiles tried until one of them holds something valid.
-_N_TRIED = 25
+_MAX_TRIED = 25
 
 
 def measure_halo(job: Job, *, exact_tile: int | None = None) -> HaloError | None:
@@ -28,19 +28,19 @@ def measure_halo(job: Job, *, exact_tile: int | None = None) -> HaloError | None
     Returns:
         The difference; None if no tile tried holds anything valid.
     """
-    exact = job.spec.halo
-    for tile in islice(_iter_from_middle(job), _N_TRIED):
-        made = translate_tile(job, tile)
-        if made is not None:
-            difference = _difference(job, tile, made, exact_tile)
+    exact_halo = job.spec.halo
+    for tile in islice(_iter_from_middle(job), _MAX_TRIED):
+        patch = translate_tile(job, tile)
+        if patch is not None:
+            difference = _core_difference(job, tile, patch, exact_tile)
             core = tile.core.col_off, tile.core.row_off, tile.core.width, tile.core.height
             share = float((difference > 0).mean())
-            return HaloError(job.plan.halo, exact, core, share, float(difference.max()))
+            return HaloError(job.plan.halo, exact_halo, core, share, float(difference.max()))
     return None
 
 
-def _difference(
-    job: Job, tile: Tile, made: Patch, exact_tile: int | None
+def _core_difference(
+    job: Job, tile: Tile, patch: Patch, exact_tile: int | None
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """How far valid values of a tile are from the exact ones."""
     spec, core = job.spec, tile.core
@@ -48,15 +48,15 @@ def _difference(
         job.scene.shape, tile=exact_tile or max(core.shape) + spec.align, halo=spec.halo,
         align=spec.align, area=core, anchor=job.plan.anchor,
     )  # fmt: skip
-    whole = replace(job, plan=plan)
+    exact_job = replace(job, plan=plan)
     differences = []
-    for part in plan:
-        expected = translate_tile(whole, part)
+    for subtile in plan:
+        expected = translate_tile(exact_job, subtile)
         if expected is not None:
-            rows, cols = whole.place(part).slices
-            here = made.data[:, rows, cols].astype(np.float64)
-            gap = np.abs(here - expected.data)[:, made.valid[rows, cols] & expected.valid]
-            differences.append(gap.ravel())
+            rows, cols = exact_job.product_window(subtile).slices
+            values = patch.data[:, rows, cols].astype(np.float64)
+            deviation = np.abs(values - expected.data)[:, patch.valid[rows, cols] & expected.valid]
+            differences.append(deviation.ravel())
     return np.concatenate(differences)
 
 

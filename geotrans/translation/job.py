@@ -27,7 +27,7 @@ from geotrans.translation.translators import NetworkSettings, get_translator
 
 @dataclass(frozen=True)
 class HaloError:
-    """How far a tile with too little context is from the same tile with all of it.
+    """Difference between a tile read with too little context and the exact one.
 
     Attributes:
         halo: Context it was read with on each side, px.
@@ -72,7 +72,7 @@ class Job:
         as_: Colours or classes.
         threads: Threads of the network in one process; None leaves them to torch.
         norm: Statistics for norms that take them from the image.
-        halo_error: What less context than the network sees costs, where it was asked for.
+        halo_error: What less context than the network sees costs, where it was measured.
         nodata: Value of the source that the user says is not measured.
     """
 
@@ -124,7 +124,7 @@ class Job:
         height, width = self.geobox.shape
         return int(height * width)
 
-    def place(self, tile: Tile) -> Window:
+    def product_window(self, tile: Tile) -> Window:
         """Where the core of a tile lies in the product."""
         return tile.core.relative_to(self.plan.area).scaled(self.layout.scale)
 
@@ -135,9 +135,9 @@ class Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the pixels of the product, by the words a user knows it by."""
-        given: dict[str, Any] = {} if self.norm is None else {"norm": self.norm.to_dict()}
+        optional: dict[str, Any] = {} if self.norm is None else {"norm": self.norm.to_dict()}
         if self.nodata is not None:
-            given["nodata"] = self.nodata
+            optional["nodata"] = self.nodata
         return {
             "geotrans": __version__,
             "source": str(self.scene.identity),
@@ -148,7 +148,7 @@ class Job:
             "seed": self.seed,
             "precision": self.precision,
             "device": self.device.partition(":")[0],
-            **given,
+            **optional,
             "tiles": json.loads(self.plan.to_json()),
             "layout": self.layout.to_dict(),
         }
@@ -164,9 +164,9 @@ class Job:
         if self.spec.source_classes is not None:
             return (self.spec.source_classes[0].value,)
         values = []
-        for want, (scale, offset) in zip(self.spec.source, self.radiometry, strict=True):
-            middle = sum(want.value_range) / 2
-            values.append(middle if want.units == "dn" else (middle - offset) / scale)
+        for band, (scale, offset) in zip(self.spec.source, self.radiometry, strict=True):
+            middle = sum(band.value_range) / 2
+            values.append(middle if band.units == "dn" else (middle - offset) / scale)
         return tuple(values)
 
 
@@ -177,7 +177,7 @@ def read_source(job: Job, window: Window) -> Patch:
 
 
 def window_context(job: Job, window: Window) -> dict[str, Any]:
-    """What a translator needs to know of a window beside its pixels, by argument."""
+    """Keyword arguments of a translator for a window, except its pixels."""
     return {
         "window": window,
         "anchor": job.plan.anchor,
@@ -201,6 +201,6 @@ def translate_tile(job: Job, tile: Tile) -> Patch | None:
     valid = patch.valid[core.slices]
     if not valid.any():
         return None
-    made = get_translator(job.settings)(patch.data, **window_context(job, tile.read))
+    product = get_translator(job.settings)(patch.data, **window_context(job, tile.read))
     rows, cols = core.scaled(job.layout.scale).slices
-    return job.layout.settle(made[:, rows, cols], valid)
+    return job.layout.apply_nodata(product[:, rows, cols], valid)

@@ -1,4 +1,4 @@
-"""Statistics of a scene for networks whose norms want some: decided once, before the first tile."""
+"""Scene statistics for normalisation layers that need them, computed once before the first tile."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ TAG = "GEOTRANS_NORM_STATS"
 _WINDOW_PX, _N_STRATA = 256, 5
 # Places tried in a stratum, the middle first, until half of a window is valid.
 _OFFSETS = (0.0, -0.3, 0.3)
-_ENOUGH_VALID = 0.5
+_MIN_VALID = 0.5
 # The whole scene is read in cores of this edge, px; in one pass if it is no larger than this, px.
 _EXACT_CORE_PX, _ONE_PASS_PX = 512, 2 * (_N_STRATA * _WINDOW_PX) ** 2
 
 
-def needs_samples(spec: TaskSpec, asked: str | os.PathLike[str] | None) -> bool:
+def needs_samples(spec: TaskSpec, norm_stats: str | os.PathLike[str] | None) -> bool:
     """Whether pixels of the scene decide what the norms of a network do."""
-    if asked is None:
+    if norm_stats is None:
         return spec.norm == "instance"
-    return spec.norm != "none" and os.fspath(asked) in ("scene", "exact")
+    return spec.norm != "none" and os.fspath(norm_stats) in ("scene", "exact")
 
 
 def resolve_norms(
     job: Job,
     *,
-    asked: str | os.PathLike[str] | None,
+    norm_stats: str | os.PathLike[str] | None,
     memory: int | None,
     recorded: Mapping[str, Any],
 ) -> NormStatistics | None:
@@ -54,7 +54,7 @@ def resolve_norms(
     Args:
         job: What is going to be translated; only its scene, bands, bundle, device, seed and the
             anchor of its plan count.
-        asked: A mode, a product to take the statistics of, or None for what the network wants.
+        norm_stats: A mode, a product to take the statistics of, or None for the network's default.
         memory: Budget of the process, bytes.
         recorded: Fingerprint of a run that was stopped, whose statistics are taken over.
 
@@ -67,15 +67,15 @@ def resolve_norms(
         TilingError: If a sample of the scene does not fit into the budget.
     """
     spec = job.spec
-    if asked is None:
+    if norm_stats is None:
         if spec.norm != "instance":
             return None
-        asked = "scene"
+        norm_stats = "scene"
     if spec.norm == "none":
         raise UsageError(
             f"the network of task '{spec.name}' has no norms; leave out {option('norm_stats')}"
         )
-    mode = os.fspath(asked)
+    mode = os.fspath(norm_stats)
     if mode not in NORM_MODES:
         if not os.path.exists(mode):
             raise UsageError(
@@ -89,9 +89,13 @@ def resolve_norms(
             "sizes give other pixels; use those of the scene unless this is what you study"
         )
         return NormStatistics("tile")
-    before = NormStatistics.from_dict(recorded.get("norm"))
-    if before is not None and before.mode == mode and _is_same_run(job, recorded):
-        return before
+    recorded_statistics = NormStatistics.from_dict(recorded.get("norm"))
+    if (
+        recorded_statistics is not None
+        and recorded_statistics.mode == mode
+        and _is_same_run(job, recorded)
+    ):
+        return recorded_statistics
     return _measure(job, mode, memory)
 
 
@@ -105,7 +109,7 @@ def sample_windows(shape: tuple[int, int], *, align: int, anchor: tuple[int, int
     """
     edge = -(-_WINDOW_PX // align) * align
     rows, cols = (
-        _starts(size, edge, align, first) for size, first in zip(shape, anchor, strict=True)
+        _window_starts(size, edge, align, first) for size, first in zip(shape, anchor, strict=True)
     )
     return [Window(col, row, edge, edge) for row in rows for col in cols]
 
@@ -126,10 +130,10 @@ def read_statistics(product: str | os.PathLike[str], bundle: Bundle) -> NormStat
     try:
         with rasterio.open(product) as file:
             tags = file.tags()
-        found = NormStatistics.from_dict(json.loads(tags.get(TAG, "null")))
+        statistics = NormStatistics.from_dict(json.loads(tags.get(TAG, "null")))
     except (RasterioError, ValueError):
-        tags, found = {}, None
-    if found is None or not found.values:
+        tags, statistics = {}, None
+    if statistics is None or not statistics.values:
         raise UsageError(
             f"{os.fspath(product)} holds no statistics of norms; give a product of task "
             f"'{bundle.spec.name}', made with {option('norm_stats', 'scene')} or "
@@ -140,10 +144,10 @@ def read_statistics(product: str | os.PathLike[str], bundle: Bundle) -> NormStat
             f"{os.fspath(product)} was made by other weights than {bundle.path}, whose norms want "
             "statistics of their own; give one of its products"
         )
-    return found
+    return statistics
 
 
-def _starts(size: int, edge: int, align: int, anchor: int) -> list[int]:
+def _window_starts(size: int, edge: int, align: int, anchor: int) -> list[int]:
     """Where windows start on an axis, on the lattice of the network's stride."""
     first = anchor // align * align - anchor
     if size - first <= _N_STRATA * edge:
@@ -157,8 +161,8 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
     from geotrans.inference.calibration import pool_by_layer, pool_together
 
     if memory is not None and mode == "scene":
-        n_px = sum(w.width * w.height for w in _windows(job))
-        if (needed := _bytes_at_once(job, n_px)) > memory:
+        n_px = sum(w.width * w.height for w in _list_windows(job))
+        if (needed := _pooling_bytes(job, n_px)) > memory:
             raise TilingError(
                 f"{option('memory', f'{memory / 1e6:.0f}MB')} is too little to take the statistics "
                 f"that task '{job.spec.name}' wants of the scene; it needs "
@@ -171,28 +175,28 @@ def _measure(job: Job, mode: str, memory: int | None) -> NormStatistics:
         norm=NormStatistics("tile"),
     )  # fmt: skip
     if mode == "scene":
-        samples = [_sample(job, translator, w, counted=w) for w in _choose_windows(job)]
+        samples = [_read_sample(job, translator, w, counted=w) for w in _choose_windows(job)]
         return NormStatistics("scene", pool_together(translator.network, samples))
-    plan = _whole(job)
+    plan = _plan_whole_scene(job)
 
     def tiles() -> Iterator[Sample]:
         for tile in plan:
-            sample = _sample(job, translator, tile.read, counted=tile.core)
+            sample = _read_sample(job, translator, tile.read, counted=tile.core)
             if sample.weight.any():
                 yield sample
 
     n_px = len(plan) * plan.window_shape[0] * plan.window_shape[1]
-    has_room = memory is None or _bytes_at_once(job, n_px) <= memory
+    has_room = memory is None or _pooling_bytes(job, n_px) <= memory
     if n_px <= _ONE_PASS_PX and has_room:
-        if not (few := list(tiles())):
-            raise _describe_empty(job)
-        return NormStatistics("exact", pool_together(translator.network, few))
+        if not (samples := list(tiles())):
+            raise _no_valid_pixel_error(job)
+        return NormStatistics("exact", pool_together(translator.network, samples))
     if next(tiles(), None) is None:
-        raise _describe_empty(job)
+        raise _no_valid_pixel_error(job)
     return NormStatistics("exact", pool_by_layer(translator.network, tiles))
 
 
-def _whole(job: Job) -> TilePlan:
+def _plan_whole_scene(job: Job) -> TilePlan:
     """All of the scene, in tiles that no choice of the user changes: sums keep their order."""
     spec = job.spec
     return plan_tiles(
@@ -201,7 +205,7 @@ def _whole(job: Job) -> TilePlan:
     )  # fmt: skip
 
 
-def _sample(job: Job, translator: Translator, window: Window, *, counted: Window) -> Sample:
+def _read_sample(job: Job, translator: Translator, window: Window, *, counted: Window) -> Sample:
     """A window as the network sees it; what lies outside `counted`, the scene or `valid` is not."""
     import torch
 
@@ -218,12 +222,12 @@ def _sample(job: Job, translator: Translator, window: Window, *, counted: Window
 def _choose_windows(job: Job) -> list[Window]:
     """Windows of the sample, moved within their strata to where the scene is valid."""
     align, anchor = job.spec.align, job.plan.anchor
-    windows = _windows(job)
-    chosen = [_move_window(job, window) for window in windows]
-    if found := [window for window, share in chosen if share > 0]:
-        return found
+    grid = _list_windows(job)
+    candidates = [_move_window(job, window) for window in grid]
+    if windows := [window for window, share in candidates if share > 0]:
+        return windows
     # So little is valid that no place tried has any of it.
-    edge = windows[0].width
+    edge = grid[0].width
     rows, cols = (
         range(first // align * align - first, size, edge)
         for size, first in zip(job.scene.shape, anchor, strict=True)
@@ -231,45 +235,45 @@ def _choose_windows(job: Job) -> list[Window]:
     for row in rows:
         for col in cols:
             window = Window(col, row, edge, edge)
-            if _valid(job, window).any():
-                found.append(window)
-            if len(found) == _N_STRATA**2:
-                return found
-    if not found:
-        raise _describe_empty(job)
-    return found
+            if _read_valid(job, window).any():
+                windows.append(window)
+            if len(windows) == _N_STRATA**2:
+                return windows
+    if not windows:
+        raise _no_valid_pixel_error(job)
+    return windows
 
 
 def _move_window(job: Job, window: Window) -> tuple[Window, float]:
     """The first place tried where enough of a window is valid, or else the best; and its share."""
     height, width = (n / _N_STRATA for n in job.scene.shape)
-    align, best, most = job.spec.align, window, -1.0
+    align, best_window, best_share = job.spec.align, window, -1.0
     is_whole = max(height, width) <= window.width
     for down in _OFFSETS:
         for right in _OFFSETS:
-            moved = window.shifted(
+            candidate = window.shifted(
                 rows=int(down * max(0.0, height - window.height)) // align * align,
                 cols=int(right * max(0.0, width - window.width)) // align * align,
             )
-            share = float(_valid(job, moved).mean())
-            if share > most:
-                best, most = moved, share
-            if is_whole or share >= _ENOUGH_VALID or not job.scene.maskable:
-                return best, most
-    return best, most
+            share = float(_read_valid(job, candidate).mean())
+            if share > best_share:
+                best_window, best_share = candidate, share
+            if is_whole or share >= _MIN_VALID or not job.scene.maskable:
+                return best_window, best_share
+    return best_window, best_share
 
 
-def _valid(job: Job, window: Window) -> npt.NDArray[np.bool_]:
+def _read_valid(job: Job, window: Window) -> npt.NDArray[np.bool_]:
     """Where the part of a window that lies in the scene is valid."""
     inside = window.intersection(Window.whole(job.scene.shape))
     return job.scene.read(inside, job.bands).valid
 
 
-def _windows(job: Job) -> list[Window]:
+def _list_windows(job: Job) -> list[Window]:
     return sample_windows(job.scene.shape, align=job.spec.align, anchor=job.plan.anchor)
 
 
-def _bytes_at_once(job: Job, n_px: int) -> float:
+def _pooling_bytes(job: Job, n_px: int) -> float:
     """Memory of this process with so many pixels waiting at one of the network's norms, bytes."""
     from geotrans.models import largest_layer
     from geotrans.runtime.gdal import GDAL_CACHE_BYTES
@@ -281,9 +285,9 @@ def _bytes_at_once(job: Job, n_px: int) -> float:
 
 
 def _is_same_run(job: Job, recorded: Mapping[str, Any]) -> bool:
-    now = replace(job, norm=None).fingerprint()
-    return all(now[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
+    current = replace(job, norm=None).fingerprint()
+    return all(current[key] == recorded.get(key) for key in ("source", "weights", "bands", "seed"))
 
 
-def _describe_empty(job: Job) -> SceneError:
+def _no_valid_pixel_error(job: Job) -> SceneError:
     return SceneError(f"{job.scene.name} holds no valid pixel; nothing to translate")

@@ -62,7 +62,7 @@ class PixelOptions:
             whose error is measured on one tile, reported and recorded.
         precision: `"auto"`, `"float32"` or `"bfloat16"`.
         norm_stats: Where the norms of the network have their statistics from: `"scene"`, once from
-            a fixed sample of it, as networks with instance norm do unless told otherwise;
+            a fixed sample of it, as networks with instance norm do by default;
             `"exact"`, from all of it; `"tile"`, from each tile; or a product whose statistics are
             used again.
         nodata: Stored value that marks pixels as not measured, where the file does not say it.
@@ -113,7 +113,7 @@ class RunOptions:
             raise UsageError(f"asked for {self.workers} workers; give at least 1")
 
     def open_cluster(self) -> AbstractContextManager[Cluster | None]:
-        """The cluster that was asked for, open; None if there is none.
+        """The requested cluster, open; None if there is none.
 
         With a memory budget, which is divided among the workers there are, no more of them get any
         work.

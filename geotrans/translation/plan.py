@@ -1,4 +1,4 @@
-"""Everything that decides the pixels of a product, settled before the first of them."""
+"""Planning: everything that decides the pixels of a product, resolved before the first one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from geotrans.scene import Scene, expand_palette, mark_nodata, match_bands
 from geotrans.tasks import Bundle, NormStatistics, TaskSpec
 from geotrans.tasks.domain import as_task_classes, check_domain, check_gsd
 from geotrans.translation import Job
-from geotrans.translation.budget import default_tile, tile_within, with_halo
+from geotrans.translation.budget import default_tile, largest_tile, with_halo
 from geotrans.translation.devices import shared_device, shared_precision
 from geotrans.translation.halo import measure_halo
 from geotrans.translation.norm_statistics import needs_samples, resolve_norms
@@ -49,7 +49,7 @@ def plan_job(
     recorded: Mapping[str, Any] | None = None,
     reads: bool = True,
 ) -> Job:
-    """Settle everything that decides the pixels of a product.
+    """Resolve everything that decides the pixels of a product.
 
     Args:
         source: The scene.
@@ -59,7 +59,7 @@ def plan_job(
         cluster: The cluster of `run`, open.
         bbox: `xmin, ymin, xmax, ymax` of the part to translate, lon-lat degrees.
         recorded: Fingerprint of a run that was stopped; what is left open is done as there.
-        reads: Whether pixels of the source may be looked at. Else its values are not checked, what
+        reads: Whether pixels of the source may be read. Else its values are not checked, what
             a short halo costs is not measured, and statistics that norms want of the scene are left
             out.
     """
@@ -74,12 +74,12 @@ def plan_job(
 
     # This process plans; where there is a cluster, it need not have what its workers have.
     device = run.device if cluster is None else "auto"
-    here = str(pick_device(device))
-    there = here if cluster is None else shared_device(cluster, run.device)
-    draft, base = _draft_job(source, bundle, pixels, area=area, device=here, reads=reads)
-    is_open = not reads and needs_samples(spec, pixels.norm_stats)
-    if not is_open:
-        norm = resolve_norms(draft, asked=pixels.norm_stats, memory=memory, recorded=recorded)
+    local_device = str(pick_device(device))
+    run_device = local_device if cluster is None else shared_device(cluster, run.device)
+    draft, base = _draft_job(source, bundle, pixels, area=area, device=local_device, reads=reads)
+    is_deferred = not reads and needs_samples(spec, pixels.norm_stats)
+    if not is_deferred:
+        norm = resolve_norms(draft, norm_stats=pixels.norm_stats, memory=memory, recorded=recorded)
         draft = replace(draft, norm=norm)
 
     precision = pixels.precision
@@ -87,14 +87,14 @@ def plan_job(
         precision = recorded.get("precision", precision)
     if cluster is not None:
         precision = shared_precision(
-            cluster, precision, bundle=bundle, device=there, norm=draft.norm
+            cluster, precision, bundle=bundle, device=run_device, norm=draft.norm
         )
     settings = replace(
         draft.settings,
         device=device,
         precision=precision if cluster is None else "float32",
         # Any statistics do to find out which precision is faster.
-        norm=NormStatistics("tile") if is_open else draft.norm,
+        norm=NormStatistics("tile") if is_deferred else draft.norm,
     )
     translator, base = prepare_translator(settings, base=base)
 
@@ -103,16 +103,20 @@ def plan_job(
         source.shape, tile=core, halo=spec.halo if pixels.halo is None else pixels.halo,
         align=spec.align, area=area, anchor=draft.plan.anchor,
     )  # fmt: skip
-    before = read_plan(recorded)
-    if run.tile is None and before is not None and _lattice(before) == _lattice(plan):
-        plan = before
+    recorded_plan = read_plan(recorded)
+    if (
+        run.tile is None
+        and recorded_plan is not None
+        and _ground_lattice(recorded_plan) == _ground_lattice(plan)
+    ):
+        plan = recorded_plan
     threads = None if run.workers == 1 else max(1, n_cores() // run.workers)
     job = replace(draft, plan=plan, precision=translator.precision, threads=threads)
-    if not is_open:
+    if not is_deferred:
         cache_translator(job.settings, translator)
     if reads and plan.halo < spec.halo:
         job = _measure_short_halo(job, translator, memory, base)
-    return job if cluster is None else replace(job, device=there, precision=precision)
+    return job if cluster is None else replace(job, device=run_device, precision=precision)
 
 
 def plan_next(
@@ -127,7 +131,9 @@ def plan_next(
         job.spec, source, job.bands, area=job.plan.area,
         any_gsd=True, any_values=pixels.any_values, any_style=pixels.any_style,
     )  # fmt: skip
-    return replace(job, norm=resolve_norms(job, asked=pixels.norm_stats, memory=None, recorded={}))
+    return replace(
+        job, norm=resolve_norms(job, norm_stats=pixels.norm_stats, memory=None, recorded={})
+    )
 
 
 def _prepare_scene(spec: TaskSpec, source: Scene, pixels: PixelOptions) -> Scene:
@@ -163,12 +169,12 @@ def _draft_job(
         check_gsd(spec, source)
     layout = product_layout(spec, source, bands, as_=pixels.as_)
     base = resident_bytes()
-    whole = plan_tiles(
+    plan = plan_tiles(
         source.shape, tile=max(source.shape), halo=spec.halo, align=spec.align,
         anchor=ground_anchor(source.geobox),
     )  # fmt: skip
     job = Job(
-        source, bands, whole, bundle, layout, device, "float32", pixels.seed, pixels.as_,
+        source, bands, plan, bundle, layout, device, "float32", pixels.seed, pixels.as_,
         nodata=pixels.nodata,
     )  # fmt: skip
     return job, base
@@ -184,24 +190,24 @@ def _choose_core(
     memory: int | None,
     base: int,
 ) -> int:
-    """Core edge of a tile, px: as it was asked for, or as the memory allows."""
+    """Core edge of a tile, px: as requested, or as the memory allows."""
     if run.tile is not None:
         return run.tile
     if memory is None:
         return default_tile(with_halo(translator.spec, pixels.halo))
-    return tile_within(
+    return largest_tile(
         memory, translator, base=base, dtype=str(source.dtype),
         workers=run.workers if cluster is None else len(cluster.workers), halo=pixels.halo,
     )  # fmt: skip
 
 
 def _measure_short_halo(job: Job, translator: Translator, memory: int | None, base: int) -> Job:
-    """The job with what its short halo costs, measured and told."""
+    """The job with the error of its short halo, measured and logged."""
     exact_tile = None
     if memory is not None:
         dtype = str(job.scene.dtype)
         try:
-            exact_tile = tile_within(memory, translator, base=base, dtype=dtype, workers=1)
+            exact_tile = largest_tile(memory, translator, base=base, dtype=dtype, workers=1)
         except TilingError:
             _log.warning(
                 "a halo of %d px instead of %d: what it costs was not measured, because the "
@@ -214,6 +220,6 @@ def _measure_short_halo(job: Job, translator: Translator, memory: int | None, ba
     return replace(job, halo_error=error)
 
 
-def _lattice(plan: TilePlan) -> tuple[object, ...]:
+def _ground_lattice(plan: TilePlan) -> tuple[object, ...]:
     """What of a plan does not depend on the size of its tiles."""
     return plan.area, plan.halo, plan.align, plan.anchor

@@ -1,4 +1,4 @@
-"""A scene in, a product out: the whole path on one screen."""
+"""Translation of a scene to a product, step by step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Product:
 
     Attributes:
         path: The cloud-optimised GeoTIFF; its URL if it was uploaded.
-        preview: Source beside product, if it was asked for.
+        preview: Source beside product, if requested.
         shape: `(height, width)`, px.
         n_tiles: Tiles it was made from.
         n_resumed: Of these, tiles a run before had finished.
@@ -89,7 +89,7 @@ def translate(
         overwrite: Replace an existing product, and discard parts of another run.
         creation_options: Options of GDAL's COG driver.
         preview: Write a PNG of source beside product, too.
-        progress: How to tell how far it is.
+        progress: How to report progress.
         **options: Fields of `geotrans.translation.options.PixelOptions` (bands, as_, seed, halo,
             precision, norm_stats, nodata, any_gsd, any_values, any_style) and `RunOptions` (tile,
             memory, workers, cluster, device).
@@ -116,7 +116,7 @@ def translate(
         destination = Destination.choose(
             source, bundle.spec.name, out, overwrite=overwrite, preview=preview
         )
-        recorded = Parts.beside(destination.path).recorded()
+        recorded = Parts.beside(destination.path).read_fingerprint()
         with start_workers(cluster, run.workers, imports=["geotrans.inference"]) as get_cluster:
             # Match bands and grids, and plan.
             job = plan_job(

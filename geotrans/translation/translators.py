@@ -1,4 +1,4 @@
-"""This process's translators: loaded once for scene after scene, and let go of together."""
+"""This process's translators: loaded once, reused for scene after scene, released together."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class NetworkSettings:
 # Weights are large: a process keeps those of the last few jobs it was given at a time.
 _MAX_TRANSLATORS = 3
 _translators: dict[Hashable, Translator] = {}
-# The last one that was prepared, by what was asked for and by what it came to, with the memory of
+# The last one that was prepared, by requested and by resolved settings, with the memory of
 # this process before it was made, bytes.
 _prepared: dict[Hashable, tuple[Translator, int]] = {}
 _lock = threading.Lock()
@@ -83,13 +83,13 @@ def get_translator(settings: NetworkSettings) -> Translator:
 
 
 def prepare_translator(settings: NetworkSettings, *, base: int) -> tuple[Translator, int]:
-    """A translator to plan with, made anew only if the last one asked for was another.
+    """A translator to plan with, reloaded only if the settings differ from the last ones.
 
     Scene after scene of an archive finds its network loaded, its precision chosen, and the memory
-    it has already taken not counted as somebody else's.
+    it has already taken not counted again.
 
     Args:
-        settings: As they were asked for; device and precision may be `"auto"`.
+        settings: As requested; device and precision may be `"auto"`.
         base: Memory of this process now, bytes.
 
     Returns:
@@ -113,7 +113,7 @@ def cache_translator(settings: NetworkSettings, translator: Translator) -> None:
 
 @clears_cache
 def clear_translators() -> None:
-    """Let go of this process's translators."""
+    """Release this process's translators."""
     with _lock:
         _translators.clear()
         _prepared.clear()
@@ -127,9 +127,9 @@ def find_bundle(bundle: Bundle) -> Bundle:
     """
     for path in (bundle.path, shipped_bundles().get(bundle.path.stem)):
         if path is not None and path.exists():
-            local = Bundle.open(path)
-            if local.sha256 == bundle.sha256:
-                return local
+            bundle_here = Bundle.open(path)
+            if bundle_here.sha256 == bundle.sha256:
+                return bundle_here
     state = "changed while it was in use" if bundle.path.exists() else "is not here"
     raise BundleError(
         f"{bundle.path} {state}; the run began with sha256 {bundle.sha256[:12]}: put that file "

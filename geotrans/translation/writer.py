@@ -22,34 +22,34 @@ from geotrans.translation.translators import get_translator
 class TileWriter(Writer):
     """Translates the tiles of a job and writes them."""
 
-    canvas: Job
+    job: Job
 
     @property
     def name(self) -> str:
         """Task and scene."""
-        return f"{self.canvas.spec.name} {self.canvas.scene.name}"
+        return f"{self.job.spec.name} {self.job.scene.name}"
 
     @property
     def concurrency(self) -> int:
         """Tiles read, computed or written at a time in one process."""
-        return tiles_in_flight(self.canvas.device, self.canvas.precision)
+        return tiles_in_flight(self.job.device, self.job.precision)
 
     @property
     def network_s(self) -> float:
         """Time the network has worked in this process, s."""
-        return get_translator(self.canvas.settings).network_s
+        return get_translator(self.job.settings).network_s
 
     def for_worker(self, n_threads: int, *, claim: Path) -> Self:
         """The same in a worker that may use so many threads; wanted while `claim` is there."""
-        threads = n_threads if self.canvas.threads is None else self.canvas.threads
-        job = replace(self.canvas, threads=threads)
-        return replace(super().for_worker(n_threads, claim=claim), canvas=job)
+        threads = n_threads if self.job.threads is None else self.job.threads
+        job = replace(self.job, threads=threads)
+        return replace(super().for_worker(n_threads, claim=claim), job=job)
 
     def check(self) -> None:
         """See that scene and bundle are here, and load the bundle."""
         super().check()
-        get_translator(self.canvas.settings)
+        get_translator(self.job.settings)
 
     def make(self, tile: Tile) -> Patch | None:
         """Translate a tile."""
-        return translate_tile(self.canvas, tile)
+        return translate_tile(self.job, tile)

@@ -288,7 +288,7 @@ def test_a_huge_chunk_is_cut_with_a_notice(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(lazy, "_MOST_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(lazy, "_MAX_BLOCK_BYTES", 10_000)
     monkeypatch.setattr(lazy, "_BLOCK_PX", 32)
     array = make_array()
     with caplog.at_level(logging.WARNING):

@@ -40,7 +40,7 @@ def test_an_object_that_changed_is_done_anew(
     bucket.put("scene.tif", _scene(tmp_path, 4))
     assert (again().n_new, again().n_new, _value(out)) == (1, 0, 4)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("geotrans.scene.access.stores._BRIEF", {"max_retries": 0})
+    monkeypatch.setattr("geotrans.scene.access.stores._BRIEF_RETRY", {"max_retries": 0})
     assert again().n_new == 0, "a store that does not answer is no sign of a change"
     assert again().counts["done"] == 1
 

@@ -19,7 +19,7 @@ ENTRIES = [Entry(f"/in/{name}.tif", name, f"/in/{name}.tif") for name in ("a", "
 
 def _begin(folder: Path, entries: list[Entry] = ENTRIES, **options: object) -> Journal:
     journal = Journal(folder)
-    words = {"again": (), "join": False, "overwrite": False, **options}
+    words = {"stale": (), "join": False, "overwrite": False, **options}
     journal.begin(options.pop("terms", TERMS), entries, **{  # type: ignore[arg-type]
         k: v for k, v in words.items() if k != "terms"
     })  # fmt: skip
@@ -45,11 +45,11 @@ def test_a_scene_is_claimed_once(tmp_path: Path) -> None:
     journal = _begin(tmp_path)
     row = journal.claim("/in/a.tif")
     assert row is not None
-    assert not row.ours, "before this nothing of it was ours"
+    assert not row.is_ours, "before this nothing of it was ours"
     assert journal.claim("/in/a.tif") is None
-    journal.settle("/in/a.tif", "done", n_px=12)
-    assert journal.rows()["/in/a.tif"].n_px == 12
-    assert journal.counts() == {"done": 1, "waiting": 2}
+    journal.record("/in/a.tif", "done", n_px=12)
+    assert journal.read_rows()["/in/a.tif"].n_px == 12
+    assert journal.count_states() == {"done": 1, "waiting": 2}
     journal.close()
     assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
@@ -57,13 +57,13 @@ def test_a_scene_is_claimed_once(tmp_path: Path) -> None:
 def test_what_a_killed_run_had_begun_waits_for_the_next(tmp_path: Path) -> None:
     _died(tmp_path, "/in/b.tif")
     look = Journal(tmp_path, read_only=True)
-    assert look.rows()["/in/b.tif"].state == "running"
-    assert not look.runs()[0].is_alive
+    assert look.read_rows()["/in/b.tif"].state == "running"
+    assert not look.read_runs()[0].is_alive
     look.close()
     journal = _begin(tmp_path)
     row = journal.claim("/in/b.tif")
     assert row is not None
-    assert row.ours, "a product of that name may be half ours"
+    assert row.is_ours, "a product of that name may be half ours"
     journal.close()
 
 
@@ -76,7 +76,7 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     assert second.claim("/in/a.tif") is None, "work is shared, never doubled"
     assert second.claim("/in/b.tif")
     first.close()
-    second.free()
+    second.release_dead_runs()
     assert second.claim("/in/a.tif"), "what the first left undone"
     second.close()
 
@@ -84,14 +84,14 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path: Path) -> None:
 def test_another_job_is_refused_and_named(tmp_path: Path) -> None:
     journal = _begin(tmp_path)
     assert journal.claim("/in/a.tif")
-    journal.settle("/in/a.tif", "done")
+    journal.record("/in/a.tif", "done")
     journal.close()
     other = {**TERMS, "seed": 7}
     with pytest.raises(OutputError, match=r"another job \(seed 0, now 7\)"):
         _begin(tmp_path, terms=other)
     journal = _begin(tmp_path, terms=other, overwrite=True)
-    assert journal.counts() == {"waiting": 3}
-    assert journal.terms()["seed"] == 7
+    assert journal.count_states() == {"waiting": 3}
+    assert journal.read_terms()["seed"] == 7
     journal.close()
 
 
@@ -100,14 +100,14 @@ def test_scenes_of_one_name_are_kept_apart_and_keep_their_names(tmp_path: Path) 
     journal = _begin(tmp_path, twins[:1])
     journal.close()
     journal = _begin(tmp_path, twins)
-    names = {key: row.name for key, row in journal.rows().items()}
+    names = {key: row.name for key, row in journal.read_rows().items()}
     assert names["/a/x.tif"] == "x"
     assert names["/b/x.tif"].startswith("X-"), "file systems may not tell x from X"
     journal.close()
     both = tmp_path / "both"
     both.mkdir()
     journal = _begin(both, twins[::-1])
-    assert {row.name[:2].lower() for row in journal.rows().values()} == {"x-"}
+    assert {row.name[:2].lower() for row in journal.read_rows().values()} == {"x-"}
     journal.close()
 
 

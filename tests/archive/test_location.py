@@ -186,9 +186,9 @@ def test_a_failed_upload_is_a_failure_and_needs_no_second_translation(
     made: list[str] = []
     translate = scene_task.translate
 
-    def watched(scene: Any, **options: Any) -> Any:
+    def watched(scene: Any, task: Any, **options: Any) -> Any:
         made.append(Path(options["out"]).name)
-        return translate(scene, **options)
+        return translate(scene, task, **options)
 
     monkeypatch.setattr(scene_task, "translate", watched)
     bucket.refuse()
@@ -218,20 +218,20 @@ def test_a_store_that_is_lost_ends_the_run_which_then_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes(4)
-    send = Target.send
+    send = Target.upload
 
     def losing(target: Target, file: Path, **more: Any) -> None:
         if "scene2" in target.key:
             bucket.refuse("*")
         send(target, file, **more)
 
-    monkeypatch.setattr(Target, "send", losing)
+    monkeypatch.setattr(Target, "upload", losing)
     with pytest.raises(OutputError, match=r"403 Forbidden; make room or rights, and the same"):
         _batch(tmp_path, same_bundle)
     state = read_status(KEPT)
     assert (state.counts["done"], state.counts["waiting"], state.counts["failed"]) == (2, 2, 0)
     assert _names(bucket) >= _of("scene0", "scene1")
-    monkeypatch.setattr(Target, "send", send)
+    monkeypatch.setattr(Target, "upload", send)
     bucket.refuse()
     assert _batch(tmp_path, same_bundle).n_new == 2
     assert _names(bucket) == _of(*(f"scene{i}" for i in range(4))) | CATALOGUE
@@ -400,7 +400,7 @@ def test_a_run_that_is_over_uploads_nothing(
     setup = Setup(open_bundle(same_bundle), *options, target=Target(URL))
     assert b"s3cr3t" not in cloudpickle.dumps(SceneWork(setup, here)), "keys stay where they are"
     work = SceneWork(setup, here).for_worker(1, claim=claim)
-    order = SceneTask(Entry.of_file(source), here / "scene0_same.tif")
+    order = SceneTask(Entry.from_file(source), here / "scene0_same.tif")
     bucket.refuse("deep/maps/scene0_same.tif")
     assert work(order).state == "failed"
     bucket.refuse()
@@ -424,14 +424,14 @@ def test_nothing_is_recorded_before_it_is_in_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes(2)
-    send, states = Target.send, []
+    send, states = Target.upload, []
 
     def watched(target: Target, file: Path, **more: Any) -> None:
         send(target, file, **more)
         with closing(sqlite3.connect(here / KEPT / "journal.sqlite")) as db:
             states.append((target.key, dict(db.execute("SELECT name, state FROM scene"))))
 
-    monkeypatch.setattr(Target, "send", watched)
+    monkeypatch.setattr(Target, "upload", watched)
     assert _batch(tmp_path, same_bundle).is_complete
     assert len(states) == 6
     for key, state in states:

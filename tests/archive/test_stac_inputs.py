@@ -18,7 +18,7 @@ import rasterio
 import stac_geoparquet.arrow
 
 import geotrans
-from geotrans.archive.inputs import find_entries, select_entries
+from geotrans.archive.inputs import ItemOptions, find_entries, select_entries
 from geotrans.errors import SceneError, UsageError
 from tests.helpers.http_server import serve
 from tests.helpers.scenes import write_scene
@@ -100,7 +100,7 @@ def test_what_is_no_stac_is_told(tmp_path: Path) -> None:
         with pytest.raises(SceneError, match=told):
             find_entries([tmp_path / name], outside=tmp_path / "out")
     with pytest.raises(UsageError, match="give stac_api"):
-        select_entries([], outside=tmp_path, collection=["s2"])
+        select_entries([], ItemOptions(collection=["s2"]), outside=tmp_path)
 
 
 @contextmanager
@@ -153,10 +153,8 @@ def test_items_that_an_api_finds(tmp_path: Path) -> None:
     for asset in item.assets.values():
         asset.href = str(tmp_path / Path(asset.href).name)
     with _api([item.to_dict(include_self_link=False)]) as (url, asked):
-        entries = select_entries(
-            [], outside=tmp_path, stac_api=url, collection=["s2"], bbox=(0, 0, 5, 5),
-            datetime="2021-01-01/2021-12-31",
-        )  # fmt: skip
+        options = ItemOptions(url, ["s2"], (0, 0, 5, 5), "2021-01-01/2021-12-31")
+        entries = select_entries([], options, outside=tmp_path)
     assert [entry.name for entry in entries] == ["one"]
     assert asked[0]["collections"] == ["s2"]
     assert asked[0]["bbox"] == [0, 0, 5, 5]
@@ -165,9 +163,9 @@ def test_items_that_an_api_finds(tmp_path: Path) -> None:
 
 def test_a_search_that_finds_nothing_or_nobody(tmp_path: Path) -> None:
     with _api([]) as (url, _), pytest.raises(SceneError, match="has no item for collection"):
-        select_entries([], outside=tmp_path, stac_api=url, collection=["s2"])
+        select_entries([], ItemOptions(stac_api=url, collection=["s2"]), outside=tmp_path)
     with pytest.raises(SceneError, match="failed"):
-        select_entries([], outside=tmp_path, stac_api="http://127.0.0.1:9")
+        select_entries([], ItemOptions(stac_api="http://127.0.0.1:9"), outside=tmp_path)
 
 
 def test_items_become_products_with_their_times(same_bundle: Path, tmp_path: Path) -> None:

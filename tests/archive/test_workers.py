@@ -20,7 +20,7 @@ from geotrans.archive import Status
 from geotrans.archive.inputs import Entry
 from geotrans.archive.scene_task import SceneTask, SceneWork, Setup, translate_scene
 from geotrans.errors import ClusterError, OutputError, SceneError, UsageError
-from geotrans.execution import health as losses
+from geotrans.execution import health
 from geotrans.execution.connect import connect
 from geotrans.tasks import open_bundle
 from geotrans.translation.options import PixelOptions, RunOptions
@@ -241,8 +241,8 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr(losses, "_COUNT_S", 0.1)
-    monkeypatch.setattr(losses, "_ALONE_S", 2.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.1)
+    monkeypatch.setattr(health, "_NO_WORKERS_S", 2.0)
     with real_cluster(tmp_path / "cluster", workers=1) as cluster:
         killer = _once(out, 2, cluster.workers[0].kill)
         with pytest.raises(
@@ -261,7 +261,7 @@ def test_a_cluster_without_workers_is_waited_for_a_while(
         replacing = _once(
             out, len(times) + 1, lambda: (cluster.workers[1].kill(), cluster.add_worker())
         )
-        monkeypatch.setattr(losses, "_ALONE_S", 60.0)
+        monkeypatch.setattr(health, "_NO_WORKERS_S", 60.0)
         state = _batch(small_archive, out, cluster=cluster.address)
         replacing.join()
     assert state.is_complete
@@ -282,8 +282,8 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
     blow: signal.Signals,
     told: str,
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.2)
-    monkeypatch.setattr(losses, "_SILENT_S", 3.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.2)
+    monkeypatch.setattr(health, "_SILENCE_S", 3.0)
     out = tmp_path / "out"
     with real_cluster(tmp_path / "cluster") as cluster:
         killer = _once(out, 2, lambda: cluster.scheduler.send_signal(blow))
@@ -301,9 +301,9 @@ def test_a_scheduler_that_is_lost_is_told_and_a_rerun_goes_on(
 def test_a_patience_in_the_configuration_of_dask_counts() -> None:
     import dask
 
-    assert losses.no_workers_timeout_s(60) == 60
+    assert health.no_workers_timeout_s(60) == 60
     with dask.config.set({"distributed.scheduler.no-workers-timeout": "5 minutes"}):
-        assert losses.no_workers_timeout_s(60) == 300
+        assert health.no_workers_timeout_s(60) == 300
 
 
 def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_scene_nobody_wants_any_more_is_dropped(small_archive: Path, tmp_path:
     claim = tmp_path / "errand"
     setup = Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS)
     work = SceneWork(setup, tmp_path).for_worker(1, claim=claim)
-    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.from_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     outcome = work(order)
     assert (outcome.state, outcome.kind) == ("failed", "OutputError")
     assert "is over" in str(outcome.reason)
@@ -325,7 +325,7 @@ def test_a_scene_whose_worker_dies_before_it_can_tell_is_no_failure(
     small_archive: Path, tmp_path: Path
 ) -> None:
     """Dask gives it to another worker, which finds the product."""
-    order = SceneTask(Entry.of_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
+    order = SceneTask(Entry.from_file(small_archive / "in" / "scene0.tif"), tmp_path / "out.tif")
     for _ in range(2):
         outcome = translate_scene(
             Setup(open_bundle(small_archive / "noisy.safetensors"), *OPTIONS), order

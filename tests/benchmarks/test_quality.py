@@ -201,7 +201,7 @@ def test_a_task_needs_a_cache_in_its_style(quality: ModuleType, cache: PatchCach
 
 
 def test_bounds(quality: ModuleType) -> None:
-    score = Interval.of(0.65, np.array([0.6, 0.7]), n=2)
+    score = Interval.from_draws(0.65, np.array([0.6, 0.7]), n=2)
     assert quality.Row("t", "m", score, 0.65).passes is True
     assert quality.Row("t", "m", score, 0.65, "<").passes is False
     assert quality.Row("t", "m", score).passes is None

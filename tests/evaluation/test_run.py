@@ -11,7 +11,7 @@ from geotrans.evaluation import evaluate
 from geotrans.evaluation.baselines import class_means
 from geotrans.evaluation.places import Places, draw_classes
 from geotrans.evaluation.products import Products, relabel_classes
-from geotrans.evaluation.scores import Judge
+from geotrans.evaluation.scores import Scorer
 from geotrans.grid import ground_anchor, plan_tiles
 from geotrans.labelling.recipe import load_recipe
 from geotrans.metrics.image import chroma_error, psnr, ssim
@@ -178,11 +178,11 @@ def test_seams_are_looked_for_where_the_tiles_met(tmp_path):
     seamed = np.zeros((1, 3, 192, 192), np.uint8)
     seamed[:, :, row:] += 50
     seamed[:, :, :, col:] += 50
-    judge = Judge(found.places, value_range=(0, 255), groups={}, device="cpu")
+    scorer = Scorer(found.places, value_range=(0, 255), groups={}, device="cpu")
     edges = ((list(plan.row_edges), list(plan.col_edges)),)
-    assert judge.scores(Products(truth, edges))["seam_ratio"].each == pytest.approx(own)
-    assert np.isnan(judge.scores(Products(truth, (([], []),))).get("seam_ratio", np.nan))
-    (seams,) = judge.seams(Products(seamed + truth // 8, edges))
+    assert scorer.score(Products(truth, edges))["seam_ratio"].each == pytest.approx(own)
+    assert np.isnan(scorer.score(Products(truth, (([], []),))).get("seam_ratio", np.nan))
+    (seams,) = scorer.score_seams(Products(seamed + truth // 8, edges))
     assert seams.interval.value > 5
 
 
@@ -276,7 +276,7 @@ def test_classes_that_a_recipe_found_are_found_again(tmp_path):
     photo = towns(2, bands=4, size=96)
     bands = ("red", "green", "blue", "nir")
     shell = places_cache(tmp_path / "shell", photo, photo, source_bands=bands, target_bands=bands)
-    labels = relabel_classes("landcover", photo, Places.of(shell, "val"))
+    labels = relabel_classes("landcover", photo, Places.load(shell, "val"))
     recipe = load_recipe("landcover")
     named = [
         {"value": i, "name": one.name, "color": one.color} for i, one in enumerate(recipe.classes)

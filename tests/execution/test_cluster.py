@@ -29,7 +29,7 @@ from geotrans.errors import (
     UsageError,
 )
 from geotrans.execution import connect as connecting
-from geotrans.execution import health as losses
+from geotrans.execution import health
 from geotrans.execution.cluster import Cluster
 from geotrans.execution.connect import connect
 from geotrans.execution.work import submit_items
@@ -233,8 +233,8 @@ def test_a_scheduler_that_is_stopped_is_waited_for_a_while(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps its connections, and the machine answers for it."""
-    monkeypatch.setattr(losses, "_COUNT_S", 0.2)
-    monkeypatch.setattr(losses, "_SILENT_S", 3.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.2)
+    monkeypatch.setattr(health, "_SILENCE_S", 3.0)
     out = tmp_path / "out.tif"
     with real_cluster(tmp_path / "cluster") as cluster:
         stopper = _at(out, 10, partial(cluster.scheduler.send_signal, signal.SIGSTOP))
@@ -262,7 +262,7 @@ def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers have finished, and only the scheduler knows where the results are."""
-    monkeypatch.setattr(losses, "_SILENT_S", 1.0)
+    monkeypatch.setattr(health, "_SILENCE_S", 1.0)
     parts, job = Parts.beside(tmp_path / "out.tif"), _job(holed_scene, tile=TILE)
     parts.begin(job, overwrite=False)
     with real_cluster(tmp_path / "cluster") as running, connect(running.address) as cluster:
@@ -273,15 +273,15 @@ def test_a_scheduler_that_stops_between_a_result_and_its_fetching(
 
         cells = [(0, col) for col in range(job.plan.n_cols)]
         with pytest.raises(ClusterError, match="said nothing for 1 s"):
-            cluster.run(TileWriter(job, parts), cells, done=stop)
+            cluster.run(TileWriter(job, parts), cells, on_done=stop)
     assert not list(tmp_path.rglob("errand-*"))
 
 
 _IS_SILENT = """
 import sys
 from geotrans.cli.main import run
-from geotrans.execution import health as losses
-losses._COUNT_S, losses._SILENT_S = 0.2, 3.0
+from geotrans.execution import health
+health._REFRESH_S, health._SILENCE_S = 0.2, 3.0
 sys.exit(run(sys.argv[1:]))
 """
 
@@ -314,8 +314,8 @@ def test_a_cluster_that_loses_all_its_workers_is_waited_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.1)
-    monkeypatch.setattr(losses, "_ALONE_S", 2.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.1)
+    monkeypatch.setattr(health, "_NO_WORKERS_S", 2.0)
     out = tmp_path / "out.tif"
     with real_cluster(tmp_path / "cluster", workers=1) as cluster:
         killer = _at(out, 10, cluster.workers[0].kill)
@@ -339,15 +339,15 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         time.sleep(seconds)
         return os.getpid()
 
-    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.0)
     with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
-        few = cluster.closed()
+        few = cluster.limit_workers()
         before = few.workers
         second = real.add_worker()
         real.wait_for_workers(2)
         assert len(cluster.workers) == 2
         assert few.workers == before
-        assert few.ask(os.getpid).keys() == before.keys()
+        assert few.call_on_workers(os.getpid).keys() == before.keys()
         first = real.workers[0]
         some = [few.submit(work, 0.01, key=("some", i)) for i in range(20)]
         assert {future.result(30) for future in some} == {first.pid}
@@ -359,10 +359,10 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
         submit_items(
             lambda seconds: few.submit(work, seconds, key=("more", seconds)),
             lambda: waiting.pop(0) if waiting else None,
-            room=lambda: 3 * len(few.workers),
-            done=lambda _, future: pids.append(future.result(5)),
+            capacity=lambda: 3 * len(few.workers),
+            on_done=lambda _, future: pids.append(future.result(5)),
             cancel=few.cancel,
-            stranded=few.find_lost,
+            cancel_stranded=few.cancel_stranded,
         )
         assert len(pids) == 3
         assert pids[-1] == second.pid
@@ -373,9 +373,9 @@ def test_workers_that_come_later_get_no_part_of_a_budget(
 def test_a_result_that_left_with_its_worker_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_COUNT_S", 0.0)
+    monkeypatch.setattr(health, "_REFRESH_S", 0.0)
     with real_cluster(tmp_path / "cluster", workers=1) as real, connect(real.address) as cluster:
-        few = cluster.closed()
+        few = cluster.limit_workers()
         real.add_worker()
         real.wait_for_workers(2)
         ended = few.submit(os.getpid, key=("ended", 0))
@@ -385,7 +385,7 @@ def test_a_result_that_left_with_its_worker_is_not_waited_for(
         real.workers[0].kill()
         real.wait_for_workers(1)
         with pytest.raises(ClusterError, match="have left with a result"):
-            few.result(ended)
+            few.get_result(ended)
 
 
 @pytest.mark.slow
@@ -415,7 +415,7 @@ def test_ctrl_c_takes_back_what_was_handed_out(
 def test_an_address_that_does_not_answer(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_ANSWER_S", 1)
+    monkeypatch.setattr(connecting, "_CONNECT_S", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 "):
         _make(holed_scene, tmp_path / "out.tif", cluster="tcp://127.0.0.1:9")
 
@@ -423,7 +423,7 @@ def test_an_address_that_does_not_answer(
 def test_an_address_of_something_that_says_nothing(
     holed_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_ANSWER_S", 1)
+    monkeypatch.setattr(connecting, "_CONNECT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="no Dask scheduler answers"):
@@ -434,7 +434,7 @@ def test_an_address_of_something_that_says_nothing(
 def test_a_cluster_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
-    monkeypatch.setattr(connecting, "_START_S", 1)
+    monkeypatch.setattr(connecting, "_FIRST_WORKER_S", 1)
     with real_cluster(tmp_path / "cluster", workers=0) as cluster:
         told = rf"has no workers, and none came within 1 s; start some, .*{cluster.address} say"
         with pytest.raises(ClusterError, match=told), connect(cluster.file):
@@ -501,13 +501,13 @@ def test_a_scene_or_bundle_that_is_another_there(
     with connect(dask_cluster.address) as cluster:
         random_bundle(tmp_path / "noisy.safetensors", noise=(1, 4), gsd_m=(0.6, 0.6))
         with pytest.raises(BundleError, match=r"worker .*noisy.safetensors changed while"):
-            cluster.run(work, [(0, 0)], done=print)
+            cluster.run(work, [(0, 0)], on_done=print)
         (tmp_path / "noisy.safetensors").unlink()
         with pytest.raises(BundleError, match=r"worker .*noisy.safetensors is not here"):
-            cluster.run(work, [(0, 0)], done=print)
+            cluster.run(work, [(0, 0)], on_done=print)
         write_scene(tmp_path / "scene.tif", shape=(50, 50), gsd_m=0.6)
         with pytest.raises(SceneError, match=r"worker .*scene.tif has \d+ bytes here and \d+"):
-            cluster.run(work, [(0, 0)], done=print)
+            cluster.run(work, [(0, 0)], on_done=print)
     assert [p.name for p in parts.folder.iterdir()] == ["run.json"]
 
 
@@ -533,7 +533,7 @@ class _Answers(Cluster):
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
-    def ask(self, function: Any, *words: Any, workers: Any = None) -> dict[str, Any]:
+    def call_on_workers(self, function: Any, *words: Any, workers: Any = None) -> dict[str, Any]:
         return {f"tcp://node{i}:1": one for i, one in enumerate(self.answers.pop(0))}
 
 

@@ -33,7 +33,7 @@ def test_processes_come_with_what_they_need_and_leave() -> None:
     with start_workers(None, 2, imports=["geotrans.inference"]) as hands:
         cluster = hands()
         assert cluster is not None
-        seen = cluster.ask(look)
+        seen = cluster.call_on_workers(look)
         assert hands() is cluster
         assert all(is_ready for _, is_ready in seen.values())
         assert {pid for pid, _ in seen.values()} <= {one.pid for one in _workers()}
@@ -53,11 +53,11 @@ def test_workers_that_are_there_bring_in_what_they_need_meanwhile(tmp_path: Path
         return "geotrans.inference" in sys.modules
 
     with real_cluster(tmp_path / "cluster") as real, connect(real.address) as cluster:
-        assert not any(cluster.ask(look).values())
+        assert not any(cluster.call_on_workers(look).values())
         with start_workers(cluster, 1, imports=["geotrans.inference"]) as hands:
             assert hands() is cluster
             until = time.monotonic() + 60
-            while not all(cluster.ask(look).values()):
+            while not all(cluster.call_on_workers(look).values()):
                 assert time.monotonic() < until
 
 

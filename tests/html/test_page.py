@@ -43,7 +43,7 @@ def test_a_page_of_everything_is_well_formed_and_self_contained():
             hostile,
             html.text(hostile),
             html.text(hostile, "h3"),
-            html.folded(hostile, hostile),
+            html.details(hostile, hostile),
             html.table(["score", hostile], [["a", f"1\n[{hostile}]"]]),
             html.facts([("name", hostile), ("nothing", None)]),
             html.side_by_side(html.figure(html.text("x"), hostile)),

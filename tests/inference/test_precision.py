@@ -42,7 +42,7 @@ def test_auto_takes_what_is_clearly_faster(
     with_flags(monkeypatch, "avx512_bf16")
     took = {torch.float32: exact_s, torch.bfloat16: fast_s}
     monkeypatch.setattr(
-        precision, "_seconds", lambda net, shape: took[next(net.parameters()).dtype]
+        precision, "_time_window", lambda net, shape: took[next(net.parameters()).dtype]
     )
     assert pick("auto") == chosen
 

@@ -14,11 +14,11 @@ from geotrans.inference.accelerator import (
     normalize_on_device,
 )
 from geotrans.inference.radiometry import (
+    apply_palette,
     classify,
     denormalize,
     from_network,
     normalize,
-    paint,
     to_network,
 )
 from geotrans.tasks import BandSpec
@@ -106,7 +106,7 @@ def test_the_first_of_equal_classes_wins() -> None:
 
 def test_paints_the_palette() -> None:
     classes = np.array([[0, 5], [2, 1]], np.uint8)
-    colors = paint(classes, PALETTE)
+    colors = apply_palette(classes, PALETTE)
     assert colors.shape == (3, 2, 2)
     assert tuple(colors[:, 0, 1]) == PALETTE[5].color
     assert tuple(colors[:, 1, 0]) == PALETTE[2].color

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from geotrans.labelling.indices import (
-    MEASURES,
+    INDICES,
     box_sum,
-    compute_index,
+    compute_indices,
     local_deviation,
     local_majority,
 )
@@ -40,7 +40,7 @@ def test_majority_is_the_most_frequent_and_of_equals_the_first(size):
 def test_indices_by_hand():
     bands = {"red": 40.0, "green": 80.0, "blue": 60.0, "nir": 120.0}
     planes = {name: np.full((1, 1), value, np.float32) for name, value in bands.items()}
-    found = compute_index(
+    found = compute_indices(
         planes, ("brightness", "nir", "ndvi", "ndwi", "warmth", "redness"), size=1
     )
     assert {name: float(plane[0, 0]) for name, plane in found.items()} == {
@@ -56,12 +56,12 @@ def test_indices_by_hand():
 def test_next_to_nothing_has_no_colour():
     planes = {name: np.full((1, 1), 1, np.float32) for name in ("red", "green", "blue")}
     planes["nir"] = np.full((1, 1), 5, np.float32)
-    assert compute_index(planes, ("ndvi",), size=1)["ndvi"][0, 0] == 0
+    assert compute_indices(planes, ("ndvi",), size=1)["ndvi"][0, 0] == 0
 
 
 def test_a_window_has_the_bits_of_the_whole():
     bands = _bands((60, 70))
-    whole = compute_index(bands, MEASURES, size=9)
+    whole = compute_indices(bands, INDICES, size=9)
     part = {name: plane[11:52, 7:66] for name, plane in bands.items()}
-    for name, plane in compute_index(part, MEASURES, size=9).items():
+    for name, plane in compute_indices(part, INDICES, size=9).items():
         np.testing.assert_array_equal(plane, whole[name][11:44, 7:58])

@@ -11,7 +11,7 @@ from geotrans.grid import Window
 from geotrans.labelling import label
 from geotrans.labelling.scene import LabelScene
 from geotrans.scene import open_scene
-from geotrans.scene.views.classes import class_names
+from geotrans.scene.views.classes import read_class_names
 from tests.labelling.test_scene import RGBN, _photograph
 
 
@@ -38,7 +38,7 @@ def test_the_file_is_what_is_read(photograph, tmp_path):
         assert file.descriptions == ("class",)
         assert json.loads(file.tags()["GEOTRANS_CLASSES"])[0] == "tree"
         assert file.tags()["GEOTRANS_RECIPE"] == "landcover"
-    assert class_names(open_scene(out))[8] == "water"
+    assert read_class_names(open_scene(out))[8] == "water"
 
 
 def test_part_of_it_and_in_any_windows(photograph, tmp_path, monkeypatch):

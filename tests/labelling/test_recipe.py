@@ -15,7 +15,7 @@ TWO = {
 def test_the_shipped_one_reads():
     assert list_recipes() == ("landcover",)
     recipe = load_recipe("landcover")
-    assert [one.name for one in recipe.ruled] == [
+    assert [one.name for one in recipe.rule_classes] == [
         "tree", "grass", "bare soil", "bright roof", "dark roof", "red roof", "paved", "shadow",
         "water",
     ]  # fmt: skip
@@ -24,7 +24,7 @@ def test_the_shipped_one_reads():
 
 
 def test_only_measures_that_rules_ask_for():
-    assert load_recipe(TWO).measures == ("ndvi",)
+    assert load_recipe(TWO).index_names == ("ndvi",)
     assert load_recipe(TWO).style is None
 
 

@@ -9,7 +9,7 @@ from geotrans.grid import Window
 from geotrans.labelling.recipe import load_recipe
 from geotrans.labelling.scene import LabelScene
 from geotrans.scene import open_scene
-from geotrans.scene.views.classes import class_values
+from geotrans.scene.views.classes import read_class_values
 from tests.helpers.vectors import write_vectors
 
 RGBN = ("red", "green", "blue", "nir")
@@ -95,7 +95,7 @@ def test_gaps_are_blank_and_change_nothing_far_from_them(make_scene):
 
 def test_what_it_says_about_itself(photograph):
     labels = LabelScene(open_scene(photograph), "landcover")
-    assert [one.name for one in class_values(labels)] == [c.name for c in labels.classes]
+    assert [one.name for one in read_class_values(labels)] == [c.name for c in labels.classes]
     assert (labels.nodata, labels.dtype, labels.halo) == (255, np.uint8, 6)
     again = pickle.loads(pickle.dumps(labels))
     window = Window(3, 4, 20, 20)

@@ -94,7 +94,7 @@ def test_a_large_file_without_index_is_copied_too(
     rows = [(line, {"highway": "residential", "landuse": None, "junk": "x"})] * 30
     file = write_vectors(tmp_path / "export.geojson", rows, crs="EPSG:4326")
     assert open_vectors(file, load_style("plain"))[0].driver == "GeoJSON"
-    monkeypatch.setattr(osm, "KEPT_FEATURES", 20)
+    monkeypatch.setattr(osm, "MAX_CACHED_FEATURES", 20)
     source, mapping = open_vectors(file, load_style("plain"))
     assert source.driver == "GPKG"
     assert source.n_features("export") == 30

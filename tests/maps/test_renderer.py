@@ -71,7 +71,7 @@ def grid(shape: tuple[int, int], gsd: float = 0.6, *, turn: float = 0, off: floa
 
 def test_a_map_has_the_colours_of_its_classes(renderer: MapRenderer) -> None:
     whole = grid((300, 310), 2)
-    drawing, classes = renderer.draw(whole), renderer.classes(whole)
+    drawing, classes = renderer.draw(whole), renderer.draw_classes(whole)
     assert drawing.image.shape == (3, 300, 310)
     assert drawing.image.dtype == classes.dtype == np.uint8
     assert set(np.unique(classes)) == {0, 1, 2, BLANK}
@@ -81,7 +81,7 @@ def test_a_map_has_the_colours_of_its_classes(renderer: MapRenderer) -> None:
         assert (classes[exact] == index).all()
         assert exact.sum() > 0.8 * (classes == index).sum()
     assert (drawing.valid == (classes != BLANK)).all()
-    assert (drawing.valid == renderer.valid(whole)).all()
+    assert (drawing.valid == renderer.draw_valid(whole)).all()
     assert (drawing.image[:, ~drawing.valid] == 0).all()
     assert drawing.is_painted
     assert (renderer.read(whole) == drawing.image).all()
@@ -108,7 +108,7 @@ def test_windows_agree_to_the_bit(
     a, b = window_geobox(geobox, window), window_geobox(geobox, other)
     in_a, in_b = shared.relative_to(window).slices, shared.relative_to(other).slices
     assert (renderer.read(a)[:, *in_a] == renderer.read(b)[:, *in_b]).all()
-    assert (renderer.classes(a)[in_a] == renderer.classes(b)[in_b]).all()
+    assert (renderer.draw_classes(a)[in_a] == renderer.draw_classes(b)[in_b]).all()
 
 
 def test_bands_of_rows_leave_no_trace(
@@ -116,8 +116,8 @@ def test_bands_of_rows_leave_no_trace(
 ) -> None:
     whole = renderer.read(grid((300, 310)))
     for limits in ((7, 1 << 20), (256, 310 * 3), (256, 1)):
-        monkeypatch.setattr(raster_map, "_BAND_ROWS", limits[0])
-        monkeypatch.setattr(raster_map, "_BAND_PX", limits[1])
+        monkeypatch.setattr(raster_map, "_STRIP_ROWS", limits[0])
+        monkeypatch.setattr(raster_map, "_STRIP_PX", limits[1])
         assert (renderer.read(grid((300, 310))) == whole).all()
 
 
@@ -126,15 +126,15 @@ def test_holding_only_what_is_near_changes_nothing(
 ) -> None:
     geobox = grid((900, 900))
     whole = renderer.read(geobox)
-    monkeypatch.setattr(raster_map, "KEPT_FEATURES", 10)
+    monkeypatch.setattr(raster_map, "MAX_CACHED_FEATURES", 10)
     frugal = MapRenderer(vectors, STYLE, CRS)
     for top in range(0, 900, 150):
         for left in range(0, 900, 150):
             window = Window(left, top, 150, 150)
             part = frugal.read(window_geobox(geobox, window))
             assert (part == whole[:, *window.slices]).all()
-            assert frugal._held is not None
-            assert frugal._held[0] is not None  # A region, and not everything.
+            assert frugal._cached is not None
+            assert frugal._cached[0] is not None  # A region, and not everything.
 
 
 def test_a_grid_in_another_crs(vectors: Path, renderer: MapRenderer) -> None:
@@ -145,12 +145,14 @@ def test_a_grid_in_another_crs(vectors: Path, renderer: MapRenderer) -> None:
     step = 2e-7
     found = np.array(
         [
-            lonlat.classes(make_geobox((1, 1), Affine(step, 0, a, 0, -step, b), "EPSG:4326"))[0, 0]
+            lonlat.draw_classes(make_geobox((1, 1), Affine(step, 0, a, 0, -step, b), "EPSG:4326"))[
+                0, 0
+            ]
             for a, b in zip(lon[::7, ::7].ravel(), lat[::7, ::7].ravel(), strict=True)
         ]
     )
     fine = [
-        renderer.classes(make_geobox((1, 1), Affine(0.02, 0, a, 0, -0.02, b), CRS))[0, 0]
+        renderer.draw_classes(make_geobox((1, 1), Affine(0.02, 0, a, 0, -0.02, b), CRS))[0, 0]
         for a, b in zip(x[::7, ::7].ravel(), y[::7, ::7].ravel(), strict=True)
     ]
     assert (found == fine).mean() > 0.97
@@ -210,7 +212,7 @@ def test_every_class_is_seen_in_training(data_dir: Path) -> None:
     seen = np.zeros(256, int)
     for file in sorted((data_dir / "santa_monica" / "aerial" / "train").glob("*_2020_*.tif")):
         with rasterio.open(file) as chip:
-            classes = renderer.classes(make_geobox(chip.shape, chip.transform, chip.crs))
+            classes = renderer.draw_classes(make_geobox(chip.shape, chip.transform, chip.crs))
         seen += np.bincount(classes.ravel(), minlength=256)
     shares = seen / seen.sum()
     assert (shares[: len(renderer.palette)] > 0.004).all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapely import Polygon
 
 from geotrans.maps.outlines import Lattice, Outlines
-from geotrans.maps.scanline import LINES, STEPS, LayerEdges, majority, mean_color, scan_lines
+from geotrans.maps.scanline import LINES, STEPS, LayerEdges, majority_class, mean_color, scan_lines
 from geotrans.maps.style import BLANK
 
 COLORS = np.zeros((256, 3), np.uint8)
@@ -36,7 +36,7 @@ def paint(
     painted = [
         LayerEdges(edges, value, over)
         for shapes, value, over in coats
-        if (edges := Outlines(shapes).near(everywhere, lattice)) is not None
+        if (edges := Outlines(shapes).find_edges(everywhere, lattice)) is not None
     ]
     return scan_lines(painted, background, top=top, left=left, shape=shape)
 
@@ -82,7 +82,7 @@ def test_the_nearest_class_and_the_direction_of_rings_do_not_matter() -> None:
     one = Polygon(square.exterior.coords, [hole])
     other = Polygon(square.exterior.coords[::-1], [hole])
     third = Polygon(square.exterior.coords, [hole[::-1]])
-    results = [majority(paint([(areas(shape), 1, None)])) for shape in (one, other, third)]
+    results = [majority_class(paint([(areas(shape), 1, None)])) for shape in (one, other, third)]
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
     expected = np.zeros((16, 20), np.uint8)
@@ -97,7 +97,7 @@ def test_areas_of_one_coat_are_joined_and_never_cancel() -> None:
     expected = np.rint(cover(twice, (16, 20)))[None] * COLORS[1][:, None, None]
     assert (image == expected).all()
     bowtie = areas(Polygon([(2, 2), (10, 10), (10, 2), (2, 10)]))
-    assert (majority(paint([(bowtie, 1, None)]))[6, [3, 4, 8]] == 1).all()
+    assert (majority_class(paint([(bowtie, 1, None)]))[6, [3, 4, 8]] == 1).all()
 
 
 def test_neighbours_meet_without_a_third_class_between() -> None:
@@ -114,10 +114,10 @@ def test_neighbours_meet_without_a_third_class_between() -> None:
 def test_a_coat_covers_only_what_it_may() -> None:
     base = (areas(shapely.box(0, 0, 10, 16)), 1, None)
     band = areas(shapely.box(5, 5, 15, 9))
-    result = majority(paint([base, (band, 2, (1,))]))
+    result = majority_class(paint([base, (band, 2, (1,))]))
     assert (result[5:9, 5:10] == 2).all()
     assert (result[5:9, 10:] == 0).all()
-    result = majority(paint([base, (band, 2, (0,))]))
+    result = majority_class(paint([base, (band, 2, (0,))]))
     assert (result[5:9, 5:10] == 1).all()
     assert (result[5:9, 10:15] == 2).all()
 
@@ -131,7 +131,7 @@ def test_blank_ground_is_not_mixed_in() -> None:
     assert (valid == expected).all()
     assert (image[:, valid] == COLORS[1][:, None]).all()
     assert (image[:, ~valid] == 0).all()
-    assert ((majority(painted) != BLANK) == expected).all()
+    assert ((majority_class(painted) != BLANK) == expected).all()
     hole = paint([(shape, BLANK, None)])
     assert (mean_color(hole, COLORS)[1] == ~expected).all()
 
@@ -141,14 +141,14 @@ def test_the_class_that_covers_most_wins() -> None:
         (areas(shapely.box(0, 0, 3.4, 16)), 1, None),
         (areas(shapely.box(3.4, 0, 9, 16)), 2, None),
     ]
-    assert majority(paint(coats))[0, :5].tolist() == [1, 1, 1, 2, 2]
+    assert majority_class(paint(coats))[0, :5].tolist() == [1, 1, 1, 2, 2]
 
 
 def test_nothing_to_paint() -> None:
-    assert Outlines(areas()).near((0, 0, 1, 1), PIXELS) is None
+    assert Outlines(areas()).find_edges((0, 0, 1, 1), PIXELS) is None
     painted = paint([])
     assert not painted.is_painted
-    assert (majority(painted) == 0).all()
+    assert (majority_class(painted) == 0).all()
     beside = paint([(areas(shapely.box(100, 100, 110, 110)), 1, None)])
     assert not beside.is_painted
     flat = paint([(areas(Polygon([(1, 1), (5, 1), (9, 1)])), 1, None)])
@@ -157,7 +157,7 @@ def test_nothing_to_paint() -> None:
 
 def test_sides_left_of_a_window_count_and_those_right_of_it_do_not_leak() -> None:
     shapes = areas(shapely.box(-50, -50, 50, 5), shapely.box(-50, 9, 8, 50))
-    result = majority(paint([(shapes, 1, None)]))
+    result = majority_class(paint([(shapes, 1, None)]))
     assert (result[:5] == 1).all()
     assert (result[5:9] == 0).all()
     assert (result[9:, :8] == 1).all()
@@ -185,4 +185,4 @@ def test_windows_agree_to_the_bit(
     part_image, part_valid = mean_color(part, COLORS)
     assert (image[:, rows, cols] == part_image).all()
     assert (valid[rows, cols] == part_valid).all()
-    assert (majority(whole)[rows, cols] == majority(part)).all()
+    assert (majority_class(whole)[rows, cols] == majority_class(part)).all()

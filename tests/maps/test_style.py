@@ -50,8 +50,8 @@ def test_no_class_of_a_shipped_style_is_a_mix_of_two_others(name: str) -> None:
 def test_plain_has_a_mapping_for_osm_and_one_for_santa_monica() -> None:
     style = load_style("plain")
     assert list(style.mappings) == ["osm", "santa_monica"]
-    osm = style.mapping_for(["points", "lines", "multipolygons"], [])
-    city = style.mapping_for(["streets", "right_of_way", "landuse", "facilities", "blocks"], [])
+    osm = style.choose_mapping(["points", "lines", "multipolygons"], [])
+    city = style.choose_mapping(["streets", "right_of_way", "landuse", "facilities", "blocks"], [])
     assert osm is style.mappings["osm"]
     assert city is style.mappings["santa_monica"]
     # A class that one mapping never paints would be one the model has never seen.
@@ -79,7 +79,7 @@ def test_a_style_survives_the_bundle_it_is_kept_in() -> None:
 def test_a_single_mapping_needs_no_name() -> None:
     style = load_style(BASE)
     assert list(style.mappings) == ["mine"]
-    assert style.mapping_for(["whatever"], []).background == "grass"
+    assert style.choose_mapping(["whatever"], []).background == "grass"
     assert style.index("track") == 2
     assert style.index(None) == BLANK
 
@@ -93,11 +93,11 @@ def test_values_are_words_as_they_are_written() -> None:
 
 def test_a_source_of_one_layer_goes_by_its_fields() -> None:
     style = load_style("plain")
-    assert style.mapping_for(["export"], ["id", "highway"]) is style.mappings["osm"]
+    assert style.choose_mapping(["export"], ["id", "highway"]) is style.mappings["osm"]
     with pytest.raises(ConfigError, match="knows sources with layers"):
-        style.mapping_for(["export"], ["id", "width"])
+        style.choose_mapping(["export"], ["id", "width"])
     with pytest.raises(ConfigError, match="the vectors have roads, houses"):
-        style.mapping_for(["roads", "houses"], [])
+        style.choose_mapping(["roads", "houses"], [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from geotrans.errors import UsageError
 from geotrans.metrics.checks import compute_luma
-from geotrans.metrics.image import chroma_error, lab, pooled_psnr, psnr, ssim
+from geotrans.metrics.image import chroma_error, pooled_psnr, psnr, rgb_to_lab, ssim
 from geotrans.metrics.spectral import ergas, sam
 from tests.metrics.conftest import one_over_f, read_chips
 
@@ -91,7 +91,7 @@ def test_lab_of_known_colours() -> None:
         (10, 20, 30): (6.04, -0.85, -8.08),
     }
     pixels = np.array(list(known), np.uint8).T[:, None]
-    found = lab(pixels)[:, 0].T
+    found = rgb_to_lab(pixels)[:, 0].T
     np.testing.assert_allclose(found[:5], list(known.values())[:5], atol=0.03)
     assert found[5, 0] == pytest.approx(6, abs=0.5)  # dark: the straight part of the curve
 

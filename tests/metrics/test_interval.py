@@ -59,7 +59,7 @@ def test_same_seed_same_resamples(rng: np.random.Generator) -> None:
 
 
 def test_scaled_and_printed() -> None:
-    found = Interval.of(0.5, np.linspace(0, 1, 101), n=13).scaled(100)
+    found = Interval.from_draws(0.5, np.linspace(0, 1, 101), n=13).scaled(100)
     assert str(found) == "50 [2.5, 97.5] over 13 places"
 
 

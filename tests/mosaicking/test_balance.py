@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import geotrans
 from geotrans.errors import UsageError
-from geotrans.mosaicking.balance import Overlaps, _least_squares, solve_balance
+from geotrans.mosaicking.balance import Overlaps, _solve_least_squares, solve_balance
 from tests.helpers.scenes import write_scene
 from tests.helpers.thorough import examples
 
@@ -38,7 +38,7 @@ def test_the_solution_is_that_of_dense_algebra(n, n_pairs, seed):
     np.add.at(rows, (np.arange(len(pairs)), pairs[:, 1]), -1)
     root = np.sqrt(weights)
     expected = np.linalg.lstsq(rows * root[:, None], -differences * root, rcond=None)[0]
-    found = _least_squares(pairs, weights, differences, n)
+    found = _solve_least_squares(pairs, weights, differences, n)
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 import geotrans
 from geotrans.errors import UsageError
 from geotrans.mosaicking import overlaps
-from geotrans.mosaicking.seams import Seam, find_cut, load_seam, seam_path
+from geotrans.mosaicking.seams import Seam, find_seam, load_seam, seam_path
 from geotrans.scene import Patch
 from tests.helpers.scenes import coded, write_scene
 from tests.helpers.thorough import examples
@@ -61,7 +61,7 @@ def joined(passable: np.ndarray) -> bool:
 )  # fmt: skip
 def test_no_cut_has_a_smaller_largest_difference(difference):
     below, above = layers(difference)
-    seen = find_cut(below, above)
+    seen = find_seam(below, above)
     assert not seen[:, 0].any()
     assert seen[:, -1].all()
     framed = np.pad(difference, ((0, 0), (1, 1)), constant_values=np.inf)
@@ -80,12 +80,12 @@ def test_the_cut_follows_a_valley():
     rows, cols = np.indices((30, 40))
     valley = 20 + np.rint(8 * np.sin(rows[:, 0] / 4)).astype(int)
     difference = (np.abs(cols - valley[:, None]) * 3).astype(np.float32)
-    seen = find_cut(*layers(difference))[:, 1:-1]
+    seen = find_seam(*layers(difference))[:, 1:-1]
     assert (np.abs(seen.argmax(axis=1) - valley) <= 1).all()
 
 
 def test_where_nothing_differs_the_cut_is_in_the_middle():
-    seen = find_cut(*layers(np.zeros((5, 10), np.float32)))
+    seen = find_seam(*layers(np.zeros((5, 10), np.float32)))
     np.testing.assert_array_equal(seen, np.broadcast_to(np.arange(12) >= 6, (5, 12)))
 
 
@@ -93,17 +93,17 @@ def test_overlaps_with_holes_and_without_an_own_side():
     data = np.zeros((1, 6, 6), np.uint8)
     whole, part = np.ones((6, 6), bool), np.ones((6, 6), bool)
     part[2:4, 2:4] = False
-    assert not find_cut(Patch(data, whole), Patch(data, whole)).any()
-    assert not find_cut(Patch(data, whole), Patch(data, part)).any()
-    assert find_cut(Patch(data, part), Patch(data, whole)).all()
+    assert not find_seam(Patch(data, whole), Patch(data, whole)).any()
+    assert not find_seam(Patch(data, whole), Patch(data, part)).any()
+    assert find_seam(Patch(data, part), Patch(data, whole)).all()
     nothing = Patch(data, np.zeros((6, 6), bool))
-    np.testing.assert_array_equal(find_cut(nothing, Patch(data, part)), part)
+    np.testing.assert_array_equal(find_seam(nothing, Patch(data, part)), part)
 
 
 def test_classes_differ_or_do_not():
     # As numbers the cut would pass through the 1, as names through the 0 alone.
     below, above = layers(np.array([[200, 1, 90, 0, 2]], np.float32))
-    seen = find_cut(below, above, of_classes=True)[0, 1:-1]
+    seen = find_seam(below, above, of_classes=True)[0, 1:-1]
     assert seen.argmax() in (3, 4)
 
 
@@ -154,7 +154,7 @@ def noisy(tmp_path: Path) -> list[Path]:
 def test_neither_blocks_nor_cells_leave_a_gap(noisy, tmp_path, monkeypatch, most_cells):
     from geotrans.mosaicking.mosaic import plan_mosaic
 
-    monkeypatch.setattr(overlaps, "_MOST_CELLS", most_cells)
+    monkeypatch.setattr(overlaps, "_MAX_CELLS", most_cells)
     whole = read(geotrans.mosaic(noisy, out=tmp_path / "whole.tif", seamline=True).path)
     monkeypatch.setattr(
         "geotrans.mosaicking.mosaic.plan_mosaic", lambda scene: plan_mosaic(scene, block=23)
@@ -173,7 +173,7 @@ def test_neither_blocks_nor_cells_leave_a_gap(noisy, tmp_path, monkeypatch, most
 
 
 def test_seams_that_were_drawn_are_not_drawn_again(noisy, tmp_path, monkeypatch):
-    out, drawn, draw = tmp_path / "out.tif", [], overlaps._draw
+    out, drawn, draw = tmp_path / "out.tif", [], overlaps._compute_seam
 
     def stopping(scene: Any, number: int) -> Seam | None:
         if number == 3 and len(drawn) == 3:
@@ -182,7 +182,7 @@ def test_seams_that_were_drawn_are_not_drawn_again(noisy, tmp_path, monkeypatch)
         drawn.append(number)
         return draw(scene, number)
 
-    monkeypatch.setattr(overlaps, "_draw", stopping)
+    monkeypatch.setattr(overlaps, "_compute_seam", stopping)
     with pytest.raises(MemoryError):
         geotrans.mosaic(noisy, out=out, seamline=True)
     folder = tmp_path / "out.tif.parts" / "seams"

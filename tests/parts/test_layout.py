@@ -41,21 +41,23 @@ def test_no_valid_value_is_nodata(
 ) -> None:
     layout = Layout(GREY, dtype, nodata)
     data = np.array([[values]], dtype)
-    patch = layout.settle(data, np.ones((1, len(values)), bool))
+    patch = layout.apply_nodata(data, np.ones((1, len(values)), bool))
     assert np.array_equal(patch.data, np.array([[stored]], dtype))
 
 
 def test_invalid_pixels_hold_nodata() -> None:
     valid = np.array([[True, False]])
     for nodata, held in ((None, 0.0), (-9.0, -9.0), (math.nan, math.nan)):
-        patch = Layout(GREY, "float32", nodata).settle(np.full((1, 1, 2), 5, np.float32), valid)
+        patch = Layout(GREY, "float32", nodata).apply_nodata(
+            np.full((1, 1, 2), 5, np.float32), valid
+        )
         assert np.array_equal(patch.data, [[[5, held]]], equal_nan=True)
         assert patch.valid is valid
 
 
 def test_valid_follows_the_scale() -> None:
     layout = Layout(GREY, "uint8", scale=2)
-    patch = layout.settle(np.ones((1, 2, 4), np.uint8), np.array([[True, False]]))
+    patch = layout.apply_nodata(np.ones((1, 2, 4), np.uint8), np.array([[True, False]]))
     assert np.array_equal(patch.valid, [[True, True, False, False]] * 2)
 
 

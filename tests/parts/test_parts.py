@@ -26,14 +26,14 @@ def test_a_part_appears_whole_and_is_found_again(make_job: MakeJob, tmp_path: Pa
     job = make_job(mask=True, invalid=invalid)
     parts = Parts.beside(tmp_path / "out.tif")
     parts.begin(job, overwrite=False)
-    assert parts.finished(job) == set()
+    assert parts.find_finished(job) == set()
     for tile in list(job.plan)[:4]:
         parts.write(job, tile, translate_tile(job, tile))
-    assert parts.finished(job) == {(t.row, t.col) for t in list(job.plan)[:4]}
+    assert parts.find_finished(job) == {(t.row, t.col) for t in list(job.plan)[:4]}
     assert parts.is_empty(job.plan.tile(0, 0))
     tile = job.plan.tile(0, 2)
     with rasterio.open(parts.path(tile)) as part, rasterio.open(job.scene.uri) as scene:
-        place = job.place(tile)
+        place = job.product_window(tile)
         window = rasterio.windows.Window(place.col_off, place.row_off, place.width, place.height)
         valid = scene.dataset_mask(window=window) != 0
         assert part.crs == scene.crs
@@ -64,22 +64,24 @@ def test_a_damaged_part_does_not_count(make_job: MakeJob, tmp_path: Path) -> Non
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], whole[:-7]):
         path.write_bytes(damaged)
-        assert parts.finished(job) == set()
+        assert parts.find_finished(job) == set()
 
 
 def test_a_fingerprint_tells_runs_apart(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job()
     parts = Parts.beside(tmp_path / "out.tif")
-    assert parts.recorded() is None
+    assert parts.read_fingerprint() is None
     parts.begin(job, overwrite=False)
-    assert parts.recorded() == job.fingerprint() == json.loads(json.dumps(job.fingerprint()))
-    assert read_plan(parts.recorded() or {}) == job.plan
+    assert (
+        parts.read_fingerprint() == job.fingerprint() == json.loads(json.dumps(job.fingerprint()))
+    )
+    assert read_plan(parts.read_fingerprint() or {}) == job.plan
     parts.begin(job, overwrite=False)
     other = make_job(seed=9, tile=40)
     with pytest.raises(OutputError, match=r"seed 0, now 9; tiles .* windows of .*overwrite=True"):
         parts.begin(other, overwrite=False)
     parts.begin(other, overwrite=True)
-    assert parts.recorded() == other.fingerprint()
+    assert parts.read_fingerprint() == other.fingerprint()
     parts.discard()
     assert not parts.folder.exists()
 
@@ -91,7 +93,7 @@ def test_a_folder_of_something_else_is_left_alone(make_job: MakeJob, tmp_path: P
     with pytest.raises(OutputError, match=r"run\.json cannot be read"):
         parts.begin(make_job(), overwrite=False)
     (parts.folder / "run.json").write_text("{")
-    assert parts.recorded() == {}
+    assert parts.read_fingerprint() == {}
     with pytest.raises(OutputError, match=r"run\.json cannot be read"):
         parts.begin(make_job(), overwrite=False)
     assert (parts.folder / "diary.txt").exists()

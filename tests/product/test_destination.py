@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geotrans.errors import OutputError, UsageError
-from geotrans.product.destination import check_space, megabytes, output_path
+from geotrans.product.destination import check_space, format_size, output_path
 from geotrans.scene import open_scene
 
 Make = Callable[..., Path]
@@ -68,5 +68,5 @@ def test_space_is_looked_at(tmp_path: Path) -> None:
     check_space(tmp_path / "x.tif", 10**6)
     with pytest.raises(OutputError, match=r"free; the product has .* of pixels"):
         check_space(tmp_path / "x.tif", 10**18)
-    assert megabytes(1_234_567) == "1.2 MB"
-    assert megabytes(2.5e9) == "2.5 GB"
+    assert format_size(1_234_567) == "1.2 MB"
+    assert format_size(2.5e9) == "2.5 GB"

@@ -71,7 +71,7 @@ def test_large_files_go_in_pieces(
     monkeypatch.setattr(targets, "_PIECE_BYTES", 5 * 2**20)
     content = np.random.default_rng(0).bytes(12_000_000)
     (tmp_path / "large.tif").write_bytes(content)
-    Target("s3://shelf/large.tif").send(tmp_path / "large.tif")
+    Target("s3://shelf/large.tif").upload(tmp_path / "large.tif")
     assert bucket.get("large.tif") == content
     assert not bucket.unfinished()
 
@@ -112,7 +112,7 @@ def test_an_upload_that_fails_leaves_nothing(
     monkeypatch.setattr(targets, "_PIECE_BYTES", 5 * 2**20)
     (tmp_path / "large.tif").write_bytes(bytes(20_000_000))
     with pytest.raises(OutputError, match=r"s3://shelf/large.tif cannot be written: .*is gone"):
-        Target("s3://shelf/large.tif").send(_Cut(tmp_path / "large.tif", OSError))  # type: ignore[arg-type]
+        Target("s3://shelf/large.tif").upload(_Cut(tmp_path / "large.tif", OSError))  # type: ignore[arg-type]
     assert not bucket.keys()
     assert not bucket.unfinished()
 
@@ -120,20 +120,20 @@ def test_an_upload_that_fails_leaves_nothing(
 def test_a_failed_upload_keeps_the_tiles_and_the_same_command_goes_on(
     scene_folder: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Target.send
+    send = Target.upload
 
     def failing(target: Target, file: Path) -> None:
         if target.key.endswith(".tif"):
             raise OutputError("the line was cut")
         send(target, file)
 
-    monkeypatch.setattr(Target, "send", failing)
+    monkeypatch.setattr(Target, "upload", failing)
     with pytest.raises(
         OutputError, match=r"line was cut; 9 of 9 tiles are kept in .*here/shelf_new"
     ):
         _make(scene_folder, preview=True)
     assert not bucket.keys(), "the preview was taken back"
-    monkeypatch.setattr(Target, "send", send)
+    monkeypatch.setattr(Target, "upload", send)
     assert _make(scene_folder, preview=True).n_resumed == 9
     assert bucket.keys() == ["new/town.png", "new/town.tif"]
     assert not list(Path.cwd().iterdir())
@@ -154,7 +154,7 @@ def test_a_store_that_is_not_there_is_told_before_any_work(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    monkeypatch.setattr("geotrans.scene.access.stores._PATIENT", {"max_retries": 0})
+    monkeypatch.setattr("geotrans.scene.access.stores._PATIENT_RETRY", {"max_retries": 0})
     with pytest.raises(OutputError, match=r"s3://shelf/new/town.tif cannot be written") as caught:
         _make(scene_folder)
     assert "s3cr3t" not in str(caught.value)

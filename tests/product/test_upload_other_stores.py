@@ -131,9 +131,9 @@ def test_uploaded_in_pieces_whole_or_not_at_all(
     (tmp_path / "large.tif").write_bytes(content)
     target = Target(f"{shelf}/large.tif")
     with pytest.raises(OutputError, match=rf"{shelf}/large.tif cannot be written: .*is gone"):
-        target.send(_Cut(tmp_path / "large.tif"))  # type: ignore[arg-type]
+        target.upload(_Cut(tmp_path / "large.tif"))  # type: ignore[arg-type]
     assert not _keys(shelf)
-    target.send(tmp_path / "large.tif")
+    target.upload(tmp_path / "large.tif")
     assert bytes(open_store(shelf).get("large.tif").bytes()) == content
 
 
@@ -141,16 +141,16 @@ def test_a_failed_upload_keeps_the_tiles(
     shelf: str, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(shelf, "scene.tif", 5, tmp_path)
-    send = Target.send
+    send = Target.upload
 
     def failing(target: Target, file: Path) -> None:
         raise OutputError("the line was cut")
 
-    monkeypatch.setattr(Target, "send", failing)
+    monkeypatch.setattr(Target, "upload", failing)
     with pytest.raises(OutputError, match=r"line was cut; 4 of 4 tiles are kept"):
         translate(f"{shelf}/scene.tif", task, out=f"{shelf}/town.tif", tile=48)
     assert _keys(shelf) == ["scene.tif"]
-    monkeypatch.setattr(Target, "send", send)
+    monkeypatch.setattr(Target, "upload", send)
     product = translate(f"{shelf}/scene.tif", task, out=f"{shelf}/town.tif", tile=48)
     assert product.n_resumed == 4
     assert _keys(shelf) == ["scene.tif", "town.tif"]

@@ -18,9 +18,9 @@ last = pieces.pop()
 del pieces
 kept = held() - before
 for _ in range(15):
-    hand_back_now_and_then()
+    trim_heap_periodically()
 still = held() - before
-hand_back_now_and_then()
+trim_heap_periodically()
 print(kept, still, held() - before)
 """
 

@@ -10,7 +10,7 @@ from geotrans.sampling.config import (
     FolderSplits,
     MapSide,
     PolygonSplits,
-    data_root,
+    find_data_root,
     load_data_config,
 )
 
@@ -131,11 +131,11 @@ def test_missing_files_and_bad_overrides(config_file, tmp_path):
 
 def test_where_relative_paths_start(tmp_path, monkeypatch):
     monkeypatch.setenv("GEOTRANS_DATA", str(tmp_path))
-    assert data_root(_parse()) == tmp_path
+    assert find_data_root(_parse()) == tmp_path
     (tmp_path / "own").mkdir()
-    assert data_root(_parse(root=str(tmp_path / "own"))) == tmp_path / "own"
+    assert find_data_root(_parse(root=str(tmp_path / "own"))) == tmp_path / "own"
     with pytest.raises(SamplingError, match=r"none \(data\.root\) is no folder; set GEOTRANS_DATA"):
-        data_root(_parse(root=str(tmp_path / "none")))
+        find_data_root(_parse(root=str(tmp_path / "none")))
     monkeypatch.setenv("GEOTRANS_DATA", str(tmp_path / "gone"))
     with pytest.raises(SamplingError, match=r"gone \(GEOTRANS_DATA\)"):
-        data_root(_parse())
+        find_data_root(_parse())

@@ -99,7 +99,7 @@ def test_maps_are_drawn_beside_aerials(town):
     torch.testing.assert_close(one["source"], other["target"])
     torch.testing.assert_close(one["target"], other["source"])
     geobox = forth.geoboxes[index.scene]
-    expected = renderer.classes(geobox)[index.window.slices]
+    expected = renderer.draw_classes(geobox)[index.window.slices]
     np.testing.assert_array_equal(one["classes"], expected)
     loader = DataLoader(forth, batch_size=2, sampler=[index, index], num_workers=1)
     torch.testing.assert_close(next(iter(loader))["source"][1], one["source"])

@@ -8,7 +8,7 @@ from geotrans.errors import BandError, ConfigError, SamplingError
 from geotrans.runtime.config import validate_section
 from geotrans.sampling.cache import PatchCache
 from geotrans.sampling.config import DataConfig
-from geotrans.sampling.domains import _deal, open_domains
+from geotrans.sampling.domains import _apportion, open_domains
 from geotrans.sampling.tiling import ensure_cache, write_patches
 from tests.helpers.scenes import coded
 
@@ -284,5 +284,5 @@ def test_without_pairs_at_all(settings, tmp_path):
 
 
 def test_shares_become_whole_numbers():
-    assert _deal(10, [0.25, 0.75]) == [3, 7] or _deal(10, [0.25, 0.75]) == [2, 8]
-    assert sum(_deal(7, [1 / 3] * 3)) == 7
+    assert _apportion(10, [0.25, 0.75]) == [3, 7] or _apportion(10, [0.25, 0.75]) == [2, 8]
+    assert sum(_apportion(7, [1 / 3] * 3)) == 7

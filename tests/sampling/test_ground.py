@@ -5,7 +5,7 @@ from odc.geo.crs import CRS
 
 from geotrans.errors import SamplingError
 from geotrans.grid import make_geobox
-from geotrans.sampling.ground import LONLAT, common_crs, metric_crs, outline, project
+from geotrans.sampling.ground import LONLAT, choose_metric_crs, find_common_crs, outline, project
 from geotrans.sampling.splits import Footprint, block_regions, check_disjoint
 
 WORLD = make_geobox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
@@ -16,13 +16,13 @@ def _utm(zone, *, east=500_000.0, north=4_000_000.0, shape=(50, 50)):
 
 
 def test_scenes_of_one_crs_keep_it():
-    assert common_crs([_utm(11), _utm(11, east=3e5)]).epsg == 32611
-    assert common_crs([_utm(11), make_geobox((2, 2), Affine.identity(), None)]).epsg == 32611
-    assert common_crs([make_geobox((2, 2), Affine.identity(), None)]) is None
+    assert find_common_crs([_utm(11), _utm(11, east=3e5)]).epsg == 32611
+    assert find_common_crs([_utm(11), make_geobox((2, 2), Affine.identity(), None)]).epsg == 32611
+    assert find_common_crs([make_geobox((2, 2), Affine.identity(), None)]) is None
 
 
 def test_scenes_of_several_crs_meet_in_longitude_and_latitude():
-    assert common_crs([_utm(11), _utm(12)]) == LONLAT
+    assert find_common_crs([_utm(11), _utm(12)]) == LONLAT
     # Zone 50 lies on the other side of the world, where zone 11 has no coordinates.
     far = [Footprint("a", "a", _utm(11)), Footprint("b", "b", WORLD)]
     check_disjoint({"train": far[:1], "val": [Footprint("c", "c", _utm(50))]})
@@ -31,17 +31,17 @@ def test_scenes_of_several_crs_meet_in_longitude_and_latitude():
 
 
 def test_metres_for_scenes_near_and_far():
-    assert metric_crs([_utm(11), _utm(11)]).epsg == 32611
-    assert metric_crs([_utm(11), _utm(12)]).epsg in {32611, 32612}
-    assert metric_crs([_utm(11), _utm(50)]).epsg == 6933
+    assert choose_metric_crs([_utm(11), _utm(11)]).epsg == 32611
+    assert choose_metric_crs([_utm(11), _utm(12)]).epsg in {32611, 32612}
+    assert choose_metric_crs([_utm(11), _utm(50)]).epsg == 6933
 
 
 def test_blocks_over_the_world_hold_their_scenes():
     geoboxes = [_utm(zone) for zone in (5, 11, 21, 50)]
     regions = block_regions(geoboxes, block_m=100, shares={"train": 1, "val": 1})
     for geobox in geoboxes:
-        local = regions.on(geobox)
-        train, val = (next(local.strips(split)) for split in ("train", "val"))
+        local = regions.project_to(geobox)
+        train, val = (next(local.iter_strips(split)) for split in ("train", "val"))
         assert (train ^ val).all()
         assert train.any()
         assert val.any()

@@ -7,7 +7,7 @@ from rasterio.warp import reproject
 from geotrans.errors import BandError, SceneError
 from geotrans.grid import Window
 from geotrans.maps.renderer import MapRenderer
-from geotrans.sampling.reading import DrawnSide, PairReader, SceneSide, crop
+from geotrans.sampling.reading import DrawnSide, PairReader, SceneSide, mask_inside
 from geotrans.scene import open_scene
 from tests.helpers.scenes import coded
 from tests.sampling.conftest import ORIGIN
@@ -100,7 +100,9 @@ def test_beyond_the_scene_nothing_is_valid(target):
     expected[2:42, 3:51] = True
     np.testing.assert_array_equal(patch.valid, expected)
     np.testing.assert_array_equal(patch.source[:, 2:42, 3:51], coded((40, 48)))
-    np.testing.assert_array_equal(crop(Window(50, 0, 4, 4), open_scene(target).geobox), False)
+    np.testing.assert_array_equal(
+        mask_inside(Window(50, 0, 4, 4), open_scene(target).geobox), False
+    )
 
 
 def test_bands_by_name_and_number(make_scene, target):

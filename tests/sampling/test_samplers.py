@@ -81,7 +81,7 @@ def test_windows_are_a_function_of_seed_epoch_and_index(dataset):
     sampler = RandomWindows(dataset, size=20, length=50, seed=3)
     first = _places(sampler)
     assert _places(sampler) == first
-    assert [(i.scene, i.window) for i in (sampler.at(0, n) for n in range(50))] == first
+    assert [(i.scene, i.window) for i in (sampler.draw(0, n) for n in range(50))] == first
     sampler.set_epoch(1)
     assert _places(sampler) != first
     sampler.set_epoch(0)

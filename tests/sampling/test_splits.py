@@ -81,7 +81,9 @@ def test_scenes_without_crs_are_compared_in_their_own_units():
 
 
 def _labels(regions, geobox):
-    return {s: np.concatenate(list(regions.on(geobox).strips(s))) for s in regions.shapes}
+    return {
+        s: np.concatenate(list(regions.project_to(geobox).iter_strips(s))) for s in regions.shapes
+    }
 
 
 @pytest.fixture
@@ -110,12 +112,12 @@ def test_windows_of_two_splits_share_no_pixel(halves):
     geobox, regions = halves
     touched = {}
     for split in regions.shapes:
-        placements = regions.on(geobox).placements(split, (20, 15))
+        placements = regions.project_to(geobox).find_placements(split, (20, 15))
         touched[split] = np.zeros(geobox.shape, bool)
         for i in range(0, len(placements), 5):
             touched[split][placements[i].slices] = True
         for i in range(0, len(placements), 501):
-            assert regions.on(geobox).contains(split, placements[i])
+            assert regions.project_to(geobox).contains(split, placements[i])
     assert touched["train"].any()
     assert touched["val"].any()
     assert not (touched["train"] & touched["val"]).any()
@@ -215,7 +217,7 @@ BOXES = {"train": [(-170, 0, -30, 80), (95, 0, 180, 80)], "val": [(60, 0, 95, 80
 
 def test_boxes_are_ground_by_longitude_and_latitude():
     world = make_geobox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
-    on_world = box_regions(BOXES).on(world)
+    on_world = box_regions(BOXES).project_to(world)
     row, col = np.mgrid[:180, :360]
     lon, lat = col + 0.5 - 180, 90 - (row + 0.5)
     north = (lat > 0) & (lat < 80)
@@ -224,15 +226,15 @@ def test_boxes_are_ground_by_longitude_and_latitude():
         "val": north & (lon > 60) & (lon < 95),
     }
     for split, inside in expected.items():
-        found = np.concatenate(list(on_world.strips(split)))
+        found = np.concatenate(list(on_world.iter_strips(split)))
         np.testing.assert_array_equal(found, inside)
 
 
 def test_boxes_on_a_projected_scene_and_with_a_gap():
     boxes = {"west": [(14, 45, 15, 50)], "east": [(15, 45, 16, 50)]}
     grid = make_geobox((100, 100), Affine(1000, 0, 450_000, 0, -1000, 5_400_000), "EPSG:32633")
-    on_grid = box_regions(boxes, gap_m=10_000).on(grid)
-    west, east = (np.concatenate(list(on_grid.strips(split))) for split in ("west", "east"))
+    on_grid = box_regions(boxes, gap_m=10_000).project_to(grid)
+    west, east = (np.concatenate(list(on_grid.iter_strips(split))) for split in ("west", "east"))
     # The zone's middle is 15 degrees east: 500 km, column 50.
     assert west[:, :45].all()
     assert not west[:, 46:].any()

@@ -39,7 +39,7 @@ def test_map_and_aerial(settings, tmp_path, town):
     renderer = MapRenderer(town / "streets.gpkg", town / "town.yaml", "EPSG:32611")
     for i in (0, 4):
         geobox = open_scene(town / f"aerial/train/{patches.names[i]}.tif").geobox
-        np.testing.assert_array_equal(patches.classes[i], renderer.classes(geobox))
+        np.testing.assert_array_equal(patches.classes[i], renderer.draw_classes(geobox))
         np.testing.assert_array_equal(patches.source[i, :, 4:-4, 4:-4], renderer.read(geobox))
         np.testing.assert_array_equal(patches.records[i].transform, tuple(geobox.affine)[:6])
     assert patches.valid.all()

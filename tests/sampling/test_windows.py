@@ -7,11 +7,11 @@ from geotrans.errors import SamplingError
 from geotrans.grid import Window
 from geotrans.sampling.windows import (
     WindowDraw,
+    find_masked_placements,
+    find_valid_placements,
+    find_whole_placements,
     grid_windows,
-    masked_placements,
     philox,
-    valid_placements,
-    whole_placements,
 )
 
 edges = st.integers(1, 40)
@@ -23,7 +23,7 @@ def _every(placements):
 
 @given(st.tuples(edges, edges), st.tuples(edges, edges))
 def test_positions_in_a_whole_scene(shape, size):
-    found = _every(whole_placements(shape, size))
+    found = _every(find_whole_placements(shape, size))
     assert found == [
         Window(col, row, size[1], size[0])
         for row in range(shape[0] - size[0] + 1)
@@ -41,14 +41,14 @@ def test_positions_under_a_mask(shape, size, strip, seed):
     rng = np.random.default_rng(seed)
     allowed = rng.random(shape) < 0.85
     strips = [allowed[i : i + strip] for i in range(0, shape[0], strip)]
-    placements = masked_placements(strips, size)
-    expected = [w for w in _every(whole_placements(shape, size)) if allowed[w.slices].all()]
+    placements = find_masked_placements(strips, size)
+    expected = [w for w in _every(find_whole_placements(shape, size)) if allowed[w.slices].all()]
     assert _every(placements) == expected
     assert placements.n_px == allowed.sum()
 
 
 def test_positions_are_counted():
-    placements = whole_placements((4, 4), (3, 3))
+    placements = find_whole_placements((4, 4), (3, 3))
     assert len(placements) == 4
     for number in (-1, 4):
         with pytest.raises(IndexError):
@@ -65,7 +65,7 @@ def test_a_draw_is_its_numbers_alone():
 
 
 def test_draws_are_uniform():
-    draw = WindowDraw([whole_placements((5, 6), (3, 3))], seed=1)
+    draw = WindowDraw([find_whole_placements((5, 6), (3, 3))], seed=1)
     counts = np.zeros((3, 4), int)
     for i in range(6000):
         _, window = draw(0, i)
@@ -77,7 +77,7 @@ def test_draws_are_uniform():
 
 @pytest.mark.parametrize(("by_area", "share"), [(True, 0.8), (False, 0.5)])
 def test_scenes_are_drawn_by_area_or_alike(by_area, share):
-    small, large, tiny = (whole_placements(s, (4, 4)) for s in ((4, 5), (8, 10), (3, 3)))
+    small, large, tiny = (find_whole_placements(s, (4, 4)) for s in ((4, 5), (8, 10), (3, 3)))
     draw = WindowDraw([small, large, tiny], seed=0, by_area=by_area)
     scenes = [draw(0, i)[0] for i in range(4000)]
     assert scenes.count(1) / 4000 == pytest.approx(share, abs=0.04)
@@ -86,7 +86,7 @@ def test_scenes_are_drawn_by_area_or_alike(by_area, share):
 
 def test_no_room_is_told():
     with pytest.raises(SamplingError, match="windows of 9 x 9 px; none of 2 scenes has room"):
-        WindowDraw([whole_placements((8, 30), (9, 9))] * 2, seed=0)
+        WindowDraw([find_whole_placements((8, 30), (9, 9))] * 2, seed=0)
 
 
 @given(st.tuples(edges, edges), st.tuples(st.integers(3, 20), st.integers(3, 20)), st.data())
@@ -125,10 +125,10 @@ def test_impossible_grids_are_told(halo, stride):
 def test_positions_with_a_share_of_valid_pixels(shape, size, strip, seed, share):
     valid = np.random.default_rng(seed).random(shape) < 0.7
     strips = [valid[row : row + strip] for row in range(0, shape[0], strip)]
-    found = valid_placements(strips, size, min_valid=share)
+    found = find_valid_placements(strips, size, min_valid=share)
     expected = [
         window
-        for window in _every(whole_placements(shape, size))
+        for window in _every(find_whole_placements(shape, size))
         if valid[window.slices].mean() >= max(share - 1e-9, 1e-9)
     ]
     assert _every(found) == expected

@@ -8,7 +8,7 @@ from rasterio.enums import ColorInterp
 
 from geotrans.errors import BandError
 from geotrans.scene import match_bands, open_scene, parse_mapping
-from geotrans.scene.bands import common_name
+from geotrans.scene.bands import find_common_name
 from geotrans.tasks.spec import BandSpec
 
 MakeScene = Callable[..., Path]
@@ -72,7 +72,7 @@ def test_position_alone_is_no_name(make_scene: MakeScene) -> None:
 
 
 def test_codes_that_differ_between_sensors_are_not_guessed(make_scene: MakeScene) -> None:
-    assert common_name("B4", ["B2", "B3", "B4"]) is None
+    assert find_common_name("B4", ["B2", "B3", "B4"]) is None
     with pytest.raises(BandError, match=r"has 1 \(B2\), 2 \(B3\), 3 \(B4\)"):
         match_bands(open_scene(make_scene(bands=["B2", "B3", "B4"])), wanted("red"))
 

@@ -189,10 +189,10 @@ def test_other_processes_read_the_same(make_scene: MakeScene, method: str) -> No
 
 
 def test_a_collection_does_not_run_out_of_file_handles(make_scene: MakeScene) -> None:
-    scenes = [open_scene(make_scene(shape=(16, 16))) for _ in range(handles.LARGEST_OPEN + 5)]
+    scenes = [open_scene(make_scene(shape=(16, 16))) for _ in range(handles.MAX_OPEN + 5)]
     for scene in scenes + scenes:
         assert scene.read(Window(0, 0, 16, 16)).data.shape == (3, 16, 16)
-    assert len(handles._own_datasets().datasets) <= handles.LARGEST_OPEN
+    assert len(handles._own_datasets().datasets) <= handles.MAX_OPEN
 
 
 def test_a_closed_scene_lets_go_and_opens_again(make_scene: MakeScene) -> None:

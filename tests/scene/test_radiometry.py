@@ -8,7 +8,7 @@ import pytest
 
 from geotrans.grid import Window
 from geotrans.scene import open_scene, to_units
-from geotrans.scene.radiometry import as_dtype, foreign_values
+from geotrans.scene.radiometry import as_dtype, describe_foreign_values
 from geotrans.tasks.spec import BandSpec
 
 MakeScene = Callable[..., Path]
@@ -48,7 +48,7 @@ def test_values_a_task_has_not_seen_are_said(
     data = np.linspace(low, high, 48 * 64).reshape(1, 48, 64).astype(dtype)
     scene = open_scene(make_scene(bands=1, dtype=dtype, data=data))
     patch = scene.overview(48)
-    complaint = foreign_values(patch.data, patch.valid, scene.bands, [want])
+    complaint = describe_foreign_values(patch.data, patch.valid, scene.bands, [want])
     if says is None:
         assert complaint is None
     else:
@@ -59,7 +59,7 @@ def test_values_a_task_has_not_seen_are_said(
 
 def test_a_scene_without_valid_pixels_holds_no_foreign_values() -> None:
     data, valid = np.full((1, 3, 3), 9e9, "float32"), np.zeros((3, 3), bool)
-    assert foreign_values(data, valid, [], [DN]) is None
+    assert describe_foreign_values(data, valid, [], [DN]) is None
 
 
 def test_values_are_stored_rounded_and_within_the_limits_of_integers() -> None:

@@ -41,7 +41,7 @@ def test_samples_show_what_the_style_knows(name: str) -> None:
     map_file, vectors = sample_files(name)
     with open_sample(name) as scene:
         renderer = MapRenderer(vectors, "plain", "EPSG:32611")
-        classes = renderer.classes(scene.geobox)
+        classes = renderer.draw_classes(scene.geobox)
         image = scene.read(Window.whole(scene.shape)).data
         assert (image == renderer.read(scene.geobox)).all()
     shares = np.bincount(classes.ravel(), minlength=9) / classes.size

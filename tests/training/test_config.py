@@ -158,7 +158,7 @@ def test_shipped_configurations_hold_together(path):
         names = [name for name, _ in palette(load_style(getattr(data, data.drawn_side).style))]
     n_source = 3
     if isinstance(data.source, DerivedSide):
-        n_source = len(load_recipe(data.source.recipe).ruled)
+        n_source = len(load_recipe(data.source.recipe).rule_classes)
     for members in config.task.iou_groups.values():
         assert set(members) <= set(names)
     n_out = len(names) if config.task.palette else len(config.task.target or "rgb")

@@ -192,11 +192,11 @@ def test_a_critic_knows_where_what_it_judges_lies(start_unpaired):
     run.step(0, 0.0)
     valid = source.valid * target.valid
     real_target, fake_target, _, real_source, fake_source, _ = (x[:, -1:] for x in seen)
-    assert not torch.equal(source.where * valid, target.where * valid)
-    assert torch.equal(real_target, target.where * valid)
-    assert torch.equal(fake_target, source.where * valid)
-    assert torch.equal(real_source, source.where * valid)
-    assert torch.equal(fake_source, target.where * valid)
+    assert not torch.equal(source.coordinates * valid, target.coordinates * valid)
+    assert torch.equal(real_target, target.coordinates * valid)
+    assert torch.equal(fake_target, source.coordinates * valid)
+    assert torch.equal(real_source, source.coordinates * valid)
+    assert torch.equal(fake_source, target.coordinates * valid)
 
 
 @pytest.mark.parametrize("name", ["cycle", "gan"])
@@ -256,7 +256,7 @@ def test_the_bundle_translates_as_the_run_did_and_carries_the_way_back(start_unp
     patches = ResidentPatches(run.cache, "val", run.config, device=torch.device("cpu"))
     held_out = HeldOut(patches, run.config, manifest, align=run.align, halo=run.halo)
     for i, picture in enumerate(held_out.outputs(net).images):
-        batch = patches.whole(i, border=run.halo, align=run.align)
+        batch = patches.read_patch(i, border=run.halo, align=run.align)
         seen = ((batch.source[0] + 1) * 127.5).round().byte().numpy()
         window = Window(-batch.margin, -batch.margin, seen.shape[2], seen.shape[1])
         product = Translator(bundle, device="cpu", precision="float32")(

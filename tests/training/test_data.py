@@ -117,7 +117,7 @@ def test_without_turning_patches_lie_as_they_are(coded):
 
 def test_a_whole_patch_shows_its_surroundings_and_mirrors_beyond(coded):
     patches = _patches(coded("source"))
-    batch = patches.whole(0, border=12, align=8)
+    batch = patches.read_patch(0, border=12, align=8)
     assert batch.margin == 16
     assert batch.source.shape[-2:] == (72, 72)
     known = np.pad(_code(MARGIN), 8, mode="reflect")
@@ -127,7 +127,7 @@ def test_a_whole_patch_shows_its_surroundings_and_mirrors_beyond(coded):
 
 def test_a_patch_smaller_than_what_is_asked_for_is_mirrored_as_often_as_it_takes(coded):
     patches = _patches(coded("source"))
-    batch = patches.whole(0, border=100, align=8)
+    batch = patches.read_patch(0, border=100, align=8)
     assert batch.source.shape[-2:] == (SIZE + 2 * 104, SIZE + 2 * 104)
     middle = _read(crop_margin(batch.source, batch.margin))[0, 0, :SIZE, :SIZE].numpy()
     np.testing.assert_array_equal(middle, _code())
@@ -136,10 +136,10 @@ def test_a_patch_smaller_than_what_is_asked_for_is_mirrored_as_often_as_it_takes
 def test_noise_is_appended_and_each_whole_patch_has_its_own(make_cache):
     patches = _patches(make_cache(), task__noise=(1, 8))
     assert patches.draw(0).source.shape[1] == 5
-    a, b = (patches.whole(i, border=0, align=8).source[:, 3:] for i in (0, 1))
+    a, b = (patches.read_patch(i, border=0, align=8).source[:, 3:] for i in (0, 1))
     assert not torch.equal(a, b)
-    assert torch.equal(a, patches.whole(0, border=0, align=8).source[:, 3:])
-    assert torch.equal(patches.draw(0).seen[:, :3], patches.draw(0).source[:, :3])
+    assert torch.equal(a, patches.read_patch(0, border=0, align=8).source[:, 3:])
+    assert torch.equal(patches.draw(0).critic_source[:, :3], patches.draw(0).source[:, :3])
 
 
 def test_values_are_normalised_by_their_type_and_come_back(make_cache):
@@ -147,8 +147,8 @@ def test_values_are_normalised_by_their_type_and_come_back(make_cache):
     assert value_range(SideRecord(bands=("a",), dtype="uint16")) == (0, 65535)
     assert value_range(SideRecord(bands=("a",), dtype="int16")) == (-32768, 32767)
     assert value_range(SideRecord(bands=("a",), dtype="float32")) == (-1, 1)
-    batch = patches.whole(0, border=0, align=4)
-    back = patches.denormalized(batch.target)
+    batch = patches.read_patch(0, border=0, align=4)
+    back = patches.denormalize(batch.target)
     torch.testing.assert_close(back, patches.target[:1].float(), rtol=0, atol=0.01)
     assert float(batch.target.abs().max()) <= 1
 
@@ -167,10 +167,11 @@ def test_bands_are_chosen_by_name(make_cache):
 def test_groups_are_drawn_by_their_shares(make_cache):
     cache = make_cache(groups=("2016", "2018", "2020"))
     patches = _patches(cache, augment__groups={"2020": 3, "2016": 1})
-    by_group = {g: sum(p for p, h in zip(patches.shares, patches.groups, strict=True) if g == h)
+    by_group = {g: sum(p for p, h in zip(patches.probabilities, patches.groups, strict=True)
+                     if g == h)
                 for g in ("2016", "2018", "2020")}  # fmt: skip
     assert by_group == pytest.approx({"2016": 0.25, "2018": 0, "2020": 0.75})
-    assert len(set(_patches(cache).shares)) == 1
+    assert len(set(_patches(cache).probabilities)) == 1
     with pytest.raises(ConfigError, match=r"augment\.groups names '2022'; the data has 2016, 2018"):
         _patches(cache, augment__groups={"2022": 1})
 

@@ -66,7 +66,7 @@ def test_turned_and_zoomed_without_mixing(cache):
 
 def test_whole_patches_are_seen_alike(cache):
     patches = _patches(cache)
-    batch = patches.whole(0, border=8, align=4)
+    batch = patches.read_patch(0, border=8, align=4)
     inner = batch.source[0, :, 8:-8, 8:-8].argmax(0).numpy()
     np.testing.assert_array_equal(np.array([0, 4, 9])[inner], cache.load("train").source[0, 0])
 

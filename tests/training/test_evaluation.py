@@ -33,7 +33,7 @@ class Target(nn.Module):
 
     def forward(self, source):
         patches = self.held_out.patches
-        batch = patches.whole(self.held_out.indices[self.i], border=8, align=4)
+        batch = patches.read_patch(self.held_out.indices[self.i], border=8, align=4)
         self.i += 1
         if batch.classes is None:
             y = batch.target + self.error
@@ -150,11 +150,11 @@ def test_wide_values_are_drawn_alike_on_both_sides(make_cache):
 
 
 def test_pictures_of_one_band_are_grey():
-    picture = Stretch.of(np.zeros((1, 1, 2, 2)), "uint8")(np.full((1, 1, 2, 2), 7, np.uint8))
+    picture = Stretch.fit(np.zeros((1, 1, 2, 2)), "uint8")(np.full((1, 1, 2, 2), 7, np.uint8))
     assert picture.shape == (1, 3, 2, 2)
     assert np.all(picture == 7)
     flat = np.full((1, 3, 2, 2), 5.0, np.float32)
-    assert np.all(Stretch.of(flat, "float32")(flat) == 0)
+    assert np.all(Stretch.fit(flat, "float32")(flat) == 0)
 
 
 def test_a_sheet_has_source_output_and_target_of_some_places(make_cache):

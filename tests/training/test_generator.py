@@ -8,7 +8,7 @@ from geotrans.models.residual import LUMA
 from geotrans.tasks import BandSpec
 from geotrans.training.config import GeneratorConfig
 from geotrans.training.data import Batch, ResidentPatches, crop_margin
-from geotrans.training.generator import adjust_lighting, fit_pairs, generator_args, select_agreeing
+from geotrans.training.generator import adapt_target, adjust_lighting, fit_paired, generator_args
 from tests.helpers.networks import noise
 from tests.helpers.patches import toy_config
 
@@ -74,10 +74,10 @@ def test_the_fit_of_the_pairs_is_the_residual_without_its_body(make_cache):
         make_cache(margin=8), "train", toy_config(), device=torch.device("cpu")
     )
     net = models.build("residual", 3, 3, **args(RGB, RGB)).eval()
-    fit_pairs(net, patches)
-    batch = patches.whole(0, border=8, align=4)
+    fit_paired(net, patches)
+    batch = patches.read_patch(0, border=8, align=4)
     with torch.inference_mode():
-        y = patches.denormalized(net(batch.source))[0, :, 8:56, 8:56]
+        y = patches.denormalize(net(batch.source))[0, :, 8:56, 8:56]
     source = patches.source[:, :, 8:-8, 8:-8].numpy()
     valid = patches.valid.numpy()
     x = np.moveaxis(source, 1, -1)[valid].astype(float)
@@ -107,16 +107,16 @@ def test_a_target_is_lit_as_its_source_and_keeps_its_colour():
 def test_carried_and_locked_targets_follow_the_source_whatever_became_of_it():
     batch = Batch(noise(2, 5, 12, 12), noise(2, 3, 8, 8) / 2, None, torch.ones(2, 1, 8, 8), 2)
     source = crop_margin(batch.source, 2)
-    carried = select_agreeing(batch, {"carry": [[0, 1], [1, 2]]})
+    carried = adapt_target(batch, {"carry": [[0, 1], [1, 2]]})
     assert torch.equal(carried.target[:, :2], source[:, 1:3])
     assert torch.equal(carried.target[:, 2], batch.target[:, 2])
-    locked = select_agreeing(batch, {"lock": [0, 0, 1, 2]})
+    locked = adapt_target(batch, {"lock": [0, 0, 1, 2]})
     torch.testing.assert_close(luma(locked.target), source[:, 0], atol=1e-6, rtol=0)
-    assert torch.equal(select_agreeing(batch, {}).target, batch.target)
+    assert torch.equal(adapt_target(batch, {}).target, batch.target)
 
 
 def test_classes_are_not_measured(make_cache):
     patches = ResidentPatches(make_cache(), "train", toy_config(), device=torch.device("cpu"))
     patches.class_values = (0, 1, 2)
     with pytest.raises(ConfigError, match="adds to measured bands, not to classes"):
-        fit_pairs(models.build("residual", 3, 3, **args(RGB, RGB)), patches)
+        fit_paired(models.build("residual", 3, 3, **args(RGB, RGB)), patches)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geotrans.errors import ConfigError
-from geotrans.training.instrument import BlurredSource, context, fit_context
+from geotrans.training.instrument import BandCollection, context_features, fit_context
 
 TRUE = np.array([-0.3, 0.2, 0.7])  # blue of nir, red, green
 
@@ -27,8 +27,8 @@ def _images(seed, n, *, depends=1.0):
 def _sides(**options):
     one, other = _images(0, 6, **options), _images(1, 6, **options)
     valid = [np.ones((64, 64), bool)] * 6
-    source = BlurredSource([i[:3] for i in one], valid, ("nir", "red", "green"), (0.0, 255.0))
-    target = BlurredSource(
+    source = BandCollection([i[:3] for i in one], valid, ("nir", "red", "green"), (0.0, 255.0))
+    target = BandCollection(
         [i[[1, 2, 3]] for i in other], valid, ("red", "green", "blue"), (0.0, 255.0)
     )
     return source, target
@@ -53,24 +53,24 @@ def test_invalid_pixels_are_not_looked_at():
     invalid = np.ones((64, 64), bool)
     invalid[:32] = False
     broken = [np.where(invalid, image, 255) for image in target.images]
-    half = BlurredSource(broken, [invalid] * 6, target.names, target.value_range)
+    half = BandCollection(broken, [invalid] * 6, target.names, target.value_range)
     fit = fit_context(source, half)
     np.testing.assert_allclose(fit.weight[2], TRUE, atol=0.1)
 
 
 def test_sides_without_a_band_of_their_own_need_no_context():
     source, target = _sides()
-    known = BlurredSource(
+    known = BandCollection(
         [i[1:] for i in source.images], source.valid, ("red", "green"), (0.0, 255.0)
     )
     assert fit_context(known, target).weight.shape == (3, 2)
     with pytest.raises(ConfigError, match="share no band"):
-        fit_context(BlurredSource(source.images, source.valid, ("a", "b", "c"), (0, 255)), target)
+        fit_context(BandCollection(source.images, source.valid, ("a", "b", "c"), (0, 255)), target)
 
 
 def test_context_is_what_surrounds_a_pixel_and_stays_inside():
     bands = torch.rand(2, 40, 40, generator=torch.Generator().manual_seed(0))
-    found = context(bands, np.ones((40, 40), bool))
+    found = context_features(bands, np.ones((40, 40), bool))
     planes = torch.stack([*bands, (bands[0] - bands[1]) / (bands[0] + bands[1] + 0.05)])
     assert torch.equal(found[:3], planes)
     mean, spread = found[9:12], found[12:15]

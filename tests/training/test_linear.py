@@ -54,7 +54,7 @@ def test_normalized_it_leads_from_range_to_range():
     source = patches()
     fit = fit_linear(source, mapped(source), everywhere(source))
     low, high = -50.0, 400.0
-    there = fit.normalized((0, 255), (low, high))
+    there = fit.normalize((0, 255), (low, high))
     x = source / 127.5 - 1
     y = np.einsum("kc,nchw->nkhw", there.weight, x) + there.bias[:, None, None]
     np.testing.assert_allclose((y + 1) / 2 * (high - low) + low, mapped(source), atol=1e-9)

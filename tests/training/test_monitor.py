@@ -27,9 +27,9 @@ def _monitor(folder, *, step=0, quiet=True):
 
 def test_curves_are_written_as_they_grow(tmp_path):
     monitor = _monitor(tmp_path)
-    monitor.losses(20, {"gan": 1.5, "l1": 0.25})
+    monitor.log_losses(20, {"gan": 1.5, "l1": 0.25})
     assert _rows(tmp_path / "losses.csv") == [{"step": "20", "gan": "1.5", "l1": "0.25"}]
-    monitor.scores(20, {"l1": 0.125})
+    monitor.log_scores(20, {"l1": 0.125})
     monitor.close()
     assert _rows(tmp_path / "scores.csv") == [{"step": "20", "l1": "0.125"}]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
@@ -37,9 +37,9 @@ def test_curves_are_written_as_they_grow(tmp_path):
 
 def test_a_name_that_turns_up_later_gets_a_column(tmp_path):
     monitor = _monitor(tmp_path)
-    monitor.losses(1, {"l1": 1.0})
-    monitor.losses(2, {"l1": 2.0, "gan": 0.5})
-    monitor.losses(3, {"gan": 0.25})
+    monitor.log_losses(1, {"l1": 1.0})
+    monitor.log_losses(2, {"l1": 2.0, "gan": 0.5})
+    monitor.log_losses(3, {"gan": 0.25})
     monitor.close()
     assert _rows(tmp_path / "losses.csv") == [
         {"step": "1", "l1": "1", "gan": ""},
@@ -51,12 +51,12 @@ def test_a_name_that_turns_up_later_gets_a_column(tmp_path):
 def test_rows_after_the_step_that_is_gone_on_from_are_dropped(tmp_path):
     monitor = _monitor(tmp_path)
     for step in (1, 2, 3):
-        monitor.losses(step, {"l1": step})
+        monitor.log_losses(step, {"l1": step})
     monitor.close()
     with (tmp_path / "losses.csv").open("a") as file:
         file.write("1")  # what a killed run leaves
     monitor = _monitor(tmp_path, step=2)
-    monitor.losses(3, {"l1": 7})
+    monitor.log_losses(3, {"l1": 7})
     monitor.close()
     found = [(row["step"], row["l1"]) for row in _rows(tmp_path / "losses.csv")]
     assert found == [("1", "1"), ("2", "2"), ("3", "7")]
@@ -66,8 +66,8 @@ def test_rows_after_the_step_that_is_gone_on_from_are_dropped(tmp_path):
 def test_tensorboard_reads_the_same(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monitor = _monitor(tmp_path)
-    monitor.losses(20, {"gan": 1.5})
-    monitor.scores(20, {"l1": 0.25})
+    monitor.log_losses(20, {"gan": 1.5})
+    monitor.log_scores(20, {"l1": 0.25})
     monitor.close()
     board = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert sorted(board.Tags()["scalars"]) == ["loss/gan", "val/l1"]
@@ -92,7 +92,7 @@ def test_a_terminal_sees_speed_and_time_left(tmp_path, monkeypatch, clock):
     stderr = Terminal()
     monkeypatch.setattr("sys.stderr", stderr)
     monitor = _monitor(tmp_path, quiet=False)
-    monitor.progress(5, images=8, share=0.25, seconds=60)
+    monitor.show_progress(5, images=8, share=0.25, seconds=60)
     monitor.close()
     told = stderr.getvalue()
     assert told.startswith("\r[######")
@@ -105,7 +105,7 @@ def test_nobody_else_does(tmp_path, monkeypatch, clock, terminal, quiet):
     stderr = terminal()
     monkeypatch.setattr("sys.stderr", stderr)
     monitor = _monitor(tmp_path, quiet=quiet)
-    monitor.progress(5, images=8, share=0.25, seconds=60)
+    monitor.show_progress(5, images=8, share=0.25, seconds=60)
     monitor.close()
     assert stderr.getvalue() == ""
 

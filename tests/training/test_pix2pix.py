@@ -198,7 +198,7 @@ def test_the_bundle_translates_as_the_run_did(start, tmp_path):
     assert bundle.spec.noise.scales == (1, 8)
     assert bundle.spec.metrics["l1"].value == pytest.approx(result["scores"]["l1"], abs=1e-4)
     for i, picture in enumerate(expected):
-        batch = patches.whole(i, border=run.halo, align=run.align)
+        batch = patches.read_patch(i, border=run.halo, align=run.align)
         seen = ((batch.source[0, :3] + 1) * 127.5).round().byte().numpy()
         translator = Translator(bundle, device="cpu", precision="float32", seed=i)
         window = Window(-batch.margin, -batch.margin, seen.shape[2], seen.shape[1])

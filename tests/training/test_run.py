@@ -11,7 +11,7 @@ from geotrans.grid import Window
 from geotrans.inference import Translator
 from geotrans.tasks import open_bundle
 from geotrans.training import load_config, train
-from geotrans.training.run import _command
+from geotrans.training.run import _format_command
 from tests.helpers.patches import BASE, toy_config, toy_data
 from tests.helpers.vectors import write_vectors
 
@@ -114,7 +114,7 @@ def test_overrides_go_with_a_file():
 
 def test_the_command_to_repeat_names_no_folder_of_this_machine():
     words = ["data.cache=/home/me/x", "training.steps=3", "augment.critic=[color, cutout]"]
-    told = _command("toy.yaml", words)
+    told = _format_command("toy.yaml", words)
     assert told == "geotrans train toy.yaml training.steps=3 'augment.critic=[color, cutout]'"
 
 

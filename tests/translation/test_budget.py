@@ -13,7 +13,7 @@ from geotrans.inference import Translator
 from geotrans.runtime.gdal import GDAL_CACHE_BYTES
 from geotrans.runtime.memory import parse_bytes, resident_bytes
 from geotrans.tasks import open_bundle
-from geotrans.translation.budget import default_tile, tile_within
+from geotrans.translation.budget import default_tile, largest_tile
 from tests.helpers.bundles import identity_bundle, random_bundle
 
 
@@ -45,7 +45,7 @@ def test_a_budget_makes_tiles_smaller_down_to_an_error(tmp_path: Path) -> None:
     translator = Translator(bundle, precision="float32")
 
     def core(n_bytes: int, workers: int = 1) -> int:
-        return tile_within(n_bytes, translator, base=base, dtype="uint8", workers=workers)
+        return largest_tile(n_bytes, translator, base=base, dtype="uint8", workers=workers)
 
     floor = base + GDAL_CACHE_BYTES
     assert core(floor + 10**10) == default_tile(bundle.spec)

@@ -100,13 +100,13 @@ def test_a_small_budget_measures_in_pieces_or_not_at_all(
 ) -> None:
     from geotrans.translation import plan
 
-    within = plan.tile_within
+    within = plan.largest_tile
     whole = _read(_make(exact_scene, tmp_path / "whole.tif", tile=64, halo=4))[1]["halo_error"]
 
     def small(*given: Any, halo: int | None = None, **named: Any) -> int:
         return 64 if halo is not None else 16
 
-    monkeypatch.setattr(plan, "tile_within", small)
+    monkeypatch.setattr(plan, "largest_tile", small)
     pieces = _read(_make(exact_scene, tmp_path / "pieces.tif", memory=10**9, halo=4))[1][
         "halo_error"
     ]
@@ -117,7 +117,7 @@ def test_a_small_budget_measures_in_pieces_or_not_at_all(
             64 if halo is not None else within(*given, **{**named, "workers": 1} | {"base": 10**12})
         )
 
-    monkeypatch.setattr(plan, "tile_within", none)
+    monkeypatch.setattr(plan, "largest_tile", none)
     with caplog.at_level(logging.WARNING, logger="geotrans"):
         params = _read(_make(exact_scene, tmp_path / "none.tif", memory=10**9, halo=4))[1]
     assert "halo_error" not in params

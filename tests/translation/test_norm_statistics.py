@@ -96,7 +96,7 @@ def test_a_scene_too_large_for_one_pass_gets_the_same_statistics(
     if reason == "large":
         monkeypatch.setattr(calibration, "_ONE_PASS_PX", 0)
     else:
-        monkeypatch.setattr(calibration, "_bytes_at_once", lambda *_: 1e12)
+        monkeypatch.setattr(calibration, "_pooling_bytes", lambda *_: 1e12)
     monkeypatch.setattr(pooling, "pool_together", None)
     made = _make(instance_scene, tmp_path / "made.tif", norm_stats="exact", memory=4 * 10**9)
     assert _stats(made) == _stats(exact)

@@ -60,9 +60,9 @@ def test_only_what_is_asked_for_is_made_and_a_few_at_a_time(
     monkeypatch.setattr(graph, "tiles_in_flight", lambda device, precision: at_once)
     cells = [(t.row, t.col) for t in job.plan][3:]
     receipts: list[Receipt] = []
-    run_cells(TileWriter(job, parts), cells, done=receipts.append)
+    run_cells(TileWriter(job, parts), cells, on_done=receipts.append)
     assert sorted((r.row, r.col) for r in receipts) == cells
-    assert parts.finished(job) == set(cells)
+    assert parts.find_finished(job) == set(cells)
     assert most == at_once
     assert sum(r.n_px for r in receipts) < 48 * 64
 
@@ -77,7 +77,7 @@ def test_parts_are_one_raster(make_job: MakeJob, tmp_path: Path) -> None:
     parts = Parts.beside(tmp_path / "out.tif")
     parts.begin(job, overwrite=False)
     cells = [(tile.row, tile.col) for tile in job.plan]
-    run_cells(TileWriter(job, parts), cells, done=lambda receipt: None)
+    run_cells(TileWriter(job, parts), cells, on_done=lambda receipt: None)
     vrt = write_vrt(job, parts, tags={"A": "<b & c>"}, xmp="<x/>", is_masked=True)
     with rasterio.open(vrt) as mosaic, rasterio.open(job.scene.uri) as scene:
         assert mosaic.crs == scene.crs

@@ -19,8 +19,8 @@ _Conv = nn.Conv2d | nn.ConvTranspose2d | UpConv
 def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
     """A copy for inference that computes the same with fewer steps, and the same in every window.
 
-    Batch norms become part of the convolution before them, and whatever doubles the resolution a
-    `PhaseUp`. Instance norms, which need the image, stay.
+    Batch norms become part of the convolution before them, and every doubling of the resolution a
+    `PhaseUpsample`. Instance norms, which need the image, stay.
 
     Args:
         net: Network with trained statistics; left as it is.
@@ -33,7 +33,7 @@ def fold(net: nn.Module, *, plain: bool = False) -> nn.Module:
     folded = copy.deepcopy(net).eval()
     _fold_norms(folded)
     if plain:
-        _plain_doublings(folded)
+        _use_plain_doublings(folded)
     else:
         _split_phases(folded)
         split_long_sums(folded)
@@ -52,10 +52,10 @@ def _fold_norms(module: nn.Module) -> None:
         previous = child if isinstance(child, _Conv) else None
 
 
-def _plain_doublings(module: nn.Module) -> None:
+def _use_plain_doublings(module: nn.Module) -> None:
     for name, child in module.named_children():
         if not isinstance(child, UpConv):
-            _plain_doublings(child)
+            _use_plain_doublings(child)
             continue
         kernel = child.kernel().detach()
         channels_in, channels_out = kernel.shape[:2]

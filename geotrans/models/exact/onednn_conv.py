@@ -16,18 +16,18 @@ class OneDnnConv(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         is_free = input.dtype == torch.float32 and input.device.type == "cpu"
-        made: Tensor
+        output: Tensor
         if is_free and self.padding_mode == "zeros" and isinstance(self.padding, tuple):
-            made = torch.mkldnn_convolution(
+            output = torch.mkldnn_convolution(
                 input, weight, bias, self.padding, self.stride, self.dilation, self.groups
             )
         else:
-            made = super()._conv_forward(input, weight, bias)
-        return made
+            output = super()._conv_forward(input, weight, bias)
+        return output
 
 
 def use_onednn_conv(net: nn.Module) -> None:
-    """Make every plain convolution of a network a steady one."""
+    """Make every plain convolution of a network a `OneDnnConv`."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in net.modules():

@@ -1,4 +1,4 @@
-"""1 x 1 convolutions of many channels, added up in an order of their own.
+"""1 x 1 convolutions of many channels, summed in a fixed order.
 
 oneDNN divides a long sum over channels among threads: the same pixel then differs in its last bits
 from one number of threads to another. Sums of up to 144 channels it left whole wherever tried.
@@ -33,12 +33,12 @@ class SplitConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Patches `(N, C_in, H, W)` to `(N, C_out, H, W)`."""
         first, *rest = (
-            conv(some.contiguous(memory_format=torch.channels_last))
-            for conv, some in zip(self.parts, torch.split(x, LONGEST, dim=1), strict=True)
+            conv(channels.contiguous(memory_format=torch.channels_last))
+            for conv, channels in zip(self.parts, torch.split(x, LONGEST, dim=1), strict=True)
         )
         total: Tensor = first
-        for more in rest:
-            total = total + more
+        for partial in rest:
+            total = total + partial
         return total
 
 

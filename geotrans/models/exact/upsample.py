@@ -32,7 +32,7 @@ class PhaseUpsample(nn.Module):
         self.taps = kernel.shape[2]
         # A fourth tap that is zero changes nothing.
         kernel = F.pad(kernel, (0, 4 - self.taps, 0, 4 - self.taps))
-        self.rows = nn.ModuleList(_row_conv(kernel, bias, parity) for parity in (0, 1))
+        self.rows = nn.ModuleList(_make_row_conv(kernel, bias, parity) for parity in (0, 1))
 
     def as_transposed(self) -> nn.ConvTranspose2d:
         """A transposed convolution of the same reach, its weights its own."""
@@ -43,23 +43,23 @@ class PhaseUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Patches of twice the height and width, channels last in memory."""
         n, _, height, width = x.shape
-        made = _empty(x, (n, self.channels_out, 2 * height, 2 * width))
-        framed = _framed(x)
+        output = _empty_like(x, (n, self.channels_out, 2 * height, 2 * width))
+        padded = _pad_zeros(x)
         for parity, conv in enumerate(self.rows):
             # (N, (odd, even) x C, H, W + 1); in memory each row is odd 0, even 0, odd 1, even 1 ...
-            y = conv(framed[:, :, parity : parity + height + 1])
+            y = conv(padded[:, :, parity : parity + height + 1])
             y = y.contiguous(memory_format=torch.channels_last)
             row = (width + 1) * 2 * self.channels_out
             # ... of which the first would lie left of the image, and the last right of it.
-            made[:, :, parity::2] = y.as_strided(
+            output[:, :, parity::2] = y.as_strided(
                 (n, self.channels_out, height, 2 * width),
                 (height * row, 1, row, self.channels_out),
                 y.storage_offset() + self.channels_out,
             )
-        return made
+        return output
 
 
-def _row_conv(kernel: Tensor, bias: Tensor, parity: int) -> nn.Conv2d:
+def _make_row_conv(kernel: Tensor, bias: Tensor, parity: int) -> nn.Conv2d:
     """The convolution that makes the output rows of one parity: odd pixels, then even ones."""
     channels_in, channels_out = kernel.shape[:2]
     conv = nn.Conv2d(channels_in, 2 * channels_out, 2)
@@ -71,17 +71,17 @@ def _row_conv(kernel: Tensor, bias: Tensor, parity: int) -> nn.Conv2d:
     return conv
 
 
-def _framed(x: Tensor) -> Tensor:
+def _pad_zeros(x: Tensor) -> Tensor:
     """The patches with a frame of zeros, 1 px wide, channels last in memory."""
     n, channels, height, width = x.shape
-    framed = _empty(x, (n, channels, height + 2, width + 2))
-    framed[:, :, :: height + 1] = 0
-    framed[:, :, :, :: width + 1] = 0
-    framed[:, :, 1:-1, 1:-1] = x
-    return framed
+    padded = _empty_like(x, (n, channels, height + 2, width + 2))
+    padded[:, :, :: height + 1] = 0
+    padded[:, :, :, :: width + 1] = 0
+    padded[:, :, 1:-1, 1:-1] = x
+    return padded
 
 
-def _empty(like: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+def _empty_like(like: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
     return torch.empty(
         shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
     )

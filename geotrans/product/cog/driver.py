@@ -22,8 +22,8 @@ from geotrans.runtime.threads import run_in_thread, wait_interruptibly
 from geotrans.scene import Patch
 from geotrans.scene.views.classes import write_category_names
 
-# Options of GDAL's COG driver that make sense on a product's own grid.
-_KNOWN = (
+# Options of GDAL's COG driver that apply to a product on its own grid.
+_KNOWN_OPTIONS = (
     "BIGTIFF",
     "BLOCKSIZE",
     "COMPRESS",
@@ -50,16 +50,16 @@ _KNOWN = (
     "STATISTICS",
 )
 
-# A disk with less than this is what stopped GDAL, whatever it says.
+# With less free space than this, GDAL failed because the disk is full, whatever its message.
 _FULL_BYTES = 2**20
 
 
-def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[str, str]:
+def cog_options(layout: Layout, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
     """Creation options of a product.
 
     Args:
         layout: What its pixels are.
-        asked: Options that replace or join the defaults.
+        overrides: Options that replace or join the defaults.
 
     Raises:
         UsageError: If the driver knows no such option, or refuses a value.
@@ -77,17 +77,19 @@ def cog_options(layout: Layout, asked: Mapping[str, str] | None = None) -> dict[
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
     }
-    given = {key.upper(): str(value) for key, value in (asked or {}).items()}
-    for key in given:
-        if key not in _KNOWN:
-            raise UsageError(f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN)}")
-    size = given.get("BLOCKSIZE", "512")
+    custom = {key.upper(): str(value) for key, value in (overrides or {}).items()}
+    for key in custom:
+        if key not in _KNOWN_OPTIONS:
+            raise UsageError(
+                f"GDAL's COG driver has no option '{key}'{suggest(key, _KNOWN_OPTIONS)}"
+            )
+    size = custom.get("BLOCKSIZE", "512")
     if not size.isdigit() or int(size) < 64 or int(size) % 16:  # GDAL divides by what it gets.
         raise UsageError(f"BLOCKSIZE {size} is no multiple of 16 from 64 px on")
-    if "COMPRESS" in given:  # Another codec counts its levels otherwise, or has no predictor.
+    if "COMPRESS" in custom:  # Another codec counts its levels otherwise, or has no predictor.
         options = {k: v for k, v in options.items() if k not in {"LEVEL", "PREDICTOR"}}
-    options |= given
-    if given:
+    options |= custom
+    if custom:
         _write_with_driver(layout, options)
     return options
 
@@ -109,36 +111,36 @@ def write_cog(raster: Path, path: Path, options: Mapping[str, str]) -> None:
             rasterio.shutil.copy(raster, path, driver="COG", **options)
 
     try:
-        wait_interruptibly(run_in_thread(copy, name="cog"))  # GDAL works without looking up.
+        wait_interruptibly(run_in_thread(copy, name="cog"))  # GDAL does not react to Ctrl-C.
         _check_end(path)
-    except Exception as error:  # GDAL's own errors come through here without rasterio's dress.
-        failure = describe_write_error(error, path)  # Before what is half written makes room again.
-        for rest in path.parent.glob(f"{path.name}*"):
-            rest.unlink()
+    except Exception as error:  # Some of GDAL's errors are no RasterioError.
+        failure = describe_write_error(error, path)  # Before removal frees the disk.
+        for leftover in path.parent.glob(f"{path.name}*"):
+            leftover.unlink()
         raise failure from error
 
 
 def write_class_names(path: Path, layout: Layout) -> None:
     """Write the names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
-    if not any(one.name for one in layout.classes or ()):
+    if not any(item.name for item in layout.classes or ()):
         return
-    write_category_names(path, [one.name for one in layout.classes or ()])
+    write_category_names(path, [item.name for item in layout.classes or ()])
 
 
-def publish(whole: Path, path: Path) -> None:
-    """Give a finished product its name, in one step.
+def publish(product: Path, path: Path) -> None:
+    """Move a finished product to its name, atomically.
 
     Args:
-        whole: The finished file, on the same disk.
+        product: The finished file, on the same disk.
         path: Its name; an existing file is replaced.
     """
     try:
-        # GDAL keeps class names beside the file, for want of room in it.
-        names, old = (p.with_name(f"{p.name}.aux.xml") for p in (whole, path))
+        # GDAL keeps class names in a file beside it.
+        names, old = (p.with_name(f"{p.name}.aux.xml") for p in (product, path))
         old.unlink(missing_ok=True)
         if names.exists():
             names.replace(old)
-        whole.replace(path)
+        product.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -152,7 +154,7 @@ def _check_end(path: Path) -> None:
 
 
 def describe_write_error(error: Exception, path: Path) -> OutputError:
-    """What stopped a file from being written, in words of its own."""
+    """Describe why a file could not be written."""
     folder = path.parent
     if folder.exists() and shutil.disk_usage(folder).free < _FULL_BYTES:
         return OutputError(f"{folder} cannot be written: No space left on device")
@@ -160,20 +162,20 @@ def describe_write_error(error: Exception, path: Path) -> OutputError:
 
 
 def measure_cog(patch: Patch, layout: Layout, options: Mapping[str, str]) -> tuple[int, float]:
-    """Size, bytes, and time, s, of a patch as a cloud-optimised GeoTIFF."""
-    started = time.perf_counter()
-    n_bytes = _in_memory(patch.data, layout, options)
-    return n_bytes, time.perf_counter() - started
+    """Measure the size, bytes, and time, s, of a patch as a cloud-optimised GeoTIFF."""
+    start = time.perf_counter()
+    n_bytes = _encode_in_memory(patch.data, layout, options)
+    return n_bytes, time.perf_counter() - start
 
 
 def _write_with_driver(layout: Layout, options: Mapping[str, str]) -> None:
-    """Write a few pixels with options a user gave: GDAL says now, not at the end, what is wrong."""
+    """Write a few pixels with options of a user: GDAL reports errors now, not at the end."""
     messages: list[str] = []
     listener = _Listener(messages)
     gdal = logging.getLogger("rasterio._env")
     gdal.addHandler(listener)
     try:
-        _in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
+        _encode_in_memory(np.zeros((len(layout.bands), 16, 16), layout.dtype), layout, options)
     except Exception as error:
         messages.append(" ".join(str(error).split()))
     finally:
@@ -185,18 +187,18 @@ def _write_with_driver(layout: Layout, options: Mapping[str, str]) -> None:
 
 
 class _Listener(logging.Handler):
-    """Takes down what GDAL warns of: it passes over values it does not know."""
+    """Collects the warnings of GDAL, which ignores values it does not know."""
 
-    def __init__(self, describe_write_error: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._told = describe_write_error
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._told.append(record.getMessage().partition(" in ")[2] or record.getMessage())
+        self._messages.append(record.getMessage().partition(" in ")[2] or record.getMessage())
 
 
-def _in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:
-    """Bytes of some pixels as a cloud-optimised GeoTIFF that is thrown away."""
+def _encode_in_memory(data: npt.NDArray[Any], layout: Layout, options: Mapping[str, str]) -> int:
+    """Encode pixels as a cloud-optimised GeoTIFF in memory; returns its size, bytes."""
     count, height, width = data.shape
     profile = {
         "driver": "GTiff",

@@ -1,4 +1,4 @@
-"""Pixels as GDAL encodes them: blocks and overviews of a part of an image, tags of the whole."""
+"""Encoding by GDAL: blocks and overviews of a part of an image, tags of the whole."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from geotrans.scene import Patch
 
 BLOCK_PX = 512
 
-# Options of the COG driver that can be followed block by block, and what the GeoTIFF driver calls
+# Options of the COG driver that can be applied block by block, and the GeoTIFF driver's name for
 # the level of each codec.
-_FOLLOWED = {
+_STREAMABLE = {
     "BIGTIFF", "BLOCKSIZE", "COMPRESS", "LEVEL", "NUM_THREADS", "OVERVIEWS", "OVERVIEW_RESAMPLING",
     "PREDICTOR",
 }  # fmt: skip
@@ -45,14 +45,18 @@ class Encoded:
     reduced: Patch
 
 
-def can_follow(options: Mapping[str, str]) -> bool:
-    """Whether blocks can be encoded one by one as these options of the COG driver ask."""
-    plain = options["BLOCKSIZE"] == str(BLOCK_PX) and options["OVERVIEWS"] == "AUTO"
-    return plain and set(options) <= _FOLLOWED and options["COMPRESS"].upper() in _LEVELS
+def can_stream(options: Mapping[str, str]) -> bool:
+    """Whether blocks can be encoded one by one with these options of the COG driver."""
+    has_default_blocks = options["BLOCKSIZE"] == str(BLOCK_PX) and options["OVERVIEWS"] == "AUTO"
+    return (
+        has_default_blocks
+        and set(options) <= _STREAMABLE
+        and options["COMPRESS"].upper() in _LEVELS
+    )
 
 
-def encoding(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
-    """The GeoTIFF driver's words for what a product's options say to the COG driver."""
+def encoding_profile(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
+    """Translate options of the COG driver into a profile of the GeoTIFF driver."""
     codec = options["COMPRESS"].upper()
     is_rgb = _is_rgb(layout)
     has_extra = len(layout.bands) > (3 if is_rgb else 1)
@@ -66,11 +70,11 @@ def encoding(layout: Layout, options: Mapping[str, str]) -> dict[str, Any]:
         "blockysize": BLOCK_PX,
         "interleave": "pixel",
         "compress": codec,
-        # GDAL's threads now and then print an error about extra samples, which is none; parts of
-        # an image are encoded side by side anyway.
+        # With threads GDAL sometimes prints a false error about extra samples; parts of an image
+        # are encoded in parallel anyway.
         "num_threads": "1" if has_extra else options["NUM_THREADS"],
         "photometric": "RGB" if is_rgb else "MINISBLACK",
-        "alpha": "NO",  # A fourth band is a band.
+        "alpha": "NO",  # A fourth band is no alpha.
         "endianness": "LITTLE",
     }
     if options.get("PREDICTOR", "NO").upper() in ("YES", "STANDARD", "FLOATING_POINT"):
@@ -87,13 +91,13 @@ def encode(
 
     Args:
         patch: Pixels; a mask is made only where some are invalid.
-        profile: As `encoding` gives it.
+        profile: As `encoding_profile` gives it.
         factors: Of the overviews, powers of 2 in rising order.
-        resampling: How an overview is made of pixels, in GDAL's words.
+        resampling: Resampling of overviews, by GDAL's name.
     """
     height, width = patch.valid.shape
-    # Of several overviews of one pixel GDAL makes the first.
-    made = [f for f in factors if f == factors[0] or max(height, width) > f // 2]
+    # Of several overviews of one pixel GDAL writes the first.
+    written = [f for f in factors if f == factors[0] or max(height, width) > f // 2]
     has_mask = not patch.valid.all()
     settings = {
         "GDAL_TIFF_INTERNAL_MASK": "YES",
@@ -106,49 +110,49 @@ def encode(
             file.write(patch.data)
             if has_mask:
                 file.write_mask(patch.valid)
-            if made:
-                file.build_overviews(made, Resampling[resampling.lower()])
-        found = read_images(io.BytesIO(memory.getbuffer()))
+            if written:
+                file.build_overviews(written, Resampling[resampling.lower()])
+        all_images = read_images(io.BytesIO(memory.getbuffer()))
         with ExitStack() as stack:
-            level = {"overview_level": len(made) - 1} if made else {}
+            level = {"overview_level": len(written) - 1} if written else {}
             reduced = stack.enter_context(memory.open(**level))
             data = reduced.read()
             valid = reduced.read_masks(1) != 0 if has_mask else np.ones(data.shape[1:], bool)
     images, masks = (
-        dict(zip((1, *made), [i for i in found if i.is_mask == wanted], strict=False))
-        for wanted in (False, True)
+        dict(zip((1, *written), [i for i in all_images if i.is_mask == is_mask], strict=False))
+        for is_mask in (False, True)
     )
     return Encoded(images, masks, Patch(data, valid))
 
 
-def head_tags(
-    canvas: RasterJob,
+def make_head_tags(
+    job: RasterJob,
     profile: Mapping[str, Any],
     *,
     tags: Mapping[str, str],
     xmp: str,
     resampling: str | None,
 ) -> dict[int, Tag]:
-    """Tags of the first image of a product: all that it says about itself.
+    """Make the tags of the first image of a product: all its metadata.
 
     Args:
-        canvas: What is being made.
-        profile: As `encoding` gives it.
+        job: The product.
+        profile: As `encoding_profile` gives it.
         tags: Tags of the default domain.
         xmp: The XMP packet.
-        resampling: How its overviews are made, if it has any.
+        resampling: Resampling of its overviews, if it has any.
     """
-    layout = canvas.layout
-    height, width = canvas.geobox.shape
-    whole = {**profile, "height": height, "width": width, "sparse_ok": True}
+    layout = job.layout
+    height, width = job.geobox.shape
+    first_profile = {**profile, "height": height, "width": width, "sparse_ok": True}
     if layout.classes:
-        whole["photometric"] = "PALETTE"
-    if canvas.scene.crs_wkt:
-        whole["crs"] = canvas.scene.crs_wkt
-    if not canvas.geobox.affine.is_identity:
-        whole["transform"] = canvas.geobox.affine
+        first_profile["photometric"] = "PALETTE"
+    if job.scene.crs_wkt:
+        first_profile["crs"] = job.scene.crs_wkt
+    if not job.geobox.affine.is_identity:
+        first_profile["transform"] = job.geobox.affine
     with MemoryFile() as memory:
-        with memory.open(**whole) as file:
+        with memory.open(**first_profile) as file:
             file.update_tags(**tags)
             file.descriptions = [band.name for band in layout.bands]
             if any((band.scale, band.offset) != (1.0, 0.0) for band in layout.bands):
@@ -157,19 +161,19 @@ def head_tags(
             if any(band.units for band in layout.bands):
                 file.units = [band.units or "" for band in layout.bands]
             if layout.classes:
-                colors = enumerate(one.color for one in layout.classes)
+                colors = enumerate(item.color for item in layout.classes)
                 file.write_colormap(1, {i: (*color, 255) for i, color in colors})
             elif not _is_rgb(layout):
                 file.colorinterp = [ColorInterp[band.colorinterp] for band in layout.bands]
         image = read_images(io.BytesIO(memory.getbuffer()))[0]
     packet = xmp.encode()
-    said = image.tags[METADATA].content
-    if resampling is not None:  # GDAL writes this item, but lets nobody else have it written.
+    metadata = image.tags[METADATA].content
+    if resampling is not None:  # GDAL writes this item, but not for others.
         item = f'  <Item name="OVERVIEW_RESAMPLING" domain="IMAGE_STRUCTURE">{resampling}</Item>\n'
-        said = said.replace(b"</GDALMetadata>", item.encode() + b"</GDALMetadata>")
+        metadata = metadata.replace(b"</GDALMetadata>", item.encode() + b"</GDALMetadata>")
     return {
         **image.tags,
-        METADATA: Tag(ASCII, len(said), said),
+        METADATA: Tag(ASCII, len(metadata), metadata),
         XMP: Tag(BYTE, len(packet), packet),
     }
 

@@ -1,10 +1,10 @@
 """A cloud-optimised GeoTIFF that is encoded while its tiles are still being made.
 
-GDAL's COG driver can begin when the last tile is there; it then reads every pixel twice and encodes
-overviews twice. Here a thread follows the tiles: as soon as those of a segment are there, GDAL
-encodes its blocks and those of the first overview. The second overview is a raster of its own, a
-sixteenth of the pixels, that is followed in the same way, and so on. What is left at the end is the
-last segment of each, and the moving of bytes.
+GDAL's COG driver can begin when the last tile is finished; it then reads every pixel twice and
+encodes overviews twice. Here a thread encodes segments: as soon as the tiles of one are finished,
+GDAL encodes its blocks and those of the first overview. The second overview is a raster of its own,
+a sixteenth of the pixels, that is encoded in the same way, and so on. At the end only the last
+segment of each remains, and copying bytes.
 """
 
 from __future__ import annotations
@@ -30,51 +30,53 @@ from geotrans.grid import Window
 from geotrans.parts import Parts, RasterJob
 from geotrans.parts.assemble import find_tiles, read_parts
 from geotrans.product.cog.driver import describe_write_error, write_class_names
-from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding, head_tags
+from geotrans.product.cog.encode import BLOCK_PX, Encoded, encode, encoding_profile, make_head_tags
 from geotrans.product.cog.tiff import Block, Image, Level, Tag, write_levels
 from geotrans.scene import Patch
 
-# Blocks are made in groups whose second overview is made of their own pixels alone.
+# Groups of blocks whose second overview depends on their own pixels only.
 _GROUP_PX = 2 * BLOCK_PX
 _FACTORS = (2, 4)
 
-# Pixels of a segment, bytes, and how many are encoded at a time.
+# Size of the pixels of a segment, bytes, and segments encoded at a time.
 _SEGMENT_BYTES, _AT_ONCE = 8 * 2**20, 2
 
-# What a directory says it is: of lower resolution, a mask.
+# Flags of a directory: of lower resolution, a mask.
 _REDUCED, _MASK = 1, 4
 
 
 class CogStream:
-    """Encodes a product behind the tiles that are being made.
+    """Encodes a product while its tiles are being computed.
 
     Args:
-        canvas: What is being made.
-        parts: Where its tiles appear.
-        options: Creation options, as `cog_options` gives them.
-        scratch: Folder for what is encoded, of this one alone.
+        job: The product.
+        parts: Its tiles.
+        options: Creation options, as `cog_options` returns them.
+        scratch: Folder for encoded blocks, used by this stream only.
     """
 
     def __init__(
-        self, canvas: RasterJob, parts: Parts, options: Mapping[str, str], scratch: Path
+        self, job: RasterJob, parts: Parts, options: Mapping[str, str], scratch: Path
     ) -> None:
-        self._canvas, self._parts, self._options = canvas, parts, options
+        self._job, self._parts, self._options = job, parts, options
         self._scratch = scratch
-        self._profile = encoding(canvas.layout, options)
+        self._profile = encoding_profile(job.layout, options)
         self._resampling = options["OVERVIEW_RESAMPLING"].upper()
-        self._shapes = _pyramid((canvas.geobox.shape[0], canvas.geobox.shape[1]))
-        # Every second overview: its pixels as they come, and the segments that wait for them.
+        self._shapes = _pyramid_shapes((job.geobox.shape[0], job.geobox.shape[1]))
+        # Every second overview: its pixels so far, and the segments that wait for them.
         step = len(_FACTORS)
         self._files: dict[int, Any] = {}
-        self._waiting = {n: deque(self._segments(n)) for n in range(step, len(self._shapes), step)}
+        self._waiting = {
+            n: deque(self._iter_segments(n)) for n in range(step, len(self._shapes), step)
+        }
         # Encoded blocks by level, whether of the mask, row and column.
         self._blocks: dict[tuple[int, bool, int, int], Block] = {}
         self._has_gaps = False
-        self._missing = {(tile.row, tile.col) for tile in canvas.plan}
+        self._missing = {(tile.row, tile.col) for tile in job.plan}
         self._failure: Exception | None = None
         self._is_stopped = False
         self._change = threading.Condition()
-        self._thread = threading.Thread(target=self._follow, name="cog", daemon=True)
+        self._thread = threading.Thread(target=self._encode_tiles, name="cog", daemon=True)
 
     def __enter__(self) -> Self:
         self._store: BinaryIO = (self._scratch / "blocks.bin").open("w+b")
@@ -93,11 +95,11 @@ class CogStream:
         self._thread.join()
         self._store.close()
 
-    def feed(self, row: int, col: int) -> None:
-        """Say that the tile of this cell of the plan is finished.
+    def add_tile(self, row: int, col: int) -> None:
+        """Report that the tile of a cell of the plan is finished.
 
         Raises:
-            OutputError: If encoding has failed, the disk being full, say.
+            OutputError: If encoding has failed, on a full disk, say.
         """
         with self._change:
             self._missing.discard((row, col))
@@ -105,7 +107,7 @@ class CogStream:
         self._raise_failure()
 
     def finish(self, path: Path, *, tags: Mapping[str, str], xmp: str) -> None:
-        """Wait for the last block and put the file together.
+        """Wait for the last block and write the file.
 
         Args:
             path: File to write.
@@ -115,21 +117,21 @@ class CogStream:
         Raises:
             OutputError: If it cannot be written to the end.
         """
-        while self._thread.is_alive():  # With a timeout, so that Ctrl-C is heard.
+        while self._thread.is_alive():  # With a timeout, so that Ctrl-C works.
             self._thread.join(timeout=0.2)
         self._raise_failure()
-        head = head_tags(
-            self._canvas,
+        head = make_head_tags(
+            self._job,
             self._profile,
             tags=tags,
             xmp=xmp,
             resampling=self._resampling if len(self._shapes) > 1 else None,
         )
         try:
-            levels = [self._level(number, head) for number in range(len(self._shapes))]
+            levels = [self._make_level(number, head) for number in range(len(self._shapes))]
             is_big = {"YES": True, "NO": False}.get(self._options["BIGTIFF"].upper())
             write_levels(path, levels, is_big=is_big)
-            write_class_names(path, self._canvas.layout)
+            write_class_names(path, self._job.layout)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise describe_write_error(error, path) from error
@@ -140,83 +142,87 @@ class CogStream:
         if self._failure is not None:
             raise describe_write_error(self._failure, self._parts.folder) from self._failure
 
-    def _follow(self) -> None:
-        """What the thread does."""
+    def _encode_tiles(self) -> None:
+        """Encode all segments, in the thread."""
         try:
             with ExitStack() as stack:
                 stack.enter_context(rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"))
-                self._files = {n: stack.enter_context(self._overview(n)) for n in self._waiting}
+                self._files = {
+                    n: stack.enter_context(self._open_overview(n)) for n in self._waiting
+                }
                 pool = stack.enter_context(ThreadPoolExecutor(_AT_ONCE, "encode"))
-                ahead: deque[tuple[Window, Future[Encoded]]] = deque()
-                for window in self._segments(0):
+                pending: deque[tuple[Window, Future[Encoded]]] = deque()
+                for window in self._iter_segments(0):
                     if not self._wait_for(window):
                         return
-                    ahead.append((window, pool.submit(self._made, window)))
-                    if len(ahead) == _AT_ONCE:
-                        self._take(0, *_next(ahead))
-                while ahead:
-                    self._take(0, *_next(ahead))
+                    pending.append((window, pool.submit(self._encode_segment, window)))
+                    if len(pending) == _AT_ONCE:
+                        self._store_segment(0, *_pop_oldest(pending))
+                while pending:
+                    self._store_segment(0, *_pop_oldest(pending))
             self._store.flush()
-        except Exception as error:  # Raised again where the tiles are made.
+        except Exception as error:  # Raised again in the thread that computes tiles.
             self._failure = error
 
     def _wait_for(self, window: Window) -> bool:
-        """Wait until a part of the product is whole; False if the run ended before."""
-        cells = {(tile.row, tile.col) for tile in find_tiles(self._canvas, window)}
+        """Wait until all tiles of a window are finished; False if the run ended before."""
+        cells = {(tile.row, tile.col) for tile in find_tiles(self._job, window)}
         with self._change:
             self._change.wait_for(lambda: self._is_stopped or cells.isdisjoint(self._missing))
             return not self._is_stopped
 
-    def _segments(self, level: int) -> Iterator[Window]:
+    def _iter_segments(self, level: int) -> Iterator[Window]:
         """Windows of whole groups, as wide as memory allows, from the first to the last."""
         height, width = self._shapes[level]
-        group_bytes = _GROUP_PX**2 * self._canvas.layout.bytes_per_px
+        group_bytes = _GROUP_PX**2 * self._job.layout.bytes_per_px
         step = max(1, _SEGMENT_BYTES // group_bytes) * _GROUP_PX
         for top, left in product(range(0, height, _GROUP_PX), range(0, width, step)):
             yield Window(left, top, min(step, width - left), min(_GROUP_PX, height - top))
 
-    def _made(self, window: Window) -> Encoded:
-        """A segment of full resolution, out of the tiles."""
-        patch = read_parts(self._canvas, self._parts, window)
+    def _encode_segment(self, window: Window) -> Encoded:
+        """Encode a segment of full resolution from its tiles."""
+        patch = read_parts(self._job, self._parts, window)
         if not patch.valid.all():
             self._has_gaps = True
         return self._encode(patch, factors=self._factors(0))
 
-    def _take(self, level: int, window: Window, encoded: Encoded) -> None:
-        """Keep a segment of a level, and encode what of smaller levels is whole by then."""
+    def _store_segment(self, level: int, window: Window, encoded: Encoded) -> None:
+        """Store a segment, and encode segments of smaller levels that are complete now."""
         row, col = window.row_off // BLOCK_PX, window.col_off // BLOCK_PX
-        self._keep(encoded, level=level, row=row, col=col)
+        self._store_blocks(encoded, level=level, row=row, col=col)
         smaller = level + len(_FACTORS)
         if smaller not in self._files:
             return
-        place = Window(
+        reduced = Window(
             window.col_off // _FACTORS[-1],
             window.row_off // _FACTORS[-1],
             encoded.reduced.valid.shape[1],
             encoded.reduced.valid.shape[0],
         )
-        self._put(smaller, place, encoded.reduced)
+        self._write_overview(smaller, reduced, encoded.reduced)
         # Segments come row by row: this may have been the last one of its row.
-        is_last = place.col_end == self._shapes[smaller][1]
-        n_rows = place.row_end if is_last else place.row_off
+        is_last = reduced.col_end == self._shapes[smaller][1]
+        n_rows = reduced.row_end if is_last else reduced.row_off
         segments = self._waiting[smaller]
         while segments and segments[0].row_end <= n_rows:
             segment = segments.popleft()
-            patch = self._get(smaller, segment)
-            self._take(smaller, segment, self._encode(patch, factors=self._factors(smaller)))
+            patch = self._read_overview(smaller, segment)
+            self._store_segment(
+                smaller, segment, self._encode(patch, factors=self._factors(smaller))
+            )
 
-    def _put(self, level: int, window: Window, patch: Patch) -> None:
-        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        self._files[level].write(patch.data, window=at)
+    def _write_overview(self, level: int, window: Window, patch: Patch) -> None:
+        raster_window = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        self._files[level].write(patch.data, window=raster_window)
         if self._is_maskable:
-            self._files[level].write_mask(patch.valid, window=at)
+            self._files[level].write_mask(patch.valid, window=raster_window)
 
-    def _get(self, level: int, window: Window) -> Patch:
-        at = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    def _read_overview(self, level: int, window: Window) -> Patch:
+        raster_window = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         valid = np.ones(window.shape, bool)
         if self._is_maskable:
-            valid = self._files[level].read_masks(1, window=at) != 0
-        return Patch(self._files[level].read(window=at), valid)
+            valid = self._files[level].read_masks(1, window=raster_window) != 0
+        return Patch(self._files[level].read(window=raster_window), valid)
 
     def _factors(self, level: int) -> tuple[int, ...]:
         return _FACTORS[: len(self._shapes) - 1 - level]
@@ -224,8 +230,8 @@ class CogStream:
     def _encode(self, patch: Patch, *, factors: tuple[int, ...]) -> Encoded:
         return encode(patch, self._profile, factors=factors, resampling=self._resampling)
 
-    def _keep(self, encoded: Encoded, *, level: int, row: int, col: int) -> None:
-        """Move the blocks of a segment whose first block is `(row, col)` to the store."""
+    def _store_blocks(self, encoded: Encoded, *, level: int, row: int, col: int) -> None:
+        """Store the blocks of a segment whose first block is `(row, col)`."""
         for is_mask, images in ((False, encoded.images), (True, encoded.masks)):
             for number, factor in enumerate((1, 2), start=level):
                 if (image := images.get(factor)) is None:
@@ -233,20 +239,20 @@ class CogStream:
                 n_cols = -(-image.shape[1] // BLOCK_PX)
                 for i, block in enumerate(image.blocks):
                     down, right = divmod(i, n_cols)
-                    place = row // factor + down, col // factor + right
-                    self._blocks[number, is_mask, *place] = self._stored(block)
+                    cell = row // factor + down, col // factor + right
+                    self._blocks[number, is_mask, *cell] = self._store_block(block)
 
-    def _stored(self, block: Block) -> Block:
+    def _store_block(self, block: Block) -> Block:
         offset = self._store.tell()
         self._store.write(block.read())
         return Block(self._store, offset, block.size)
 
     @property
     def _is_maskable(self) -> bool:
-        return self._canvas.layout.nodata is None and self._canvas.scene.maskable
+        return self._job.layout.nodata is None and self._job.scene.maskable
 
-    def _overview(self, level: int) -> Any:
-        """A raster for the pixels of an overview, as they come."""
+    def _open_overview(self, level: int) -> Any:
+        """Open a raster for the pixels of an overview."""
         height, width = self._shapes[level]
         return rasterio.open(
             self._scratch / f"overview{level}.tif",
@@ -254,9 +260,9 @@ class CogStream:
             driver="GTiff",
             height=height,
             width=width,
-            count=len(self._canvas.layout.bands),
-            dtype=self._canvas.layout.dtype,
-            nodata=self._canvas.layout.nodata,
+            count=len(self._job.layout.bands),
+            dtype=self._job.layout.dtype,
+            nodata=self._job.layout.nodata,
             photometric=self._profile["photometric"],
             alpha="NO",
             tiled=True,
@@ -264,44 +270,44 @@ class CogStream:
             bigtiff="IF_SAFER",
         )
 
-    def _level(self, number: int, head: Mapping[int, Tag]) -> Level:
-        """Full resolution or an overview, out of the blocks that were kept."""
+    def _make_level(self, number: int, head: Mapping[int, Tag]) -> Level:
+        """Assemble full resolution or an overview from the stored blocks."""
         shape = self._shapes[number]
         n_rows, n_cols = (-(-n // BLOCK_PX) for n in shape)
         cells = [(row, col) for row in range(n_rows) for col in range(n_cols)]
         image = Image(head, [self._blocks[number, False, *cell] for cell in cells])
         if number:
-            image = replace(image, tags=image.kin(shape, subfile=_REDUCED))
+            image = replace(image, tags=image.derive_tags(shape, subfile=_REDUCED))
         if not self._has_gaps:
             return Level(image)
-        # Blocks without gaps were kept without a mask: one that says so serves them all.
-        whole = self._whole_mask
-        blocks = [self._blocks.get((number, True, *cell), whole.blocks[0]) for cell in cells]
-        tags = whole.kin(shape, subfile=_MASK | (_REDUCED if number else 0))
+        # Blocks without gaps were stored without a mask: they all share one that is fully valid.
+        full = self._full_mask
+        blocks = [self._blocks.get((number, True, *cell), full.blocks[0]) for cell in cells]
+        tags = full.derive_tags(shape, subfile=_MASK | (_REDUCED if number else 0))
         return Level(image, Image(tags, blocks))
 
     @cached_property
-    def _whole_mask(self) -> Image:
-        """A mask whose first block says that every pixel is valid."""
+    def _full_mask(self) -> Image:
+        """A mask in whose first block every pixel is valid."""
         shape = (BLOCK_PX, 2 * BLOCK_PX)
         valid = np.ones(shape, bool)
         valid[:, BLOCK_PX:] = False
-        data = np.zeros((len(self._canvas.layout.bands), *shape), self._canvas.layout.dtype)
-        made = self._encode(Patch(data, valid), factors=()).masks[1]
-        return replace(made, blocks=[self._stored(block) for block in made.blocks])
+        data = np.zeros((len(self._job.layout.bands), *shape), self._job.layout.dtype)
+        mask = self._encode(Patch(data, valid), factors=()).masks[1]
+        return replace(mask, blocks=[self._store_block(block) for block in mask.blocks])
 
 
-def _next(ahead: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
-    window, encoded = ahead.popleft()
+def _pop_oldest(pending: deque[tuple[Window, Future[Encoded]]]) -> tuple[Window, Encoded]:
+    window, encoded = pending.popleft()
     return window, encoded.result()
 
 
-def _pyramid(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Shapes of all resolutions as GDAL's COG driver chooses them: until one block holds all."""
+def _pyramid_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Shapes of all resolutions as GDAL's COG driver chooses them, down to one block."""
     shapes = [shape]
-    rest = max(shape)
-    while rest > BLOCK_PX:
-        rest //= 2
+    edge = max(shape)
+    while edge > BLOCK_PX:
+        edge //= 2
         height, width = shapes[-1]
         shapes.append((-(-height // 2), -(-width // 2)))
     return shapes

@@ -1,7 +1,7 @@
-"""TIFF files taken apart and put together: directories of tags, and blocks as they are encoded.
+"""TIFF files read and written as directories of tags and encoded blocks.
 
-GDAL encodes every block and writes every tag; this only moves them, so that no pixel has to be
-compressed twice on its way into a cloud-optimised file.
+GDAL encodes every block and writes every tag; this module only rearranges them, so that no pixel is
+compressed twice for a cloud-optimised file.
 
 References:
     TIFF 6.0 (Adobe, 1992); BigTIFF; "Cloud optimized GeoTIFF", GDAL documentation of the COG
@@ -21,8 +21,8 @@ from typing import BinaryIO
 SUBFILE, WIDTH, HEIGHT, XMP, METADATA = 254, 256, 257, 700, 42112
 OFFSETS, SIZES = 324, 325
 
-# What an overview repeats of its image: compression, predictor, edges of a block, samples, colours,
-# nodata.
+# Tags an overview shares with its image: compression, predictor, edges of a block, samples,
+# colours, nodata.
 PIXEL_TAGS = (259, 317, 322, 323, 258, 262, 277, 284, 320, 338, 339, 42113)
 
 BYTE, ASCII, SHORT, LONG, LONG8 = 1, 2, 3, 4, 16
@@ -45,15 +45,15 @@ _CLASSIC_LIMIT = 2**32 - 2**16
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag: type, number of values, and the values as they are stored."""
+    """A tag: type, number of values, and the stored values."""
 
     kind: int
     count: int
     content: bytes
 
     @classmethod
-    def of(cls, kind: int, *values: int) -> Tag:
-        """A tag of whole numbers."""
+    def pack(cls, kind: int, *values: int) -> Tag:
+        """Make a tag of whole numbers."""
         return cls(kind, len(values), struct.pack(f"<{len(values)}{_FORMATS[kind]}", *values))
 
     @property
@@ -64,14 +64,14 @@ class Tag:
 
 @dataclass(frozen=True)
 class Block:
-    """An encoded block: where it lies in which open file."""
+    """An encoded block: an open file, and its place in it."""
 
     file: BinaryIO
     offset: int
     size: int
 
     def read(self) -> bytes:
-        """The block, as it is encoded."""
+        """Read the encoded bytes."""
         self.file.seek(self.offset)
         return self.file.read(self.size)
 
@@ -93,19 +93,19 @@ class Image:
         """Whether it is the mask of another image of the same shape."""
         return SUBFILE in self.tags and bool(self.tags[SUBFILE].numbers[0] & 4)
 
-    def kin(self, shape: tuple[int, int], *, subfile: int) -> dict[int, Tag]:
+    def derive_tags(self, shape: tuple[int, int], *, subfile: int) -> dict[int, Tag]:
         """Tags of an image with the same kind of pixels.
 
         Args:
             shape: Its `(height, width)`, px.
-            subfile: What it is: 1 of lower resolution, 4 a mask, 5 both.
+            subfile: Its kind: 1 of lower resolution, 4 a mask, 5 both.
         """
         tags = {number: tag for number, tag in self.tags.items() if number in PIXEL_TAGS}
         height, width = shape
         return tags | {
-            SUBFILE: Tag.of(LONG, subfile),
-            WIDTH: Tag.of(LONG, width),
-            HEIGHT: Tag.of(LONG, height),
+            SUBFILE: Tag.pack(LONG, subfile),
+            WIDTH: Tag.pack(LONG, width),
+            HEIGHT: Tag.pack(LONG, height),
         }
 
 
@@ -118,7 +118,7 @@ class Level:
 
 
 def read_images(file: BinaryIO) -> list[Image]:
-    """The directories of a little-endian TIFF, in the order of the file."""
+    """Read the directories of a little-endian TIFF, in the order of the file."""
 
     def unpack(form: str, offset: int) -> tuple[int, ...]:
         file.seek(offset)
@@ -136,8 +136,8 @@ def read_images(file: BinaryIO) -> list[Image]:
             number, kind, count = unpack(f"HH{word}", entry)
             size = count * _KIND_BYTES[kind]
             value = entry + 4 + slot
-            (at,) = (value,) if size <= slot else unpack(word, value)
-            file.seek(at)
+            (offset,) = (value,) if size <= slot else unpack(word, value)
+            file.seek(offset)
             tags[number] = Tag(kind, count, file.read(size))
             entry += 4 + 2 * slot
         (position,) = unpack(word, entry)
@@ -153,24 +153,24 @@ def write_levels(path: Path, levels: Sequence[Level], *, is_big: bool | None = N
     Args:
         path: File to write.
         levels: Full resolution first; all have a mask, or none has.
-        is_big: Whether to write a BigTIFF; if its size asks for it unless given.
+        is_big: Whether to write a BigTIFF; unless given, if the size requires it.
     """
     if is_big is None:
-        is_big = _layout(levels, is_big=False)[2] > _CLASSIC_LIMIT
-    head, directories, _ = _layout(levels, is_big=is_big)
+        is_big = _lay_out(levels, is_big=False)[2] > _CLASSIC_LIMIT
+    head, directories, _ = _lay_out(levels, is_big=is_big)
     with path.open("wb") as file:
         file.write(head)
         for directory in directories:
             file.write(directory)
         for level in reversed(levels):
-            for block in _in_order(level):
+            for block in _iter_blocks(level):
                 content = block.read()
                 file.write(struct.pack("<I", len(content)))
                 file.write(content)
                 file.write(content[-4:])
 
 
-def _in_order(level: Level) -> Iterable[Block]:
+def _iter_blocks(level: Level) -> Iterable[Block]:
     """Blocks of a level by rows, each followed by that of the mask."""
     masks = level.mask.blocks if level.mask else ()
     for image, mask in zip_longest(level.image.blocks, masks):
@@ -179,8 +179,8 @@ def _in_order(level: Level) -> Iterable[Block]:
             yield mask
 
 
-def _layout(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes], int]:
-    """What stands before the blocks, and the size of the whole, bytes."""
+def _lay_out(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes], int]:
+    """Lay out a file: its head, its directories, and its size, bytes."""
     images = [image for level in levels for image in (level.image, level.mask) if image]
     structure = _STRUCTURE + (_MASKED if levels[0].mask else "")
     ghost = f"GDAL_STRUCTURAL_METADATA_SIZE={len(structure):06d} bytes\n{structure}".encode()
@@ -191,42 +191,44 @@ def _layout(levels: Sequence[Level], *, is_big: bool) -> tuple[bytes, list[bytes
     )  # fmt: skip
     head = (header + ghost).ljust(first, b"\0")
     # Directories have the same size whatever the offsets are: measure them, then fill them.
-    blank = {id(image): [0] * len(image.blocks) for image in images}
-    sizes = [len(_directory(image, blank[id(image)], 0, 0, is_big=is_big)) for image in images]
+    zeros = {id(image): [0] * len(image.blocks) for image in images}
+    sizes = [
+        len(_encode_directory(image, zeros[id(image)], 0, 0, is_big=is_big)) for image in images
+    ]
     starts = [first + sum(sizes[:i]) for i in range(len(images) + 1)]
     position = starts.pop()
-    places: dict[int, list[int]] = {id(image): [] for image in images}
+    offsets: dict[int, list[int]] = {id(image): [] for image in images}
     for level in reversed(levels):
-        owners = [places[id(image)] for image in (level.image, level.mask) if image]
-        for number, block in enumerate(_in_order(level)):
+        owners = [offsets[id(image)] for image in (level.image, level.mask) if image]
+        for number, block in enumerate(_iter_blocks(level)):
             owners[number % len(owners)].append(position + 4)
             position += 8 + block.size
     directories = [
-        _directory(image, places[id(image)], start, following, is_big=is_big)
+        _encode_directory(image, offsets[id(image)], start, following, is_big=is_big)
         for image, start, following in zip(images, starts, [*starts[1:], 0], strict=True)
     ]
     return head, directories, position
 
 
-def _directory(
+def _encode_directory(
     image: Image, offsets: Sequence[int], start: int, following: int, *, is_big: bool
 ) -> bytes:
-    """A directory with the values that do not fit into its entries right behind it."""
+    """Encode a directory, followed by the values that do not fit into its entries."""
     word, slot = ("Q", 8) if is_big else ("I", 4)
-    largest = 2 ** (8 * slot) - 1  # A file too large for a classic TIFF is measured as one first.
+    largest = 2 ** (8 * slot) - 1  # A too large file is first measured as classic.
     tags = {
         **image.tags,
-        OFFSETS: Tag.of(LONG8 if is_big else LONG, *(n & largest for n in offsets)),
-        SIZES: Tag.of(LONG, *(block.size for block in image.blocks)),
+        OFFSETS: Tag.pack(LONG8 if is_big else LONG, *(n & largest for n in offsets)),
+        SIZES: Tag.pack(LONG, *(block.size for block in image.blocks)),
     }
     n_bytes = (8 if is_big else 2) + len(tags) * (4 + 2 * slot) + slot
     entries, values = b"", b""
     for number, tag in sorted(tags.items()):
         content = tag.content
         if len(content) > slot:
-            at = start + n_bytes + len(values)
+            offset = start + n_bytes + len(values)
             values += content + b"\0" * (len(content) % 2)
-            content = struct.pack(f"<{word}", at)
+            content = struct.pack(f"<{word}", offset)
         entries += struct.pack(f"<HH{word}", number, tag.kind, tag.count)
         entries += content.ljust(slot, b"\0")
     count = struct.pack("<Q" if is_big else "<H", len(tags))

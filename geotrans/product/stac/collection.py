@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geotrans.errors import OutputError
-from geotrans.product.stac.document import GEOJSON, JSON, VERSION, link
+from geotrans.product.stac.document import GEOJSON, JSON, VERSION, make_link
 
 
 def make_collection(
@@ -28,11 +28,11 @@ def make_collection(
             the times among its `properties`.
         licence: SPDX identifier.
     """
-    links, boxes, starts, ends = [], [], [], []
+    links, bboxes, starts, ends = [], [], [], []
     for href, item in items:
-        links.append(link("item", f"./{href}", GEOJSON))
+        links.append(make_link("item", f"./{href}", GEOJSON))
         if item.get("bbox"):
-            boxes.append(item["bbox"])
+            bboxes.append(item["bbox"])
         times = item["properties"]
         starts.append(times.get("start_datetime") or times["datetime"])
         ends.append(times.get("end_datetime") or times["datetime"])
@@ -45,10 +45,10 @@ def make_collection(
         "description": description,
         "license": licence,
         "extent": {
-            "spatial": {"bbox": [_merge_bboxes(boxes)]},
+            "spatial": {"bbox": [_merge_bbboxes(bboxes)]},
             "temporal": {"interval": [[min(starts, default=None), max(ends, default=None)]]},
         },
-        "links": [link("root", f"./{path.name}", JSON), *links],
+        "links": [make_link("root", f"./{path.name}", JSON), *links],
     }
 
 
@@ -60,12 +60,12 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
 
 
-def _merge_bboxes(boxes: list[list[float]]) -> list[float]:
-    """The smallest box around some; around the globe where one crosses the date line."""
+def _merge_bbboxes(bboxes: list[list[float]]) -> list[float]:
+    """The smallest bbox around all; around the globe where one crosses the date line."""
     south, north = (
-        min((b[1] for b in boxes), default=-90.0),
-        max((b[3] for b in boxes), default=90.0),
+        min((b[1] for b in bboxes), default=-90.0),
+        max((b[3] for b in bboxes), default=90.0),
     )
-    if not boxes or any(west > east for west, _, east, _ in boxes):
+    if not bboxes or any(west > east for west, _, east, _ in bboxes):
         return [-180.0, south, 180.0, north]
-    return [min(b[0] for b in boxes), south, max(b[2] for b in boxes), north]
+    return [min(b[0] for b in bboxes), south, max(b[2] for b in bboxes), north]

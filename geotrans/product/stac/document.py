@@ -1,4 +1,4 @@
-"""What all STAC documents of ours have in common."""
+"""Fields, links and files that all our STAC documents share."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ _COMMON_NAMES = {
 }  # fmt: skip
 
 
-def extension(name: str, version: str) -> str:
-    """Identifier of an extension."""
+def extension_url(name: str, version: str) -> str:
+    """URL of an extension's schema."""
     return f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
 
 
-def link(rel: str, href: str, kind: str, **fields: Any) -> dict[str, Any]:
+def make_link(rel: str, href: str, kind: str, **fields: Any) -> dict[str, Any]:
     """A link of a document."""
     return {"rel": rel, "href": href, "type": kind, **fields}
 
 
-def common_name(name: str | None) -> dict[str, str]:
+def common_name_field(name: str | None) -> dict[str, str]:
     """`eo:common_name` of a band, if it is one."""
     return {"eo:common_name": name} if name in _COMMON_NAMES else {}
 
 
-def checksum(path: Path) -> dict[str, Any]:
+def checksum_fields(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file by the file extension: a multihash, 0x12 0x20 before the hash."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"file:size": path.stat().st_size, "file:checksum": f"1220{digest}"}
 
 
-def relative(target: str | os.PathLike[str], folder: Path) -> str:
-    """A file as it is found from a folder, with slashes."""
-    found = Path(os.path.relpath(target, folder)).as_posix()
-    return found if found.startswith("../") else f"./{found}"
+def relative_href(target: str | os.PathLike[str], folder: Path) -> str:
+    """A file relative to a folder, with slashes."""
+    href = Path(os.path.relpath(target, folder)).as_posix()
+    return href if href.startswith("../") else f"./{href}"
 
 
 def file_url(path: Path) -> str:
-    """A file of this machine, as a document names it that goes elsewhere."""
+    """URL of a file of this machine, for documents that go elsewhere."""
     return path.absolute().as_uri()
 
 
-def encode(document: dict[str, Any]) -> bytes:
+def encode_document(document: dict[str, Any]) -> bytes:
     """A document as it is written."""
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_document(document: dict[str, Any], path: Path) -> Path:
-    """Write a document, whole or not at all; one that says the same already is left alone."""
-    content = encode(document)
+    """Write a document, whole or not at all; an equal one is left as it is."""
+    content = encode_document(document)
     with suppress(OSError):
         if path.read_bytes() == content:
             return path

@@ -1,4 +1,4 @@
-"""The STAC Item of a product: where it lies, when its source was seen, how it was made."""
+"""The STAC Item of a product: its footprint, acquisition of its source, how it was made."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from geotrans.product.stac.document import (
     GEOJSON,
     JSON,
     VERSION,
-    checksum,
-    common_name,
-    extension,
-    link,
-    relative,
+    checksum_fields,
+    common_name_field,
+    extension_url,
+    make_link,
+    relative_href,
 )
 from geotrans.scene import Scene
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import find_common_name
 from geotrans.scene.raster import RasterScene
 from geotrans.tasks.spec import TaskSpec
 
 # No photograph from above is older.
-_FIRST = "1858-01-01T00:00:00Z"
+_FIRST_PHOTOGRAPH = "1858-01-01T00:00:00Z"
 
 # Points on each edge of a footprint: it bends by far less than a pixel between so many.
 _EDGE_POINTS = 16
@@ -50,7 +50,7 @@ _EXTENSIONS = (
 
 @dataclass(frozen=True)
 class Acquisition:
-    """When a source was seen, as ISO 8601, UTC.
+    """When a source was acquired, as ISO 8601, UTC.
 
     Attributes:
         at: The moment; None if it is not known.
@@ -63,22 +63,22 @@ class Acquisition:
     end: str | None = None
 
     def to_properties(self, created: str) -> dict[str, Any]:
-        """As STAC says it; where nothing is known, between the first photograph and the product."""
+        """Times as properties; unknown ones span from the first photograph to the product."""
         if self.at is not None:
-            whole = {"start_datetime": self.start, "end_datetime": self.end}
-            return {"datetime": self.at, **(whole if self.start and self.end else {})}
+            interval = {"start_datetime": self.start, "end_datetime": self.end}
+            return {"datetime": self.at, **(interval if self.start and self.end else {})}
         return {
             "datetime": None,
-            "start_datetime": self.start or _FIRST,
+            "start_datetime": self.start or _FIRST_PHOTOGRAPH,
             "end_datetime": self.end or created,
         }
 
 
-def product_item(
+def make_product_item(
     path: Path,
     spec: TaskSpec,
     *,
-    seen: Acquisition,
+    acquisition: Acquisition,
     source: Mapping[str, Any],
     thumbnail: Path | None = None,
     model: Path | None = None,
@@ -89,7 +89,7 @@ def product_item(
     Args:
         path: The product.
         spec: The task that made it.
-        seen: When its source was seen.
+        acquisition: When its source was acquired.
         source: Fields of the link to the source, `href` among them.
         thumbnail: A small picture of it.
         model: The STAC Item of its weights.
@@ -101,38 +101,40 @@ def product_item(
     with RasterScene(str(path)) as product:
         tags = product.tags
         created = tags["GEOTRANS_CREATED"].replace("+00:00", "Z")
-        bands = _bands(product, spec)
+        bands = _band_fields(product, spec)
         geometry, bbox = footprint(product.geobox)
         properties = {
-            **seen.to_properties(created),
+            **acquisition.to_properties(created),
             "title": f"{path.stem}: {spec.title or spec.name}, synthetic",
             "created": created,
-            **_place(product),
-            **_processing(tags),
+            **_projection_fields(product),
+            **_processing_fields(tags),
         }
-    extensions = [extension(*one) for one in _EXTENSIONS]
+    extensions = [extension_url(*name_version) for name_version in _EXTENSIONS]
     data = {
-        "href": relative(path, path.parent), "type": COG, "roles": ["data"],
+        "href": relative_href(path, path.parent), "type": COG, "roles": ["data"],
         "title": f"{spec.title or spec.name} (synthetic)", "bands": bands,
-        "raster:sampling": tags.get("AREA_OR_POINT", "Area").lower(), **checksum(path),
+        "raster:sampling": tags.get("AREA_OR_POINT", "Area").lower(), **checksum_fields(path),
     }  # fmt: skip
     if any("eo:common_name" in band for band in bands):
-        extensions.append(extension("eo", "2.0.0"))
-    if classes := _classes(tags, spec):
+        extensions.append(extension_url("eo", "2.0.0"))
+    if classes := _class_fields(tags, spec):
         data["classification:classes"] = classes
-        extensions.append(extension("classification", "1.1.0"))
+        extensions.append(extension_url("classification", "1.1.0"))
     assets = {"data": data}
     if thumbnail is not None:
         assets["thumbnail"] = {
-            "href": relative(thumbnail, path.parent), "type": "image/png", "roles": ["thumbnail"],
-        }  # fmt: skip
-    links = [link("derived_from", **{"kind": COG, **source})]
+            "href": relative_href(thumbnail, path.parent),
+            "type": "image/png",
+            "roles": ["thumbnail"],
+        }
+    links = [make_link("derived_from", **{"kind": COG, **source})]
     if model is not None:
-        to_model = link("derived_from", relative(model, path.parent), GEOJSON)
-        links.append({**to_model, "title": f"model {spec.name}", "mlm:name": spec.name})
+        model_link = make_link("derived_from", relative_href(model, path.parent), GEOJSON)
+        links.append({**model_link, "title": f"model {spec.name}", "mlm:name": spec.name})
     if collection is not None:
-        href = relative(collection, path.parent)
-        links += [link(rel, href, JSON) for rel in ("root", "parent", "collection")]
+        href = relative_href(collection, path.parent)
+        links += [make_link(rel, href, JSON) for rel in ("root", "parent", "collection")]
     return {
         "type": "Feature",
         "stac_version": VERSION,
@@ -148,13 +150,13 @@ def product_item(
 
 
 def footprint(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None]:
-    """A grid on the globe, its edges followed: GeoJSON geometry and bbox; None without a CRS.
+    """Outline of a grid, lon-lat, edges densified: GeoJSON geometry and bbox; None without a CRS.
 
     A grid across the date line becomes two parts, and its bbox begins east of where it ends.
     """
     if geobox.crs is None:
         return None, None
-    lon, lat = _edges(geobox)
+    lon, lat = _trace_edges(geobox)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None, None
     south, north = float(lat.min()), float(lat.max())
@@ -176,22 +178,22 @@ def footprint(geobox: GeoBox) -> tuple[dict[str, Any] | None, list[float] | None
     return mapping(shape), [west, south, east, north]
 
 
-def _edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _trace_edges(geobox: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Longitude and latitude along the edges of a grid and back; longitudes do not jump."""
     assert geobox.crs is not None
     height, width = geobox.shape
     t = np.linspace(0, 1, _EDGE_POINTS, endpoint=False)
-    rest = np.zeros_like(t)
-    cols = np.concatenate([rest, t, rest + 1, 1 - t, [0]]) * width  # Down, right, up, left.
-    rows = np.concatenate([t, rest + 1, 1 - t, rest, [0]]) * height
+    zeros = np.zeros_like(t)
+    cols = np.concatenate([zeros, t, zeros + 1, 1 - t, [0]]) * width  # Down, right, up, left.
+    rows = np.concatenate([t, zeros + 1, 1 - t, zeros, [0]]) * height
     points = np.array([geobox.affine @ (col, row) for col, row in zip(cols, rows, strict=True)])
     to_lon_lat = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
     lon, lat = to_lon_lat.transform(points[:, 0], points[:, 1])
-    # Nobody measures closer than a centimetre.
+    # A centimetre; no coordinates are more accurate.
     return np.round(np.unwrap(lon, period=360), 7), np.round(lat, 7)
 
 
-def _place(product: Scene) -> dict[str, Any]:
+def _projection_fields(product: Scene) -> dict[str, Any]:
     """Grid by the projection extension."""
     height, width = product.shape
     geobox, size = product.geobox, gsd_m(product.geobox)
@@ -209,7 +211,7 @@ def _place(product: Scene) -> dict[str, Any]:
     return fields
 
 
-def _processing(tags: Mapping[str, str]) -> dict[str, Any]:
+def _processing_fields(tags: Mapping[str, str]) -> dict[str, Any]:
     """How the product was made, by the processing extension."""
     version, task = tags["GEOTRANS_VERSION"], tags["GEOTRANS_TASK"]
     sha256, source = tags["GEOTRANS_WEIGHTS_SHA256"], tags["GEOTRANS_SOURCE"]
@@ -237,14 +239,16 @@ def _processing(tags: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
-    wanted = {band.name: band.common_name or common_name_of(band.name) for band in spec.target}
-    described = []
-    for band, statistics in zip(product.bands, _statistics(product), strict=True):
+def _band_fields(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
+    common_names = {
+        band.name: band.common_name or find_common_name(band.name) for band in spec.target
+    }
+    documents = []
+    for band, statistics in zip(product.bands, _compute_statistics(product), strict=True):
         fields: dict[str, Any] = {
             "name": band.name or str(band.index),
             "data_type": str(band.dtype),
-            **common_name(wanted.get(band.name or "")),
+            **common_name_field(common_names.get(band.name or "")),
             "statistics": statistics,
         }
         if product.nodata is not None:
@@ -253,11 +257,11 @@ def _bands(product: Scene, spec: TaskSpec) -> list[dict[str, Any]]:
             fields["unit"] = band.units
         if (band.scale, band.offset) != (1.0, 0.0):
             fields |= {"raster:scale": band.scale, "raster:offset": band.offset}
-        described.append(fields)
-    return described
+        documents.append(fields)
+    return documents
 
 
-def _statistics(product: Scene) -> list[dict[str, float]]:
+def _compute_statistics(product: Scene) -> list[dict[str, float]]:
     """Exact statistics of the valid pixels of each band, read block by block."""
     from geotrans.output import iter_windows
 
@@ -289,36 +293,36 @@ def _statistics(product: Scene) -> list[dict[str, float]]:
     ]  # fmt: skip
 
 
-def _classes(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
+def _class_fields(tags: Mapping[str, str], spec: TaskSpec) -> list[dict[str, Any]]:
     """Legend of a product of classes, by the classification extension."""
     if "GEOTRANS_CLASSES" not in tags or spec.palette is None:
         return []
     return [
         {
             "value": value,
-            "name": "".join(c if c.isascii() and c.isalnum() else "_" for c in one.name),
-            "description": one.name,
-            "color_hint": "{:02x}{:02x}{:02x}".format(*one.color),
+            "name": "".join(c if c.isascii() and c.isalnum() else "_" for c in item.name),
+            "description": item.name,
+            "color_hint": "{:02x}{:02x}{:02x}".format(*item.color),
         }
-        for value, one in enumerate(spec.palette)
+        for value, item in enumerate(spec.palette)
     ]
 
 
 def find_acquisition(scene: Scene) -> Acquisition:
-    """What a file says about when it was seen; most say nothing."""
-    tags = {name.upper(): _moment(value) for name, value in scene.tags.items()}
-    moments = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
-    at = next((moment for moment in moments if moment), None)
+    """Acquisition time by the tags of a file; most have none."""
+    tags = {name.upper(): _parse_time(value) for name, value in scene.tags.items()}
+    times = (tags.get(name) for name in ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME"))
+    at = next((time for time in times if time), None)
     return Acquisition(at, tags.get("START_DATETIME"), tags.get("END_DATETIME"))
 
 
-def _moment(text: str | None) -> str | None:
-    """A time of day as STAC writes it; None if it is none. Without a zone it is UTC."""
+def _parse_time(text: str | None) -> str | None:
+    """A moment as STAC writes it; None if the text is none. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:
-        found = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return found.isoformat().replace("+00:00", "Z")
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")

@@ -11,15 +11,15 @@ from geotrans import __version__
 from geotrans.product.stac.document import (
     JSON,
     VERSION,
-    checksum,
-    common_name,
-    extension,
+    checksum_fields,
+    common_name_field,
+    extension_url,
     file_url,
-    link,
-    relative,
+    make_link,
+    relative_href,
     write_document,
 )
-from geotrans.scene.bands import common_name as common_name_of
+from geotrans.scene.bands import find_common_name
 from geotrans.tasks import Bundle
 from geotrans.tasks.card import render_card
 from geotrans.tasks.spec import BandSpec, TaskSpec
@@ -27,7 +27,7 @@ from geotrans.tasks.spec import BandSpec, TaskSpec
 _EXTENSIONS = (("mlm", "1.5.2"), ("file", "2.1.0"), ("processing", "1.2.0"))
 
 
-def model_item(
+def make_model_item(
     bundle: Bundle, folder: Path, *, collection: Path | None = None, is_sent: bool = False
 ) -> dict[str, Any]:
     """The STAC Item of a bundle's network.
@@ -39,30 +39,30 @@ def model_item(
         is_sent: Whether it goes to another machine, where the weights are not.
     """
     spec = bundle.spec
-    created = _created(bundle)
-    bands = _bands(spec.source)
-    extensions = [extension(*one) for one in _EXTENSIONS]
+    created = _creation_time(bundle)
+    bands = _band_fields(spec.source)
+    extensions = [extension_url(*name_version) for name_version in _EXTENSIONS]
     if any("eo:common_name" in band for band in bands):
-        extensions.append(extension("eo", "2.0.0"))
+        extensions.append(extension_url("eo", "2.0.0"))
     weights = {
-        "href": file_url(bundle.path) if is_sent else relative(bundle.path, folder),
+        "href": file_url(bundle.path) if is_sent else relative_href(bundle.path, folder),
         "type": "application/octet-stream; application=safetensors",
         "title": f"weights of {spec.name} {spec.version}",
         "roles": ["mlm:model", "mlm:weights"],
         "mlm:artifact_type": "safetensors.torch.save_file",
         "bands": bands,
-        **checksum(bundle.path),
+        **checksum_fields(bundle.path),
     }
     links = []
     if collection is not None:
-        href = relative(collection, folder)
-        links = [link(rel, href, JSON) for rel in ("root", "parent", "collection")]
+        href = relative_href(collection, folder)
+        links = [make_link(rel, href, JSON) for rel in ("root", "parent", "collection")]
     return {
         "type": "Feature",
         "stac_version": VERSION,
         "stac_extensions": extensions,
         "id": spec.name,
-        # Where it was learned is told in words; it may be used anywhere.
+        # Where it was trained is in the description; it may be used anywhere.
         "geometry": None,
         "properties": {
             "datetime": created,
@@ -72,7 +72,7 @@ def model_item(
             "version": spec.version,
             "bands": bands,
             "processing:software": {"geotrans": __version__},
-            **_network(bundle),
+            **_model_fields(bundle),
         },
         "assets": {"weights": weights},
         "links": links,
@@ -93,36 +93,39 @@ def write_models(bundles: Sequence[Bundle], folder: Path) -> list[Path]:
     from geotrans.product.stac.collection import make_folder
 
     make_folder(folder)
-    documents = model_documents(bundles, folder)
+    documents = make_model_documents(bundles, folder)
     return [write_document(document, folder / name) for name, document in documents.items()]
 
 
-def model_documents(
+def make_model_documents(
     bundles: Sequence[Bundle], folder: Path, *, is_sent: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """The documents that `write_models` writes, by their names.
+    """The documents that `write_models` writes, by name.
 
     Args:
         bundles: Tasks and weights.
         folder: Where they will lie.
-        is_sent: As in `model_item`.
+        is_sent: As in `make_model_item`.
     """
     from geotrans.product.stac.collection import make_collection
 
-    head = folder / "collection.json"
-    items = [model_item(bundle, folder, collection=head, is_sent=is_sent) for bundle in bundles]
+    collection = folder / "collection.json"
+    items = [
+        make_model_item(bundle, folder, collection=collection, is_sent=is_sent)
+        for bundle in bundles
+    ]
     document = make_collection(
-        head,
+        collection,
         title="Networks of geotrans",
         description="Networks that translate georeferenced rasters between visual domains.",
         items=[(f"{item['id']}.json", item) for item in items],
     )
-    return {head.name: document, **{f"{item['id']}.json": item for item in items}}
+    return {collection.name: document, **{f"{item['id']}.json": item for item in items}}
 
 
-def _network(bundle: Bundle) -> dict[str, Any]:
+def _model_fields(bundle: Bundle) -> dict[str, Any]:
     spec = bundle.spec
-    # Letters first and last is what the extension wants of a name.
+    # The extension requires names that begin and end with a letter or digit.
     name = spec.name if re.fullmatch(r"[a-zA-Z].*[a-zA-Z0-9]", spec.name) else f"task {spec.name} x"
     tasks = ["generative"] if spec.palette is None else ["generative", "semantic-segmentation"]
     hyper = {"norm": spec.norm, "halo": spec.halo, "align": spec.align, **spec.generator.args}
@@ -135,30 +138,32 @@ def _network(bundle: Bundle) -> dict[str, Any]:
         "mlm:accelerator": None,
         "mlm:accelerator_constrained": False,
         "mlm:hyperparameters": hyper,
-        "mlm:input": [_input(spec)],
-        "mlm:output": [_output(spec, tasks)],
+        "mlm:input": [_input_fields(spec)],
+        "mlm:output": [_output_fields(spec, tasks)],
     }
 
 
-def _input(spec: TaskSpec) -> dict[str, Any]:
-    """What the network sees: bands on [-1, 1], or a plane a class; coordinates; noise."""
-    more = [f"{name} of each pixel" for name in spec.coordinates]
-    more += [
+def _input_fields(spec: TaskSpec) -> dict[str, Any]:
+    """Channels of the network's input: bands on [-1, 1] or a plane a class, coordinates, noise."""
+    extra = [f"{name} of each pixel" for name in spec.coordinates]
+    extra += [
         f"noise at {s} px, fixed to the ground" for s in (spec.noise.scales if spec.noise else ())
     ]
-    told = f"one plane for each of {spec.n_source} classes" if spec.source_classes else "the bands"
+    channels = (
+        f"one plane for each of {spec.n_source} classes" if spec.source_classes else "the bands"
+    )
     return {
         "name": "source",
         "bands": [band.name for band in spec.source],
         "description": ", then ".join(
-            [f"{told}, height and width multiples of {spec.align}", *more]
+            [f"{channels}, height and width multiples of {spec.align}", *extra]
         ),
         "input": {
             "shape": [1, spec.channels_in, -1, -1],
             "dim_order": ["batch", "bands", "height", "width"],
             "data_type": "float32",
         },
-        # It becomes -1 to 1, which is the linear map of these two ends.
+        # Normalization to [-1, 1] is the linear map of these two ends.
         "value_scaling": None
         if spec.source_classes
         else [
@@ -168,8 +173,8 @@ def _input(spec: TaskSpec) -> dict[str, Any]:
     }
 
 
-def _output(spec: TaskSpec, tasks: list[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _output_fields(spec: TaskSpec, tasks: list[str]) -> dict[str, Any]:
+    output: dict[str, Any] = {
         "name": "target",
         "tasks": tasks,
         "bands": [] if spec.palette else [band.name for band in spec.target],
@@ -183,29 +188,29 @@ def _output(spec: TaskSpec, tasks: list[str]) -> dict[str, Any]:
         },
     }
     if spec.palette:
-        told["classification:classes"] = [
+        output["classification:classes"] = [
             {
                 "value": value,
-                "name": re.sub(r"[^0-9A-Za-z]", "_", one.name),
-                "description": one.name,
+                "name": re.sub(r"[^0-9A-Za-z]", "_", item.name),
+                "description": item.name,
             }
-            for value, one in enumerate(spec.palette)
+            for value, item in enumerate(spec.palette)
         ]
-    return told
+    return output
 
 
-def _bands(bands: Sequence[BandSpec]) -> list[dict[str, Any]]:
+def _band_fields(bands: Sequence[BandSpec]) -> list[dict[str, Any]]:
     return [
         {
             "name": band.name,
             "data_type": band.dtype,
-            **common_name(band.common_name or common_name_of(band.name)),
+            **common_name_field(band.common_name or find_common_name(band.name)),
         }
         for band in bands
     ]
 
 
-def _created(bundle: Bundle) -> str:
+def _creation_time(bundle: Bundle) -> str:
     """When the bundle was exported, else when its file was written; UTC."""
     from datetime import UTC, datetime
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from geotrans.runtime.caches import clears_cache
 
-# A collection may hold thousands of scenes; the oldest handles of a thread make way.
-LARGEST_OPEN = 32
+# A collection may hold thousands of scenes; a thread closes its oldest datasets first.
+MAX_OPEN = 32
 
 
 class _ThreadDatasets:
@@ -35,7 +35,7 @@ def acquire(key: Hashable, opener: Callable[[], Any]) -> Any:
         datasets.move_to_end(key)
         return datasets[key]
     dataset = datasets[key] = opener()
-    while len(datasets) > LARGEST_OPEN:
+    while len(datasets) > MAX_OPEN:
         datasets.popitem(last=False)[1].close()
     return dataset
 
@@ -50,9 +50,9 @@ def discard(key: Hashable) -> None:
 def release(key: Hashable) -> None:
     """Close the datasets of every thread for `key`; no thread may be reading them."""
     with _lock:
-        shelves = list(_thread_datasets)
-    for shelf in shelves:
-        dataset = shelf.datasets.pop(key, None)
+        threads = list(_thread_datasets)
+    for thread in threads:
+        dataset = thread.datasets.pop(key, None)
         if dataset is not None:
             dataset.close()
 
@@ -60,18 +60,18 @@ def release(key: Hashable) -> None:
 @atexit.register
 @clears_cache
 def close_all() -> None:
-    """Close what is open; at the latest before the interpreter takes rasterio apart."""
-    for shelf in list(_thread_datasets):
-        while shelf.datasets:
-            shelf.datasets.popitem()[1].close()
+    """Close every open dataset, at the latest before the interpreter unloads rasterio."""
+    for thread in list(_thread_datasets):
+        while thread.datasets:
+            thread.datasets.popitem()[1].close()
 
 
 def _own_datasets() -> _ThreadDatasets:
     # A forked process must not share the file positions of its parent: it opens its own.
     if getattr(_local, "pid", None) != os.getpid():
-        shelf = _ThreadDatasets()
-        _local.pid, _local.shelf = os.getpid(), shelf
+        thread = _ThreadDatasets()
+        _local.pid, _local.datasets = os.getpid(), thread
         with _lock:
-            _thread_datasets.add(shelf)
-    own: _ThreadDatasets = _local.shelf
-    return own
+            _thread_datasets.add(thread)
+    result: _ThreadDatasets = _local.datasets
+    return result

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 # Larger sources are told apart by size and time: hashing 2 GiB takes seconds, more takes minutes.
-LARGEST_HASHED_BYTES = 2 * 2**30
+MAX_HASHED_BYTES = 2 * 2**30
 
 # Written beside a raster by whoever looks at it; they change no pixel.
-BYSTANDERS = (".aux.xml", ".ovr")
+SIDECARS = (".aux.xml", ".ovr")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class SourceIdentity:
     Attributes:
         kind: `"sha256"` of the one file; `"sha256-set"` of the names and hashes of its several
             files; `"etag"` of a remote file; `"stat"`, size and time; `"token"` of an array;
-            `"uri"` where nothing better is known.
-        value: What tells it from others of its kind.
+            `"uri"` if nothing else is known.
+    value: Unique among identities of its kind.
     """
 
     kind: Literal["sha256", "sha256-set", "etag", "stat", "token", "uri"]
@@ -35,9 +35,9 @@ class SourceIdentity:
 
 def identify_files(files: Sequence[str]) -> SourceIdentity:
     """Identity of a local raster made of one or more files, the main one first."""
-    paths = [Path(f) for f in files if not f.endswith(BYSTANDERS)]
+    paths = [Path(f) for f in files if not f.endswith(SIDECARS)]
     stats = [path.stat() for path in paths]
-    if sum(stat.st_size for stat in stats) > LARGEST_HASHED_BYTES:
+    if sum(stat.st_size for stat in stats) > MAX_HASHED_BYTES:
         parts = (
             f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
             for path, stat in zip(paths, stats, strict=True)

@@ -1,4 +1,4 @@
-"""Rasters behind a URL: how GDAL is told to fetch them."""
+"""Rasters behind a URL: GDAL's options for reading them, retries and secrets."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ _OPTIONS: dict[str, str] = {
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    # What is closed is forgotten: opened again in the same process, it may be another.
+    # Do not cache closed files: a file opened again in the same process may have changed.
     "CPL_VSIL_CURL_NON_CACHED": "/vsi",
     "VSI_CACHE": "YES",
     "VSI_CACHE_SIZE": str(8 * 2**20),  # bytes a file
 }
 
-_REMOTE = re.compile(r"^(https?|ftp|s3|gs|az|oss|swift|webhdfs)://|^/vsi(curl|s3|gs|az|adls|oss)")
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^/vsi")
+_REMOTE_PATTERN = re.compile(
+    r"^(https?|ftp|s3|gs|az|oss|swift|webhdfs)://|^/vsi(curl|s3|gs|az|adls|oss)"
+)
+_URL_PATTERN = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://|^/vsi")
 
 
 def is_remote(uri: str) -> bool:
     """Whether reading `uri` goes over the network."""
-    return _REMOTE.match(uri) is not None
+    return _REMOTE_PATTERN.match(uri) is not None
 
 
 def is_url(uri: str) -> bool:
     """Whether `uri` is a URL or a GDAL virtual path rather than a path of this machine."""
-    return _SCHEME.match(uri) is not None
+    return _URL_PATTERN.match(uri) is not None
 
 
 def gdal_env(uri: str, *, afresh: bool = False) -> AbstractContextManager[object]:
@@ -48,7 +50,7 @@ def gdal_env(uri: str, *, afresh: bool = False) -> AbstractContextManager[object
 
     Args:
         uri: What is read.
-        afresh: Believe nothing of it that was fetched before.
+        afresh: Ignore whatever is cached of it.
     """
     if not is_remote(uri):
         return nullcontext()
@@ -62,7 +64,7 @@ def gdal_env(uri: str, *, afresh: bool = False) -> AbstractContextManager[object
 
 
 def find_endpoint() -> str | None:
-    """URL of the S3 store that the environment names in Amazon's place."""
+    """URL of the S3-compatible endpoint that the environment names; None for Amazon's own."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     if url := next(filter(None, map(os.environ.get, names)), None):
         return url.rstrip("/")
@@ -73,7 +75,7 @@ def find_endpoint() -> str | None:
 
 
 def _store_options() -> dict[str, str]:
-    """GDAL's words for that store, which it does not understand in those of Amazon's tools."""
+    """GDAL's options for that endpoint, since GDAL ignores the variables of Amazon's tools."""
     if (url := find_endpoint()) is None:
         return {}
     scheme, _, host = url.partition("://")
@@ -89,7 +91,7 @@ def _store_options() -> dict[str, str]:
 _PAUSES_S = (0.0, 0.5, 2.0, 5.0)
 
 # What another attempt does not change.
-_FINAL = re.compile(
+_FINAL_PATTERN = re.compile(
     r"response code\D*4(0[0-79]|10)|does not exist|not recognized|no such|access ?denied|"
     r"credentials",
     re.IGNORECASE,
@@ -102,25 +104,25 @@ def retry_pauses_s(uri: str) -> Iterator[float]:
 
 
 def is_final(reason: str) -> bool:
-    """Whether a failure, in GDAL's words, would be the same again."""
-    return _FINAL.search(reason) is not None
+    """Whether GDAL's error message names a failure that a retry does not change."""
+    return _FINAL_PATTERN.search(reason) is not None
 
 
 def find_expiry(uri: str) -> datetime | None:
-    """When a signed URL stops to be valid, by what S3, Google and Azure write into it."""
-    words = {key.lower(): values[-1] for key, values in parse_qs(urlsplit(uri).query).items()}
+    """When a signed URL of S3, Google or Azure expires; None if it is not signed."""
+    query = {key.lower(): values[-1] for key, values in parse_qs(urlsplit(uri).query).items()}
     try:
         for store in ("x-amz", "x-goog"):
-            if f"{store}-expires" in words:
-                signed = datetime.strptime(words[f"{store}-date"], "%Y%m%dT%H%M%SZ")
-                return signed.replace(tzinfo=UTC) + timedelta(
-                    seconds=int(words[f"{store}-expires"])
+            if f"{store}-expires" in query:
+                signed_at = datetime.strptime(query[f"{store}-date"], "%Y%m%dT%H%M%SZ")
+                return signed_at.replace(tzinfo=UTC) + timedelta(
+                    seconds=int(query[f"{store}-expires"])
                 )
-        if "expires" in words:
-            return datetime.fromtimestamp(int(words["expires"]), UTC)
-        if "sig" in words and "se" in words:
-            until = datetime.fromisoformat(words["se"])
-            return until if until.tzinfo else until.replace(tzinfo=UTC)
+        if "expires" in query:
+            return datetime.fromtimestamp(int(query["expires"]), UTC)
+        if "sig" in query and "se" in query:
+            expires_at = datetime.fromisoformat(query["se"])
+            return expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC)
     except (KeyError, ValueError, OverflowError, OSError):
         return None
     return None
@@ -128,13 +130,13 @@ def find_expiry(uri: str) -> datetime | None:
 
 def describe_expiry(uri: str) -> str:
     """`"; its signature expired ..."` if it did, or nothing."""
-    until = find_expiry(uri)
-    if until is None or until > datetime.now(UTC):
+    expires_at = find_expiry(uri)
+    if expires_at is None or expires_at > datetime.now(UTC):
         return ""
-    return f"; its signature expired at {until:%Y-%m-%d %H:%M:%S} UTC, so sign the URL anew"
+    return f"; its signature expired at {expires_at:%Y-%m-%d %H:%M:%S} UTC, so sign the URL anew"
 
 
-def without_secrets(uri: str) -> str:
+def strip_secrets(uri: str) -> str:
     """`uri` without user, password and query, which carry keys and signatures."""
     if "://" not in uri:
         return uri.partition("?")[0] if uri.startswith("/vsi") else uri
@@ -144,7 +146,7 @@ def without_secrets(uri: str) -> str:
 
 
 def redact(text: str, uri: str) -> str:
-    """A message about `uri`, every URL in it shown without secrets."""
+    """A message about `uri` with the secrets of every URL in it removed."""
     query = uri.partition("?")[2] if is_url(uri) else ""
     text = text.replace(f"?{query}", "") if query else text
-    return re.sub(r"\S*(?:://|/vsi)\S+", lambda found: without_secrets(found[0]), text)
+    return re.sub(r"\S*(?:://|/vsi)\S+", lambda match: strip_secrets(match[0]), text)

@@ -1,1 +1,1 @@
-"""Scenes seen otherwise: on another grid, in colours, as classes, side by side."""
+"""Views of scenes: on another grid, as colours, as classes, in pairs."""

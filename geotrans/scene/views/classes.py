@@ -1,4 +1,4 @@
-"""Class rasters: one band whose values are names of something."""
+"""Class rasters: one band whose values stand for named classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ClassValue:
 
     Attributes:
         value: Stored value.
-        name: What it is called; its value as text where the file gives no names.
+        name: Name of the class; its value as text where the file gives no names.
         color: Red, green, blue it is drawn in; a grey by its value where the file gives none.
     """
 
@@ -38,10 +38,10 @@ class ClassValue:
     color: tuple[int, int, int]
 
 
-def class_names(scene: Scene) -> dict[int, str] | None:
-    """Names of the classes of a one-band scene by value; None where it carries none.
+def read_class_names(scene: Scene) -> dict[int, str] | None:
+    """Names of the classes of a one-band scene by value; None if it has none.
 
-    They are found in our own tag, else in the category names that GDAL keeps beside a file.
+    They are read from our own tag, else from the category names in GDAL's sidecar file.
     """
     if len(scene.bands) != 1:
         return None
@@ -49,9 +49,9 @@ def class_names(scene: Scene) -> dict[int, str] | None:
     return {value: name for value, name in enumerate(names) if name} or None
 
 
-def class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
+def read_class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
     """Classes of a one-band scene, by value; None where it carries neither names nor colours."""
-    names, colors = class_names(scene), scene.colormap if len(scene.bands) == 1 else None
+    names, colors = read_class_names(scene), scene.colormap if len(scene.bands) == 1 else None
     if names is None and colors is None:
         return None
     values = names if names is not None else colors or {}
@@ -59,7 +59,7 @@ def class_values(scene: Scene) -> tuple[ClassValue, ...] | None:
         ClassValue(
             value,
             str(value) if names is None else names[value],
-            _color(value, None if colors is None else colors.get(value)),
+            _choose_color(value, None if colors is None else colors.get(value)),
         )
         for value in sorted(values)
     )
@@ -89,9 +89,9 @@ class ClassScene(SceneView):
         dtype = np.dtype(np.uint8) if max(colors) < 256 else scene.dtype
         band = replace(scene.bands[0], name="class", dtype=dtype)
         # A scene that has a colour table is never averaged for an overview.
-        beneath = copy.copy(scene)
-        beneath.info = replace(scene.info, colormap=colormap)
-        super().__init__(beneath, replace(beneath.info, bands=(band,), dtype=dtype))
+        inner = copy.copy(scene)
+        inner.info = replace(scene.info, colormap=colormap)
+        super().__init__(inner, replace(inner.info, bands=(band,), dtype=dtype))
         self._values, self._names, self._task = dict(values), dict(names), task
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
@@ -99,28 +99,30 @@ class ClassScene(SceneView):
         data = np.zeros((len(bands), *out_shape), self.dtype)
         for value in find_values(patch.data[0], patch.valid):
             if value not in self._values:
-                raise DomainError(self._complaint(patch, window))
+                raise DomainError(self._describe_unknown(patch, window))
             data[:, patch.data[0] == value] = self._values[value]
         return Patch(data, patch.valid)
 
-    def _complaint(self, patch: Patch, window: Window) -> str:
-        foreign = [v for v in find_values(patch.data[0], patch.valid) if v not in self._values]
-        told = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in foreign[:8])
-        known = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in sorted(self._values))
+    def _describe_unknown(self, patch: Patch, window: Window) -> str:
+        unknown = [v for v in find_values(patch.data[0], patch.valid) if v not in self._values]
+        unknown_text = ", ".join(f"{v} {self._names.get(v, '')}".strip() for v in unknown[:8])
+        known_text = ", ".join(
+            f"{v} {self._names.get(v, '')}".strip() for v in sorted(self._values)
+        )
         return (
-            f"task '{self._task}' knows the classes {known} of {self.name}, which also holds "
-            f"{told} at column {window.col_off}, row {window.row_off}; give those pixels a class "
-            "it knows, or make them nodata"
+            f"task '{self._task}' knows the classes {known_text} of {self.name}, which also holds "
+            f"{unknown_text} at column {window.col_off}, row {window.row_off}; give those pixels a "
+            "class it knows, or make them nodata"
         )
 
 
 def find_values(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> list[int]:
-    """Values a class raster holds where it is valid, in order."""
+    """Distinct values of a class raster where it is valid, sorted."""
     return [int(value) for value in np.unique(data[..., valid])]
 
 
 def write_category_names(path: Path, names: Sequence[str]) -> None:
-    """Write names of classes beside a GeoTIFF, which has no room for them; QGIS shows them."""
+    """Write class names to a GeoTIFF's sidecar file, from which QGIS shows them."""
     root = ET.Element("PAMDataset")
     categories = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
     for name in names:
@@ -144,10 +146,10 @@ def _read_sidecar(uri: str) -> list[str]:
         return []
     if root is None:
         return []
-    return [one.text or "" for one in root.iterfind("PAMRasterBand/CategoryNames/Category")]
+    return [element.text or "" for element in root.iterfind("PAMRasterBand/CategoryNames/Category")]
 
 
-def _color(value: int, color: tuple[int, int, int, int] | None) -> tuple[int, int, int]:
+def _choose_color(value: int, color: tuple[int, int, int, int] | None) -> tuple[int, int, int]:
     if color is None:
         grey = value % 256
         return grey, grey, grey

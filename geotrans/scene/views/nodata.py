@@ -1,4 +1,4 @@
-"""Scenes whose invalid pixels the user names, because the file does not."""
+"""Scenes whose nodata value the user gives, because the file does not."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from geotrans.errors import UsageError
 from geotrans.grid import Window
 from geotrans.scene.base import Band, Patch, Scene, SceneView
-from geotrans.scene.valid import holds_values
+from geotrans.scene.valid import find_valid
 
 
 def mark_nodata(scene: Scene, nodata: float) -> Scene:
-    """A scene in which a stored value marks pixels as not measured.
+    """A scene in which a stored value marks pixels as nodata.
 
-    What the file itself marks stays invalid, too. Of several bands the rule is that of
+    Pixels the file itself marks stay invalid. Several bands are combined as in
     `holds_values`.
 
     Args:
@@ -38,7 +38,7 @@ def mark_nodata(scene: Scene, nodata: float) -> Scene:
 
 
 class NodataScene(SceneView):
-    """A scene with a nodata value of the user's.
+    """A scene with a nodata value given by the user.
 
     Args:
         scene: The scene.
@@ -51,4 +51,4 @@ class NodataScene(SceneView):
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         patch = self.scene.read(window, [band.index for band in bands], out_shape=out_shape)
         markers = [self.nodata] * len(bands)
-        return Patch(patch.data, patch.valid & holds_values(patch.data, markers))
+        return Patch(patch.data, patch.valid & find_valid(patch.data, markers))

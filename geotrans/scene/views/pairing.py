@@ -1,4 +1,4 @@
-"""Two scenes of one place, seen on one grid."""
+"""Two scenes of one place on one grid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PairedScene:
 
     @property
     def overlap(self) -> Window:
-        """Smallest window of the grid that holds every pixel both scenes can reach."""
+        """Smallest window of the grid that holds every pixel both scenes cover."""
         return _footprint(self.source).intersection(_footprint(self.target))
 
     def read(
@@ -104,7 +104,7 @@ def pair(
     Args:
         source: What is translated.
         target: What it is translated to.
-        geobox: The common grid; the target's own unless given, so that what is learned is not
+        geobox: The common grid; the target's own unless given, so that the target is not
             resampled.
         resampling: Kernel for the source: nearest, bilinear, cubic, cubic_spline, lanczos, average.
         target_resampling: Kernel for the target, where it is resampled; `resampling` unless given.

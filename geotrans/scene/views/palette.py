@@ -1,4 +1,4 @@
-"""One-band palette rasters seen as colours."""
+"""One-band palette rasters as colours."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class PaletteScene(SceneView):
             raise BandError(f"{scene.name} has no palette")
         uint8 = np.dtype(np.uint8)
         bands = tuple(Band(i, c, c, c, uint8) for i, c in enumerate(_COLORS, 1))
-        # The nodata value is an index; no colour means it.
+        # The nodata value is an index, which no colour stands for.
         super().__init__(
             scene, replace(scene.info, bands=bands, dtype=uint8, nodata=None, colormap=None)
         )
-        self._lookup = _lookup(scene.colormap)
+        self._table = _make_table(scene.colormap)
 
     def _read(self, window: Window, bands: tuple[Band, ...], out_shape: tuple[int, int]) -> Patch:
         indices = self.scene.read(window, out_shape=out_shape)
-        values = indices.data[0].astype(np.intp).clip(-1, len(self._lookup) - 1)
-        colors = self._lookup[values]  # (H, W) -> (H, W, 3)
+        values = indices.data[0].astype(np.intp).clip(-1, len(self._table) - 1)
+        colors = self._table[values]  # (H, W) -> (H, W, 3)
         channels = [band.index - 1 for band in bands]
         return Patch(np.ascontiguousarray(np.moveaxis(colors, -1, 0)[channels]), indices.valid)
 
 
-def _lookup(colormap: Any) -> npt.NDArray[np.uint8]:
+def _make_table(colormap: Any) -> npt.NDArray[np.uint8]:
     """Colours by value, shape `(n, 3)`; values without one, and the last of all, are black."""
     table = np.zeros((max(colormap) + 2, 3), np.uint8)
     for value, color in colormap.items():
-        table[value] = _first_three(color)
+        table[value] = _take_rgb(color)
     return table
 
 
-def _first_three(color: Sequence[int]) -> tuple[int, int, int]:
+def _take_rgb(color: Sequence[int]) -> tuple[int, int, int]:
     red, green, blue = color[:3]
     return red, green, blue

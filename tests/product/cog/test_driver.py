@@ -10,7 +10,7 @@ import rasterio
 from geotrans.errors import OutputError, UsageError
 from geotrans.parts import Layout, LayoutBand
 from geotrans.product.cog.driver import cog_options, publish, write_cog
-from geotrans.product.cog.encode import can_follow
+from geotrans.product.cog.encode import can_stream
 from geotrans.tasks import PaletteClass
 from tests.helpers.scenes import write_scene
 
@@ -29,8 +29,8 @@ def test_defaults_fit_pictures_and_classes() -> None:
     assert picture["BIGTIFF"] == "IF_SAFER"
     assert classes["OVERVIEW_RESAMPLING"] == "MODE"
     assert classes["PREDICTOR"] == "NO"
-    assert can_follow(picture)
-    assert can_follow(classes)
+    assert can_stream(picture)
+    assert can_stream(classes)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_defaults_fit_pictures_and_classes() -> None:
 def test_options_of_the_user_replace_them(asked: dict[str, str], followed: bool) -> None:
     options = cog_options(RGB, asked)
     assert options.items() >= {key.upper(): value for key, value in asked.items()}.items()
-    assert can_follow(options) == followed
+    assert can_stream(options) == followed
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rio_cogeo.cogeo import cog_validate
 from geotrans.parts.layout import Layout, LayoutBand
 from geotrans.product import make as making
 from geotrans.product.cog.driver import cog_options
-from geotrans.product.cog.encode import Encoded, encode, encoding
+from geotrans.product.cog.encode import Encoded, encode, encoding_profile
 from geotrans.scene.base import Patch
 from geotrans.translation.translate import translate
 from tests.helpers.bundles import identity_bundle, random_bundle
@@ -64,7 +64,7 @@ def test_it_is_the_product_of_the_cog_driver(
     bands = choices.get("bands", ("red", "green", "blue"))
     bundle = identity_bundle(tmp_path / "same.safetensors", dtype=dtype, bands=bands)
     ours = _translate(path, bundle, tmp_path / "ours.tif", options)
-    monkeypatch.setattr(making, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_stream", lambda options: False)
     theirs = _translate(path, bundle, tmp_path / "theirs.tif", options)
     _compare(ours, theirs)
     with rasterio.open(ours) as file, rasterio.open(path) as source:
@@ -78,7 +78,7 @@ def test_a_fourth_band_is_written_without_a_word(capfd: pytest.CaptureFixture[st
     """GDAL's own threads print an error about extra samples, in one block of some hundred."""
     names = ("red", "green", "blue", "undefined")
     layout = Layout(tuple(LayoutBand(name, name) for name in names), "uint8")
-    profile = encoding(layout, cog_options(layout))
+    profile = encoding_profile(layout, cog_options(layout))
     valid = np.zeros((1024, 2048), bool)
     valid[300:600, 900:1300] = True  # blocks that are done at once, beside some that take a while
     data = np.random.default_rng(0).integers(0, 256, (4, *valid.shape), np.uint8) * valid
@@ -101,7 +101,7 @@ def test_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = random_bundle(tmp_path / "classes.safetensors", palette=palette)
     path = write_scene(tmp_path / "scene.tif", shape=(600, 1100), gsd_m=0.6, block=256)
     ours = _translate(path, bundle, tmp_path / "ours.tif", {}, as_="classes", precision="float32")
-    monkeypatch.setattr(making, "can_follow", lambda options: False)
+    monkeypatch.setattr(making, "can_stream", lambda options: False)
     theirs = _translate(
         path, bundle, tmp_path / "theirs.tif", {}, as_="classes", precision="float32"
     )

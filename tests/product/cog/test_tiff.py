@@ -26,7 +26,7 @@ from tests.helpers.scenes import write_scene
 
 def test_tags_hold_numbers() -> None:
     for kind in (SHORT, LONG, LONG8):
-        assert Tag.of(kind, 1, 2, 500).numbers == (1, 2, 500)
+        assert Tag.pack(kind, 1, 2, 500).numbers == (1, 2, 500)
 
 
 @pytest.mark.parametrize("is_big", [False, True, None])
@@ -83,7 +83,7 @@ def test_big_files_are_bigtiff_of_their_own_accord(
 def test_kin_repeat_pixels_and_not_places(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", shape=(64, 64), nodata=3, tags={"A": "B"})
     image = read_images(io.BytesIO(path.read_bytes()))[0]
-    tags = image.kin((32, 16), subfile=1)
+    tags = image.derive_tags((32, 16), subfile=1)
     kin = Image(tags, ())
     assert kin.shape == (32, 16)
     assert tags[SUBFILE].numbers == (1,)

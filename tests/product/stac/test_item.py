@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 import geotrans
 from geotrans.product.stac.document import write_document
-from geotrans.product.stac.item import Acquisition, find_acquisition, footprint, product_item
+from geotrans.product.stac.item import Acquisition, find_acquisition, footprint, make_product_item
 from geotrans.tasks import open_bundle
 from tests.helpers.bundles import identity_bundle, random_bundle
 from tests.helpers.stac import read_valid
@@ -30,7 +30,7 @@ def _item(scene: Path, bundle: Path, out: Path, **choices: Any) -> dict[str, Any
     product = geotrans.translate(scene, bundle, out=out, **choices)
     source = {"href": scene.name}
     spec = open_bundle(bundle).spec
-    item = product_item(product.path, spec, seen=Acquisition(), source=source)
+    item = make_product_item(product.path, spec, acquisition=Acquisition(), source=source)
     write_document(item, out.with_suffix(".json"))
     return item
 

@@ -38,7 +38,7 @@ def test_a_mask_beside_it_does(make_scene: MakeScene) -> None:
 def test_a_very_large_file_is_told_by_size_and_time(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "LARGEST_HASHED_BYTES", 10)
+    monkeypatch.setattr(identity, "MAX_HASHED_BYTES", 10)
     path = make_scene()
     stat = path.stat()
     found = open_scene(path).identity

@@ -12,7 +12,7 @@ from geotrans.errors import SceneError
 from geotrans.grid import Window
 from geotrans.scene import open_scene
 from geotrans.scene.access import urls as remote
-from geotrans.scene.access.urls import gdal_env, is_remote, without_secrets
+from geotrans.scene.access.urls import gdal_env, is_remote, strip_secrets
 from tests.helpers.http_server import RangeServer, serve
 
 MakeScene = Callable[..., Path]
@@ -184,4 +184,4 @@ def test_a_setting_of_the_user_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_remote_and_what_may_be_shown(uri: str, remote: bool, shown: str) -> None:
     assert is_remote(uri) == remote
-    assert without_secrets(uri) == shown
+    assert strip_secrets(uri) == shown

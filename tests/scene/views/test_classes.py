@@ -10,8 +10,8 @@ from geotrans.scene.views.classes import (
     CLASSES_TAG,
     ClassScene,
     ClassValue,
-    class_names,
-    class_values,
+    read_class_names,
+    read_class_values,
     write_category_names,
 )
 
@@ -31,22 +31,22 @@ def raster(make_scene):
 
 def test_names_in_our_tag_or_beside_the_file(raster):
     tagged = raster(tags={CLASSES_TAG: json.dumps(["tree", "roof", "", "", "water"])}, name="a.tif")
-    assert class_names(open_scene(tagged)) == {0: "tree", 1: "roof", 4: "water"}
+    assert read_class_names(open_scene(tagged)) == {0: "tree", 1: "roof", 4: "water"}
     beside = raster(name="b.tif")
     write_category_names(beside, ["tree", "roof"])
-    assert class_names(open_scene(beside)) == {0: "tree", 1: "roof"}
+    assert read_class_names(open_scene(beside)) == {0: "tree", 1: "roof"}
 
 
 def test_no_names(raster, make_scene):
-    assert class_names(open_scene(raster(tags={CLASSES_TAG: "{"}))) is None
-    assert class_names(open_scene(make_scene(name="rgb.tif"))) is None
+    assert read_class_names(open_scene(raster(tags={CLASSES_TAG: "{"}))) is None
+    assert read_class_names(open_scene(make_scene(name="rgb.tif"))) is None
     plain = make_scene(name="plain.tif", bands=1, shape=(32, 40), data=DATA)
-    assert class_values(open_scene(plain)) is None
+    assert read_class_values(open_scene(plain)) is None
 
 
 def test_values_with_their_colours(raster):
     path = raster(tags={CLASSES_TAG: json.dumps(["tree", "roof"])})
-    assert class_values(open_scene(path)) == (
+    assert read_class_values(open_scene(path)) == (
         ClassValue(0, "tree", (10, 120, 30)),
         ClassValue(1, "roof", (240, 240, 240)),
     )
