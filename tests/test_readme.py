@@ -27,6 +27,7 @@ def test_it_is_short() -> None:
     assert len(re.findall(r"^!\[", README, re.MULTILINE)) == 1, "one picture"
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray's
 @needs_weights
 def test_the_examples_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
