@@ -24,7 +24,7 @@ import rasterio
 from quality import Row, conclude
 
 from geotrans.errors import GeotransError
-from geotrans.labelling import label
+from geotrans.labelling.label import label
 from geotrans.metrics.interval import mean, mean_ratio
 from geotrans.metrics.kernel import compute_features, gap_closed, kernel_distance
 from geotrans.metrics.mapping import class_counts

@@ -79,7 +79,7 @@ def test_training_sees_latitude_between_source_and_noise(tmp_path):
     latitude = batch.source[:, 3]
     assert (latitude < 0).all()
     assert (latitude[:, 0] > latitude[:, -1]).all()
-    whole = patches.whole(1, border=8, align=4)
+    whole = patches.read_patch(1, border=8, align=4)
     assert (whole.source[0, 3, 0] > 0).all()  # continued beyond the edge, not mirrored
 
 

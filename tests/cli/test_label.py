@@ -7,7 +7,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from geotrans.cli.main import run
-from geotrans.labelling import label
+from geotrans.labelling.label import label
 from tests.labelling.test_scene import RGBN, _photograph
 
 

@@ -149,5 +149,5 @@ def test_a_reason_in_a_journal_is_spelled_for_whoever_reads_it(
     assert all("or give --any-gsd if" in failure["reason"] for failure in failures)
     state = geotrans.archive.read_status(out)
     assert all("or give any_gsd=True if" in failure.reason for failure in state.failures)
-    assert run([*words[:-1], str(tmp_path / "plan"), "--plan"]) == 0
+    assert run([*words[:-1], str(tmp_path / "plan"), "--dry-run"]) == 0
     assert "or give --any-gsd if" in capsys.readouterr().out

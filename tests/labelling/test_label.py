@@ -8,7 +8,7 @@ from rasterio.warp import transform_bounds
 from geotrans import output as writing
 from geotrans.errors import OutputError, SceneError, UsageError
 from geotrans.grid import Window
-from geotrans.labelling import label
+from geotrans.labelling.label import label
 from geotrans.labelling.scene import LabelScene
 from geotrans.scene import open_scene
 from geotrans.scene.views.classes import read_class_names

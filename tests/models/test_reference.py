@@ -96,7 +96,7 @@ class TestRefuses:
         self._fails(
             path, "unet_128",
             r"with instance norm: model.model.0.bias is missing; .*and \d+ more; they fit "
-            r"--arch unet_128 --norm batch", norm="instance",
+            'arch="unet_128" and norm="batch"', norm="instance",
         )  # fmt: skip
 
     def test_keys_that_are_missing_unknown_or_of_another_shape(self, tmp_path: Path) -> None:

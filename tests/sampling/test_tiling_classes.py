@@ -7,7 +7,7 @@ import pytest
 
 from geotrans.errors import ConfigError, SamplingError
 from geotrans.grid import Window
-from geotrans.labelling import label
+from geotrans.labelling.label import label
 from geotrans.labelling.scene import LabelScene
 from geotrans.runtime.config import validate_section
 from geotrans.sampling.config import DataConfig, DerivedSide

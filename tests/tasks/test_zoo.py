@@ -7,7 +7,7 @@ import pytest
 import rasterio
 
 from geotrans.grid import Window
-from geotrans.labelling import label
+from geotrans.labelling.label import label
 from geotrans.metrics.mapping import class_iou, road_iou
 from geotrans.scene import open_scene, pair
 from geotrans.tasks import shipped_bundles
