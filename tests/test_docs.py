@@ -20,7 +20,7 @@ import geotrans
 from geotrans.cli.console import EXTRAS
 from geotrans.cli.main import COMMANDS, load_command
 from geotrans.maps.style import load_style
-from geotrans.product import tags
+from geotrans.product import xmp as tags
 from geotrans.tasks import shipped_bundles
 from geotrans.training.config import load_config
 from tests.helpers.documents import PAGES, ROOT, blocks, commands, file_name, run_blocks

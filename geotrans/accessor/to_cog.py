@@ -29,7 +29,7 @@ from geotrans.product.cog.driver import (
     write_class_names,
     write_cog,
 )
-from geotrans.product.tags import xmp_packet
+from geotrans.product.xmp import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.scene import Scene
 from geotrans.scene.array import get_array

@@ -16,7 +16,7 @@ from geotrans.product.cog.driver import cog_options
 from geotrans.product.destination import Destination, check_space
 from geotrans.product.make import make_product, open_parts
 from geotrans.product.preview import Preview
-from geotrans.product.tags import xmp_packet
+from geotrans.product.xmp import xmp_packet
 from geotrans.runtime.gdal import quiet_gdal
 from geotrans.runtime.progress import Progress, show_nothing
 from geotrans.scene import Scene, open_scene

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from geotrans import __version__
-from geotrans.product.tags import xmp_packet
+from geotrans.product.xmp import xmp_packet
 from geotrans.scene import open_scene
 from geotrans.tasks import open_bundle
 from geotrans.translation.options import PixelOptions, RunOptions
