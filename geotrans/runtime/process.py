@@ -19,7 +19,7 @@ def restart_with_malloc_settings() -> None:
 
     A city of 117 Mpx took 50.7 and 54.7 s with it, 55.2 and 57.4 s without, at the same peak of
     1,166 to 1,200 MB (`geotrans translate city.tif --task map2aerial --precision float32`, two idle
-    cores without AVX-512, interleaved; without it: `GLIBC_TUNABLES=glibc.malloc.check=0`). A scene of
+    cores without AVX-512, interleaved; without: `GLIBC_TUNABLES=glibc.malloc.check=0`). A scene of
     17 Mpx shows nothing.
     """
     if sys.platform == "linux" and sys.executable and "GLIBC_TUNABLES" not in os.environ:
