@@ -16,6 +16,7 @@ from tests.helpers.scenes import write_scene
 pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow
 def test_the_parity_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_the_mean_scores_what_its_pictures_do(of_two, tmp_path):
     assert trained.scores["l1"] not in [m["l1"] for m in members]
 
 
+@pytest.mark.slow
 def test_members_go_on_where_they_were_stopped(of_two, tmp_path, monkeypatch):
     from geotrans.training.pix2pix import Pix2Pix
 
