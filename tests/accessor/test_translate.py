@@ -274,7 +274,7 @@ def test_a_cluster_of_the_session_does_the_work(make_array: MakeArray, noisy_bun
 
     array = make_array()
     expected = array.geotrans.translate(noisy_bundle, **EXACT)
-    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
         held = array.chunk(40).persist()  # blocks that live on the workers
         product = held.geotrans.translate(noisy_bundle, **EXACT).persist()
         xr.testing.assert_identical(product.compute(), expected)
